@@ -1,0 +1,1 @@
+//! `luytre dkim`

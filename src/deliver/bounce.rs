@@ -1,0 +1,1 @@
+//! Delivery reports (RFC 3464).

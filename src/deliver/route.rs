@@ -1,0 +1,1 @@
+//! Recipient to destinations, in order; next-hop profiles.

@@ -1,0 +1,1 @@
+//! Cut-through, the durable queue, limits per destination, attempts.

@@ -1,0 +1,1 @@
+//! Child processes: start sandboxed, hand over memory, kill at a deadline.

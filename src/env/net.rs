@@ -1,0 +1,1 @@
+//! Dialling out: addresses in order, timeouts, TCP_NODELAY.

@@ -1,0 +1,1 @@
+//! Threads for trusted CPU work (hashing, signing): bounded queue, deadline per job.

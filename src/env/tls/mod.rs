@@ -1,0 +1,4 @@
+//! TLS contexts for both directions (OpenSSL), one context per listener and per destination (DESIGN decision 6).
+
+pub mod client;
+pub mod server;

@@ -1,0 +1,1 @@
+//! TLS as a server: certificates, protocol floor, what was negotiated.

@@ -1,0 +1,1 @@
+//! Rates and greylisting as arithmetic over counters.

@@ -1,0 +1,1 @@
+//! Agency domains, inward routes, outbound clients: who may send to whom.

@@ -1,0 +1,1 @@
+//! Fetches the facts the relay decision needs.

@@ -1,0 +1,3 @@
+//! Builds the stages, connects them, starts, drains; serves the control socket.
+
+pub mod control;

@@ -1,0 +1,283 @@
+//! A message and what is known of it: what the verdict looks at. Plain data; no crate's own types.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::Finding;
+use crate::intake::Mail;
+use crate::mail::{Mailbox, ReversePath};
+
+/// A message with its evidence.
+#[derive(Clone, Debug)]
+pub struct Case {
+    mail: Mail,
+    auth: AuthFacts,
+    content: ContentFacts,
+    findings: Vec<Finding>,
+}
+
+impl Case {
+    /// Made by `inspect::run` when every check has run or left a finding that says it did not.
+    #[must_use]
+    pub const fn closed(mail: Mail, auth: AuthFacts, content: ContentFacts, findings: Vec<Finding>) -> Self {
+        Self { mail, auth, content, findings }
+    }
+    #[must_use]
+    pub const fn mail(&self) -> &Mail {
+        &self.mail
+    }
+    #[must_use]
+    pub const fn auth(&self) -> &AuthFacts {
+        &self.auth
+    }
+    #[must_use]
+    pub const fn content(&self) -> &ContentFacts {
+        &self.content
+    }
+    /// Of all checks, content and network.
+    #[must_use]
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+    #[must_use]
+    pub fn has(&self, code: &str) -> bool {
+        self.findings.iter().any(|f| f.code == code)
+    }
+}
+
+/// A result word of RFC 8601 §2.7.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AuthResult {
+    #[default]
+    None,
+    Neutral,
+    Pass,
+    Fail,
+    SoftFail,
+    Policy,
+    TempError,
+    PermError,
+}
+
+impl AuthResult {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Neutral => "neutral",
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::SoftFail => "softfail",
+            Self::Policy => "policy",
+            Self::TempError => "temperror",
+            Self::PermError => "permerror",
+        }
+    }
+}
+
+impl fmt::Display for AuthResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What SPF, DKIM, DMARC, ARC and reverse DNS say of the sender.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct AuthFacts {
+    /// The one mailbox of the one From field; `None` when there is none, several, or none that can be read.
+    pub from: Option<Mailbox>,
+    /// Reverse DNS confirmed forward (RFC 8601 §2.7.3), and the name.
+    pub iprev: AuthResult,
+    pub iprev_name: Option<String>,
+    pub spf_helo: AuthResult,
+    /// Of MAIL FROM; of postmaster@HELO when MAIL FROM is null (RFC 7208 §2.4).
+    pub spf: AuthResult,
+    /// The domain the `spf` result speaks of.
+    pub spf_domain: Option<String>,
+    pub spf_detail: String,
+    pub dkim: Vec<DkimFact>,
+    pub arc: AuthResult,
+    pub arc_detail: String,
+    pub dmarc: DmarcFact,
+}
+
+impl AuthFacts {
+    /// Pass when any signature passes, else the first result, else none.
+    #[must_use]
+    pub fn dkim_result(&self) -> AuthResult {
+        if self.dkim.iter().any(|d| d.result == AuthResult::Pass) {
+            return AuthResult::Pass;
+        }
+        self.dkim.first().map_or(AuthResult::None, |d| d.result)
+    }
+    /// Whether someone vouched for the envelope sender: a bounce to it is no backscatter.
+    #[must_use]
+    pub fn vouches_for(&self, sender: &ReversePath) -> bool {
+        let Some(domain) = sender.domain() else { return false };
+        self.spf == AuthResult::Pass
+            || self.dkim.iter().any(|d| {
+                d.result == AuthResult::Pass
+                    && crate::mail::Domain::parse(&d.domain).is_ok_and(|signer| domain.is_within(&signer))
+            })
+    }
+}
+
+/// One DKIM-Signature field.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct DkimFact {
+    pub result: AuthResult,
+    /// `d=`
+    pub domain: String,
+    /// `s=`
+    pub selector: String,
+    /// `a=`
+    pub algorithm: String,
+    /// The first characters of `b=`, to tell signatures apart (RFC 6008).
+    pub signature_start: String,
+    /// Why it did not pass.
+    pub detail: String,
+}
+
+/// The DMARC outcome (RFC 9989).
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct DmarcFact {
+    pub result: AuthResult,
+    /// The policy that applies to this From domain after p, sp, np and t are weighed.
+    pub policy: DmarcPolicy,
+    /// The domain whose record was used.
+    pub domain: Option<String>,
+    pub spf_aligned: bool,
+    pub dkim_aligned: bool,
+    /// With temperror: a reject policy is known or cannot be excluded, so the message must wait (DESIGN §7).
+    pub must_wait: bool,
+    pub detail: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DmarcPolicy {
+    #[default]
+    None,
+    Quarantine,
+    Reject,
+}
+
+/// What an inspector answers: everything known of the content. Crosses the process border as postcard.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct ContentFacts {
+    pub findings: Vec<Finding>,
+    /// Rule patterns that hit, by their number in the rule set.
+    pub atoms: Vec<AtomHit>,
+    pub parts: Vec<PartFact>,
+    pub smime: SmimeFact,
+    /// Decoded Subject, NFC, cut at 998 characters.
+    pub subject: String,
+    /// Host names and URLs seen in text, HTML and headers; at most 500, each cut at 2,000 octets.
+    pub urls: Vec<String>,
+}
+
+/// A rule pattern that hit.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AtomHit {
+    pub atom: u32,
+    pub count: u32,
+    /// What matched, cut at 80 characters, for the receipt.
+    pub sample: String,
+}
+
+/// One part of the message, found at any depth.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct PartFact {
+    /// `1`, `2/inner.zip/a.exe`: MIME position, then names inside containers.
+    pub path: String,
+    /// File name, decoded and normalised; empty when there is none.
+    pub name: String,
+    /// True type by content, as a media type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub declared_type: String,
+    pub bytes: u64,
+    /// Of the decoded octets, hex.
+    pub sha256: String,
+}
+
+/// The S/MIME verdict (DESIGN §5a).
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct SmimeFact {
+    pub status: SmimeStatus,
+    pub signers: Vec<Signer>,
+    /// One sentence for operators.
+    pub detail: String,
+    /// The message is encrypted (EnvelopedData, AuthEnvelopedData): its content was not seen.
+    pub encrypted: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Signer {
+    pub subject: String,
+    pub issuer: String,
+    pub serial: String,
+    pub addresses: Vec<String>,
+    pub not_before: String,
+    pub not_after: String,
+    pub digest: String,
+    pub status: SmimeStatus,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SmimeStatus {
+    #[default]
+    None,
+    Valid,
+    Altered,
+    Expired,
+    Revoked,
+    UnknownRevocation,
+    Untrusted,
+    WrongSender,
+    Weak,
+    Partial,
+    Malformed,
+    Unverifiable,
+}
+
+impl SmimeStatus {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Valid => "valid",
+            Self::Altered => "altered",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::UnknownRevocation => "unknown-revocation",
+            Self::Untrusted => "untrusted",
+            Self::WrongSender => "wrong-sender",
+            Self::Weak => "weak",
+            Self::Partial => "partial",
+            Self::Malformed => "malformed",
+            Self::Unverifiable => "unverifiable",
+        }
+    }
+    /// The word in Authentication-Results (DESIGN §5a, RFC 7281).
+    #[must_use]
+    pub const fn result(self) -> AuthResult {
+        match self {
+            Self::None => AuthResult::None,
+            Self::Valid => AuthResult::Pass,
+            Self::Altered | Self::WrongSender | Self::Revoked | Self::Expired | Self::Partial => AuthResult::Fail,
+            Self::Weak | Self::Untrusted => AuthResult::Policy,
+            Self::UnknownRevocation => AuthResult::TempError,
+            Self::Malformed | Self::Unverifiable => AuthResult::PermError,
+        }
+    }
+}
+
+impl fmt::Display for SmimeStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

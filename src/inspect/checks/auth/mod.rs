@@ -1,0 +1,1 @@
+//! SPF, DKIM, ARC, DMARC and reverse DNS over mail-auth.

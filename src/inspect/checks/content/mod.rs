@@ -1,0 +1,1 @@
+//! Checks that parse the sender's bytes; each runs inside an inspector process.

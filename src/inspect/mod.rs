@@ -1,0 +1,14 @@
+//! 5. Evidence. Checks look at a message and report findings; nothing here scores or refuses.
+//! What parses the sender's bytes runs in sandboxed inspector processes; what asks the network runs in the main process.
+
+pub mod case;
+pub mod check;
+pub mod checks;
+pub mod inspector;
+pub mod metrics;
+pub mod rules;
+pub mod run;
+pub mod settings;
+
+pub use case::{AuthFacts, AuthResult, Case, ContentFacts, PartFact, SmimeFact, SmimeStatus};
+pub use check::{Certainty, Finding};

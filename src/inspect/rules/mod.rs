@@ -1,0 +1,1 @@
+//! Rules as data: files, conditions, one matcher per text surface, and arithmetic over what hit.

@@ -1,0 +1,1 @@
+//! Rounds, deadlines, the pool of inspectors; a check that dies becomes a finding.

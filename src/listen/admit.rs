@@ -1,0 +1,1 @@
+//! Limits per address as arithmetic: no socket, no clock of its own.

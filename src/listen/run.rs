@@ -1,0 +1,1 @@
+//! Accepting connections: sockets, PROXY header, permits.

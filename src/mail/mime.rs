@@ -1,0 +1,1 @@
+//! The tree of MIME parts, limited in depth, count and size.

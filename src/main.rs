@@ -1,0 +1,3 @@
+//! Arguments, signals, exit code; hands everything to the library.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! One function that is the list of stages: read it first.

@@ -1,0 +1,1 @@
+//! The file to a checked, compiled Policy, or every problem at once.

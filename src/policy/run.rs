@@ -1,0 +1,1 @@
+//! Load, watch, swap: a bad file changes nothing.

@@ -1,0 +1,1 @@
+//! DMARC and TLS report contents.

@@ -1,0 +1,1 @@
+//! The gateway's own metric families that belong to no single stage.

@@ -1,0 +1,1 @@
+//! The receipt log: JSON lines with a hash chain.

@@ -1,0 +1,1 @@
+//! Writes records; serves /metrics, /healthz and /readyz.

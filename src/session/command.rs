@@ -1,0 +1,1 @@
+//! Lines to commands, over smtp-proto's grammar.

@@ -1,0 +1,1 @@
+//! The trait through which a session asks the pipeline for answers.

@@ -1,0 +1,1 @@
+//! (state, input) to actions: the whole protocol, no socket.

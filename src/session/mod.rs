@@ -1,0 +1,8 @@
+//! 2. The SMTP conversation, as bytes to commands to actions.
+
+pub mod command;
+pub mod desk;
+pub mod dialogue;
+pub mod line;
+pub mod run;
+pub mod settings;

@@ -1,0 +1,1 @@
+//! Moves bytes between a socket and the dialogue.

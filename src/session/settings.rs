@@ -1,0 +1,72 @@
+//! `[limits]`, the part that the session and intake hold.
+
+use serde::{Deserialize, Serialize};
+
+use crate::mail::{ByteSize, Span};
+
+/// Bounds of one session and one message. Each default has its reason in THREATS §2.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    pub message: ByteSize,
+    pub header: ByteSize,
+    pub header_fields: usize,
+    pub line: ByteSize,
+    pub command: ByteSize,
+    pub recipients: usize,
+    pub received: usize,
+    pub errors: u32,
+    pub junk_commands: u32,
+    pub command_timeout: Span,
+    pub data_timeout: Span,
+    pub connections: usize,
+    pub connections_per_address: usize,
+    /// Pause before the banner in which a client must stay silent (early talkers); 0 switches it off.
+    pub pregreet: Span,
+    pub mime_depth: usize,
+    pub mime_parts: usize,
+    pub archive_depth: usize,
+    pub archive_files: usize,
+    pub archive_bytes: ByteSize,
+    pub archive_ratio: u64,
+    pub inspector_memory: ByteSize,
+    pub dkim_signatures: usize,
+    /// DNS queries a message may cause.
+    pub dns_queries: u32,
+    /// Free space below which MAIL FROM gets 452.
+    pub disk_free: ByteSize,
+    /// Memory for all messages in flight together; past it reading stops.
+    pub memory: ByteSize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message: ByteSize::mib(25),
+            header: ByteSize::kib(256),
+            header_fields: 2000,
+            line: ByteSize::kib(64),
+            command: ByteSize::kib(2),
+            recipients: 100,
+            received: 100,
+            errors: 20,
+            junk_commands: 100,
+            command_timeout: Span::seconds(60),
+            data_timeout: Span::minutes(30),
+            connections: 20_000,
+            connections_per_address: 20,
+            pregreet: Span::millis(300),
+            mime_depth: 32,
+            mime_parts: 2000,
+            archive_depth: 8,
+            archive_files: 2000,
+            archive_bytes: ByteSize::mib(100),
+            archive_ratio: 200,
+            inspector_memory: ByteSize::mib(512),
+            dkim_signatures: 8,
+            dns_queries: 40,
+            disk_free: ByteSize::gib(1),
+            memory: ByteSize::mib(512),
+        }
+    }
+}

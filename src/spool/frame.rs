@@ -1,0 +1,1 @@
+//! The log's records: length, CRC, kind; every state a message can be in.

@@ -1,0 +1,93 @@
+//! 7. Durable keeping: a segmented append-only log with group commit (DESIGN decision 3).
+
+pub mod frame;
+pub mod metrics;
+pub mod recover;
+pub mod run;
+
+use serde::{Deserialize, Serialize};
+
+use crate::mail::{Mailbox, ParcelMeta, Timestamp};
+
+pub use run::Spool;
+
+/// Proof that a parcel is synced on our disk. Made only by `spool::run`.
+#[derive(Debug)]
+pub struct Spooled {
+    pub(in crate::spool) id: crate::mail::MailId,
+}
+
+impl Spooled {
+    #[must_use]
+    pub const fn id(&self) -> crate::mail::MailId {
+        self.id
+    }
+}
+
+/// A message in the durable queue, without its bytes.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Job {
+    /// Several parcels of one message (one a destination) share `meta.id`; this key is unique.
+    pub key: JobKey,
+    pub meta: ParcelMeta,
+    /// Still to be delivered, with what each waits for.
+    pub pending: Vec<Pending>,
+    pub size_bytes: u64,
+    pub tries: u32,
+    pub next_attempt: Timestamp,
+    pub held: bool,
+    /// When a delay warning was sent (RFC 3461 DELAY), if one was.
+    pub warned: bool,
+}
+
+/// Position of a job in the log's order; also what `luytre queue` shows beside the message id.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct JobKey(pub u64);
+
+/// One recipient that has not got its copy.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Pending {
+    /// Index into `meta.recipients`.
+    pub recipient: usize,
+    pub mailbox: Mailbox,
+    /// The last answer or error, one sentence; empty before the first attempt.
+    pub last: String,
+}
+
+/// What one attempt did to one recipient.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Fate {
+    /// The next hop took it.
+    Done,
+    /// For ever refused: bounced, held or dropped as the caller already arranged durably.
+    Failed(String),
+    /// To be tried again.
+    Later(String),
+}
+
+/// The result of one attempt, recorded durably.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Attempt {
+    pub at: Timestamp,
+    /// By index into `meta.recipients`.
+    pub fates: Vec<(usize, Fate)>,
+    /// When to try the rest again.
+    pub next_attempt: Timestamp,
+    pub warned: bool,
+}
+
+/// Why the spool could not keep a message. The session answers 451 or 452; the sender still has it.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    #[error("the disk is full")]
+    Full,
+    #[error("the disk failed: {0}")]
+    Disk(std::io::Error),
+    #[error("the spool is closed")]
+    Closed,
+    #[error("there is no message {0} in the spool")]
+    Unknown(String),
+    #[error("the record is damaged: {0}")]
+    Damaged(String),
+}
