@@ -5,7 +5,7 @@
 use super::file::{Agency, File};
 use super::files::Files;
 use super::place::Place;
-use super::relations::{host_and_port, pem, private_key, verdict};
+use super::relations::{host_and_port, pair, private_key, verdict};
 use crate::deliver::settings::Delivery;
 use crate::envelope::settings::RecipientSource;
 use crate::listen::Role;
@@ -259,8 +259,6 @@ fn keys(placed: &Placed<'_>, files: &Files<'_>, problems: &mut Vec<Problem>) {
         }
     }
     if let Some(smime) = &agency.smime {
-        let here = place.to("smime");
-        pem(&here.to("certificate"), files, &smime.certificate, "CERTIFICATE", problems);
-        private_key(&here.to("key"), files, &smime.key, problems);
+        pair(&place.to("smime"), files, &smime.certificate, &smime.key, problems);
     }
 }

@@ -22,6 +22,8 @@ pub struct Built {
     pub policy: Option<Policy>,
     /// Errors and warnings.
     pub problems: Vec<Problem>,
+    /// The language the problems are told in.
+    pub language: Language,
     /// Files and folders that were looked at, also when there is no policy: mending one of them is a reason to try again.
     pub watched: Vec<PathBuf>,
 }
@@ -31,7 +33,8 @@ pub struct Built {
 pub fn build(config: &Path, disk: &dyn Disk) -> Built {
     let files = Files::new(disk, config);
     let mut problems = Vec::new();
-    let policy = assemble(config, &files, &mut problems);
+    let mut language = Language::default();
+    let policy = assemble(config, &files, &mut language, &mut problems);
     problems.sort_by(|a, b| {
         (a.file != config, &a.file, a.line, a.column).cmp(&(b.file != config, &b.file, b.line, b.column))
     });
@@ -43,12 +46,13 @@ pub fn build(config: &Path, disk: &dyn Disk) -> Built {
         policy.watched.clone_from(&watched);
         policy
     });
-    Built { policy, problems, watched }
+    Built { policy, problems, language, watched }
 }
 
-fn assemble(config: &Path, files: &Files<'_>, problems: &mut Vec<Problem>) -> Option<Policy> {
+fn assemble(config: &Path, files: &Files<'_>, told_in: &mut Language, problems: &mut Vec<Problem>) -> Option<Policy> {
     let mut main = open(config, files, None, problems)?;
     let language = language_of(&main);
+    *told_in = language;
     let file: File = take(&mut main, language, problems).unwrap_or_default();
     let mut others = agency_files(files, language, problems);
     let parsed: Vec<Vec<file::Agency>> = others.iter_mut().map(|d| agencies_of(d, language, problems)).collect();

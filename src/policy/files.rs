@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use crate::mail::Timestamp;
+
 /// Where installed packages keep what everybody shares; looked into last.
 const SHARED: &str = "/usr/share/luytre";
 
@@ -20,6 +22,7 @@ pub trait Disk {
     fn exists(&self, path: &Path) -> bool;
     /// Whether users other than owner and group can read the file.
     fn is_open_to_all(&self, path: &Path) -> bool;
+    fn now(&self) -> Timestamp;
     /// The machine's own name.
     fn hostname(&self) -> Option<String>;
 }

@@ -8,11 +8,11 @@ use super::fault::suggest;
 use super::file::File;
 use super::files::Files;
 use super::place::Place;
+use crate::env::tls::pair::{self, CertificateFacts, PairError};
 use crate::inspect::settings::Inspect;
 use crate::listen::Role;
 use crate::listen::settings::{BareNewline, Listener};
-use crate::mail::problem::Severity;
-use crate::mail::{Network, Problem, Span};
+use crate::mail::{Network, Problem, Span, Timestamp};
 use crate::verdict::settings::{Severe, Verdict};
 
 /// Everything but the agencies.
@@ -87,8 +87,7 @@ fn listener_tls(listener: &Listener, here: &Place<'_>, files: &Files<'_>, proble
         }
         return;
     };
-    pem(&here.to("tls").to("certificate"), files, &tls.certificate, "CERTIFICATE", problems);
-    private_key(&here.to("tls").to("key"), files, &tls.key, problems);
+    pair(&here.to("tls"), files, &tls.certificate, &tls.key, problems);
 }
 
 fn listener_networks(listener: &Listener, here: &Place<'_>, problems: &mut Vec<Problem>) {
@@ -367,36 +366,86 @@ pub fn host_and_port(place: &Place<'_>, text: &str, problems: &mut Vec<Problem>)
     parsed
 }
 
-/// A PEM file with at least one block of the kind; its contents.
-pub fn pem(place: &Place<'_>, files: &Files<'_>, path: &Path, kind: &str, problems: &mut Vec<Problem>) {
+/// A certificate and its key: readable, belonging together, and valid today.
+pub fn pair(place: &Place<'_>, files: &Files<'_>, certificate: &Path, key: &Path, problems: &mut Vec<Problem>) {
+    let spot = place.to("certificate");
+    let chain = pem(&spot, files, certificate, "CERTIFICATE", problems);
+    let secret = private_key(&place.to("key"), files, key, problems);
+    let Some(chain) = chain else { return };
+    match pair::certificate(&chain) {
+        Err(error) => problems.push(spot.problem(error.to_string(), format!("chứng thư không đọc được: {error}"))),
+        Ok(facts) => validity(&spot, &facts, files.disk().now(), problems),
+    }
+    if let Some(secret) = secret
+        && let Err(error) = pair::belong_together(&chain, &secret)
+        && !matches!(error, PairError::Certificate(_))
+    {
+        problems
+            .push(place.to("key").problem(error.to_string(), format!("khóa không dùng được với chứng thư: {error}")));
+    }
+}
+
+fn validity(spot: &Place<'_>, facts: &CertificateFacts, now: Timestamp, problems: &mut Vec<Problem>) {
+    let help = spot.say("renew it", "hãy gia hạn");
+    if facts.not_after < now {
+        let day = day(facts.not_after);
+        problems.push(
+            spot.problem(format!("the certificate ended on {day}"), format!("chứng thư đã hết hạn ngày {day}"))
+                .help(help),
+        );
+    } else if facts.not_before > now {
+        let day = day(facts.not_before);
+        problems.push(spot.problem(
+            format!("the certificate begins on {day} only: is the clock right?"),
+            format!("chứng thư đến ngày {day} mới có hiệu lực: đồng hồ có đúng không?"),
+        ));
+    } else if facts.not_after < now + Span::days(30) {
+        let day = day(facts.not_after);
+        problems.push(
+            spot.problem(format!("the certificate ends on {day}"), format!("chứng thư hết hạn ngày {day}"))
+                .help(help)
+                .warning(),
+        );
+    }
+}
+
+fn day(at: Timestamp) -> String {
+    at.rfc3339().chars().take(10).collect()
+}
+
+/// The contents of a PEM file with at least one block of the kind.
+fn pem(place: &Place<'_>, files: &Files<'_>, path: &Path, kind: &str, problems: &mut Vec<Problem>) -> Option<Vec<u8>> {
     if !place.is_sound() {
-        return;
+        return None;
     }
     let full = files.resolve(path);
     let shown = full.display();
     match files.read(&full) {
-        Err(error) => problems
-            .push(place.problem(format!("cannot read {shown}: {error}"), format!("không đọc được {shown}: {error}"))),
+        Err(error) => {
+            problems.push(
+                place.problem(format!("cannot read {shown}: {error}"), format!("không đọc được {shown}: {error}")),
+            );
+            None
+        }
         Ok(bytes) => {
             let text = String::from_utf8_lossy(&bytes);
-            let found = text.lines().any(|l| l.starts_with("-----BEGIN ") && l.contains(kind));
-            if !found {
-                problems.push(place.problem(
-                    format!("{shown} holds no PEM block \"{kind}\""),
-                    format!("{shown} không có khối PEM \"{kind}\""),
-                ));
+            if text.lines().any(|l| l.starts_with("-----BEGIN ") && l.contains(kind)) {
+                return Some(bytes);
             }
+            problems.push(place.problem(
+                format!("{shown} holds no PEM block \"{kind}\""),
+                format!("{shown} không có khối PEM \"{kind}\""),
+            ));
+            None
         }
     }
 }
 
-/// A PEM private key that only its owner and group can read.
-pub fn private_key(place: &Place<'_>, files: &Files<'_>, path: &Path, problems: &mut Vec<Problem>) {
-    let before = problems.iter().filter(|p| p.severity == Severity::Error).count();
-    pem(place, files, path, "PRIVATE KEY", problems);
-    let unharmed = problems.iter().filter(|p| p.severity == Severity::Error).count() == before;
+/// A PEM private key, and a warning when everybody can read it.
+pub fn private_key(place: &Place<'_>, files: &Files<'_>, path: &Path, problems: &mut Vec<Problem>) -> Option<Vec<u8>> {
+    let bytes = pem(place, files, path, "PRIVATE KEY", problems)?;
     let full = files.resolve(path);
-    if unharmed && place.is_sound() && files.disk().is_open_to_all(&full) {
+    if files.disk().is_open_to_all(&full) {
         let shown = full.display();
         problems.push(
             place
@@ -404,8 +453,9 @@ pub fn private_key(place: &Place<'_>, files: &Files<'_>, path: &Path, problems: 
                     format!("everyone on this machine can read {shown}"),
                     format!("ai trên máy này cũng đọc được {shown}"),
                 )
-                .help(place.say(format!("chmod 640 {shown}"), format!("chmod 640 {shown}")))
+                .help(format!("chmod 640 {shown}"))
                 .warning(),
         );
     }
+    Some(bytes)
 }

@@ -15,8 +15,9 @@ use tokio::sync::{Mutex, mpsc, watch};
 use super::Policy;
 use super::build::{Built, build};
 use super::files::Disk;
-use crate::mail::Problem;
+use crate::env::Clock;
 use crate::mail::problem::Severity;
+use crate::mail::{Problem, Timestamp};
 use crate::report::metrics::{Metrics, Reload};
 
 /// Quiet time after a change: editors and copies write in several steps.
@@ -72,6 +73,9 @@ impl Disk for SystemDisk {
     }
     fn is_open_to_all(&self, path: &Path) -> bool {
         std::fs::metadata(path).is_ok_and(|m| m.permissions().mode() & 0o004 != 0)
+    }
+    fn now(&self) -> Timestamp {
+        Clock::system().now()
     }
     fn hostname(&self) -> Option<String> {
         nix::unistd::gethostname().ok()?.into_string().ok()

@@ -10,7 +10,7 @@ use super::files::Disk;
 use super::read;
 use super::tree::{Document, Entry, Node, Value};
 use crate::mail::problem::Severity;
-use crate::mail::{ByteSize, Span};
+use crate::mail::{ByteSize, Span, Timestamp};
 use crate::verdict::settings::{Severe, Verdict};
 
 #[derive(Default)]
@@ -41,6 +41,9 @@ impl Disk for Memory {
     }
     fn is_open_to_all(&self, path: &Path) -> bool {
         self.1.contains(path)
+    }
+    fn now(&self) -> Timestamp {
+        Timestamp::from_seconds(1_795_302_082)
     }
     fn hostname(&self) -> Option<String> {
         Some("box.tinh.gov.vn".to_owned())
@@ -172,7 +175,7 @@ fn relations_between_settings_are_checked() {
     only_error("[verdict.weights]\n\"SPF fail\" = 2\n", "is no finding");
     only_error("[deliver]\nretry_max = \"6 days\"\n", "retry_max = \"6 days\" is longer than give_up = \"5 days\"");
     only_error("[limits]\nheader = \"30 MiB\"\n", "header is more than message");
-    only_error("[limits]\nmessage = \"1 B\"\nheader = \"4 KiB\"\n", "");
+    only_error("[limits]\nmessage = \"32 KiB\"\nheader = \"4 KiB\"\n", "message is too small");
     only_error("[http]\naddress = \"127.0.0.1:2525\"\n", "is the address of [http] too");
     only_error("[[listener]]\naddress = \"0.0.0.0:2525\"\n", "listened on already");
     only_error("[inspect]\nchecks = [\"mime\", \"yarra\"]\n", "there is no check \"yarra\" (did you mean \"yara\"?)");
