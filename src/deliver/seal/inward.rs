@@ -51,7 +51,7 @@ pub fn inward(raw: &Bytes, facts: &Inward<'_>) -> Sealed {
     }
     let body = header::copy_without_ours(raw, facts.hostname, &mut head);
     head.extend_from_slice(b"\r\n");
-    Sealed { head: head.into(), body: raw.slice(body.min(raw.len())..) }
+    Sealed { head: head.into(), body: raw.slice(body.min(raw.len())..), notes: Vec::new() }
 }
 
 fn rdns(auth: &AuthFacts) -> Option<&str> {

@@ -15,6 +15,7 @@ mod trust;
 use openssl::nid::Nid;
 use openssl::x509::X509;
 
+pub(crate) use signer::addresses as certificate_addresses;
 pub use trust::{TrustMaterial, TrustStore};
 
 use self::cms::{Checked, Cms, Kind};
