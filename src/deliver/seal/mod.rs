@@ -16,7 +16,7 @@ mod smime;
 use bytes::Bytes;
 
 pub use self::inward::{Inward, inward};
-pub use self::keys::{Algorithm, DkimPair, SealKeys, SmimePair};
+pub use self::keys::{Algorithm, DkimPair, SealKeys, SmimePair, new_key};
 pub use self::outward::{Note, Outward, outward};
 
 /// A message as it leaves: the octets on the wire are `head` (empty line included) and then `body`.

@@ -6,6 +6,7 @@
 //! addresses is From; validity counts at the time of receipt. Whatever is unclear is never `valid`.
 //! A pure function of its arguments; in production it runs inside an inspector.
 
+mod author;
 mod cms;
 mod locate;
 pub mod run;
@@ -16,6 +17,7 @@ use openssl::nid::Nid;
 use openssl::x509::X509;
 
 pub(crate) use signer::addresses as certificate_addresses;
+pub use author::author;
 pub use trust::{TrustMaterial, TrustStore};
 
 use self::cms::{Checked, Cms, Kind};
@@ -329,4 +331,25 @@ const fn severity(status: SmimeStatus) -> u8 {
         SmimeStatus::Malformed => 10,
         SmimeStatus::Altered => 11,
     }
+}
+
+/// Certificates for people: name, addresses, dates, and what their chain is worth; one line each.
+#[must_use]
+pub fn describe_certificates(der: &[Vec<u8>], trust: &TrustStore, now: Timestamp) -> Vec<String> {
+    let parsed: Vec<X509> = der.iter().filter_map(|der| X509::from_der(der).ok()).collect();
+    let line = |certificate: &X509| {
+        let (status, detail) = trust.judge(certificate, &parsed, now);
+        let who = signer::describe(certificate, Nid::UNDEF, status);
+        let detail = if detail.is_empty() { detail } else { format!(" ({detail})") };
+        format!(
+            "{} [{}], issued by {}, serial {}, {} to {}: {status}{detail}",
+            who.subject.escape_debug(),
+            who.addresses.join(", ").escape_debug(),
+            who.issuer.escape_debug(),
+            who.serial,
+            who.not_before,
+            who.not_after
+        )
+    };
+    parsed.iter().map(line).collect()
 }
