@@ -94,9 +94,6 @@ impl RuleSet {
     pub(super) fn order(&self) -> &[usize] {
         &self.order
     }
-    pub(super) fn atoms(&self) -> &[Atom] {
-        &self.atoms
-    }
     /// Of all tests in the files.
     #[must_use]
     pub fn tests(&self) -> &[Test] {

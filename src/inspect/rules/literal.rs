@@ -62,12 +62,17 @@ fn letters(hir: &Hir) -> Option<String> {
         }
         HirKind::Class(Class::Unicode(class)) => {
             let mut members = class.iter().flat_map(|range| range.start()..=range.end());
-            let first: String = members.next()?.to_lowercase().collect();
-            let same = members.by_ref().take(4).all(|c| c.to_lowercase().eq(first.chars()));
+            let first = small(members.next()?);
+            let same = members.by_ref().take(4).all(|c| small(c) == first);
             (same && members.next().is_none()).then_some(first)
         }
         _ => None,
     }
+}
+
+/// As the accented form has it: the long s is an s there.
+fn small(c: char) -> String {
+    if c == 'ſ' { "s".to_owned() } else { c.to_lowercase().collect() }
 }
 
 /// White space is folded in the text that is searched, so literals end at it.
@@ -88,11 +93,12 @@ mod tests {
     #[test]
     fn every_match_contains_one_of_the_literals() {
         check("abcdef", Some(&["abcdef"]));
+        check("(?i)password reset", Some(&["password"]));
         check("(?i)AbcD[0-9]+xyz", Some(&["abcd"]));
         check(r"\b(?:paypal|amazon)\b\s+\d", Some(&["paypal", "amazon"]));
         check(r"(?:one|[0-9])", None);
         check(r"a?b*c", None);
-        check(r"(?i)đặt hàng", Some(&["hàng"]));
+        check(r"(?i)đặt hàng", Some(&["đặt"]));
         check(r"(?:verify){2,3}", Some(&["verify"]));
     }
 }

@@ -50,7 +50,8 @@ fn utf8(bytes: &[u8]) -> Option<Cow<'_, str>> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Some(Cow::Borrowed(text)),
         Err(error) if error.error_len().is_none() && error.valid_up_to() > 0 => {
-            std::str::from_utf8(bytes.get(..error.valid_up_to())?).ok().map(Cow::Borrowed)
+            let text = std::str::from_utf8(bytes.get(..error.valid_up_to())?).ok()?;
+            (!text.is_ascii()).then_some(Cow::Borrowed(text))
         }
         Err(_) => None,
     }
@@ -98,6 +99,6 @@ mod tests {
     #[test]
     fn broken_utf8_keeps_what_can_be_read() {
         reads(b"abc\xff def", "utf-8", "abc\u{fffd} def");
-        reads("xin chào".as_bytes().get(..8).unwrap(), "", "xin chà");
+        reads("đã chào".as_bytes().get(..8).unwrap(), "", "đã ch");
     }
 }

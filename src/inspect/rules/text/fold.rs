@@ -35,7 +35,8 @@ pub fn accented(text: &str, lines: Lines) -> String {
             if std::mem::take(&mut gap) && !out.is_empty() && !out.ends_with('\n') {
                 out.push(' ');
             }
-            out.extend(c.to_lowercase());
+            // Case-insensitive patterns take the long s for an s.
+            out.extend(if c == 'ſ' { 's' } else { c }.to_lowercase());
         }
     }
     if out.is_ascii() { out } else { out.nfc().collect() }
