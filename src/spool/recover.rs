@@ -52,9 +52,6 @@ pub fn open(
     let damaged = folder.join("damaged");
     if purpose != Purpose::Look {
         disk.create_folder(&damaged).map_err(SpoolError::Disk)?;
-        for made in [folder.parent(), Some(folder)].into_iter().flatten() {
-            disk.sync_folder(made).map_err(SpoolError::Disk)?;
-        }
     }
     let mut reader = Reader::new(disk, folder, &damaged, purpose);
     reader.find_segments(settings)?;

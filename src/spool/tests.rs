@@ -1,5 +1,7 @@
 //! The spool's promises: through its front door on a real disk, and with the power cut at every operation.
 
+mod campaign;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

@@ -29,7 +29,7 @@ pub enum Open {
 
 /// A place for files. All calls block; use them from a thread that may.
 pub trait Disk: Send + Sync + Debug {
-    /// Makes the folder and those above it; fine when it exists.
+    /// Makes the folder and those above it, synced; fine when it exists.
     fn create_folder(&self, folder: &Path) -> io::Result<()>;
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn DiskFile>>;
     /// Names in the folder, sorted.

@@ -17,7 +17,18 @@ pub struct Real;
 
 impl Disk for Real {
     fn create_folder(&self, folder: &Path) -> io::Result<()> {
-        std::fs::DirBuilder::new().recursive(true).mode(0o750).create(folder)
+        let mut missing: Vec<&Path> = folder.ancestors().take_while(|path| !path.exists()).collect();
+        while let Some(path) = missing.pop() {
+            match std::fs::DirBuilder::new().mode(0o750).create(path) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
+            }
+            match path.parent() {
+                Some(above) if !above.as_os_str().is_empty() => self.sync_folder(above)?,
+                _ => self.sync_folder(Path::new("."))?,
+            }
+        }
+        Ok(())
     }
 
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn DiskFile>> {

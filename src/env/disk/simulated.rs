@@ -148,6 +148,15 @@ impl Simulated {
         Self(Arc::new(Mutex::new(state)))
     }
 
+    /// The disk as it is found when only the process died: everything written is there, synced or not.
+    #[must_use]
+    pub fn after_kill(&self) -> Self {
+        let mut state = self.state().clone();
+        (state.operations, state.cuts) = (0, None);
+        state.trouble.clear();
+        Self(Arc::new(Mutex::new(state)))
+    }
+
     /// Flips one bit of a file, as a failing disk does, synced or not.
     pub fn rot(&self, path: &Path, at: u64) {
         let mut state = self.state();
@@ -263,6 +272,14 @@ impl Disk for Simulated {
             }
             state.folders.insert(path.to_owned());
             state.changed(NameChange::Folder(path.to_owned()));
+            // And the sync of the folder above.
+            if let Some(trouble) = state.operation() {
+                return Err(failure(trouble));
+            }
+            if let Some(change) = state.unsafe_names.pop() {
+                state.make_safe(change);
+            }
+            state.done();
         }
         Ok(())
     }
