@@ -113,14 +113,14 @@ impl Material {
             let place = root.to(section).to(key);
             let mut found = Vec::new();
             for (i, path) in paths.iter().enumerate() {
-                // A folder that nobody named may be missing: a small site has no rules of its own.
-                let written = place.is_written();
-                let spot = if written { place.to(i) } else { root.clone() };
+                let spot = if place.is_written() { place.to(i) } else { root.clone() };
                 if let Err(error) = load_one(path, extensions, files, &mut found) {
                     let shown = path.display();
                     let problem = spot
                         .problem(format!("cannot read {shown}: {error}"), format!("không đọc được {shown}: {error}"));
-                    problems.push(if written { problem } else { problem.warning() });
+                    // The default folder may be missing: a small site has no rules or trust of its own.
+                    let chosen = *path != files.resolve(&Path::new(section_folder(section)).join(key));
+                    problems.push(if chosen { problem } else { problem.warning() });
                 }
             }
             found
@@ -131,6 +131,11 @@ impl Material {
             trust: load("smime", "trust", &settings.smime.trust, &["pem", "crt", "cer", "der"]),
         }
     }
+}
+
+/// Where the defaults of a section stand: `rules/spam`, `certs/trust`.
+fn section_folder(section: &str) -> &str {
+    if section == "smime" { "certs" } else { section }
 }
 
 fn load_one(

@@ -19,7 +19,7 @@ pub trait Disk {
     /// The files of a folder, sorted; not those below.
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>>;
     fn is_folder(&self, path: &Path) -> bool;
-    fn exists(&self, path: &Path) -> bool;
+    fn has(&self, path: &Path) -> bool;
     /// Whether users other than owner and group can read the file.
     fn is_open_to_all(&self, path: &Path) -> bool;
     fn now(&self) -> Timestamp;
@@ -66,7 +66,7 @@ impl<'a> Files<'a> {
             Some(parent) if self.base != Path::new(".") => parent.join(path),
             _ => Path::new("..").join(path),
         };
-        [here.clone(), parent, Path::new(SHARED).join(path)].into_iter().find(|p| self.disk.exists(p)).unwrap_or(here)
+        [here.clone(), parent, Path::new(SHARED).join(path)].into_iter().find(|p| self.disk.has(p)).unwrap_or(here)
     }
 
     pub fn read(&self, path: &Path) -> io::Result<Vec<u8>> {

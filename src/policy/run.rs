@@ -68,7 +68,7 @@ impl Disk for SystemDisk {
     fn is_folder(&self, path: &Path) -> bool {
         path.is_dir()
     }
-    fn exists(&self, path: &Path) -> bool {
+    fn has(&self, path: &Path) -> bool {
         path.exists()
     }
     fn is_open_to_all(&self, path: &Path) -> bool {

@@ -36,7 +36,7 @@ impl Disk for Memory {
     fn is_folder(&self, path: &Path) -> bool {
         self.0.keys().any(|p| p != path && p.starts_with(path))
     }
-    fn exists(&self, path: &Path) -> bool {
+    fn has(&self, path: &Path) -> bool {
         self.0.contains_key(path) || self.is_folder(path)
     }
     fn is_open_to_all(&self, path: &Path) -> bool {
