@@ -377,5 +377,4 @@ fn recipient_refusal(error: AddressError) -> Refused {
 }
 
 #[cfg(test)]
-#[path = "command_tests.rs"]
 mod tests;

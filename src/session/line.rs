@@ -322,5 +322,4 @@ impl Head {
 }
 
 #[cfg(test)]
-#[path = "line_tests.rs"]
 mod tests;

@@ -80,17 +80,35 @@ impl Metrics {
         self.refused(reason);
     }
     pub(super) fn secured(&self, version: &str) {
-        self.tls.with_label_values(&["server", version]).inc();
+        self.tls.with_label_values(&[version]).inc();
     }
     pub(super) fn refused(&self, reason: Reason) {
         self.refusals.with_label_values(&[reason.as_str()]).inc();
     }
 }
 
-/// `luytre_tls_sessions_total`, shared with the sending side: whoever comes second counts in the same family.
+/// `luytre_tls_sessions_total` of our side. The sending side registers its own part of the family: `side` is constant
+/// in each, so that one registry takes both (names and help must agree).
 fn tls_sessions(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> {
-    let help = "TLS sessions by side (server: to us, client: from us) and version.";
-    let family = IntCounterVec::new(Opts::new("luytre_tls_sessions_total", help), &["side", "version"])?;
+    let opts = Opts::new("luytre_tls_sessions_total", "TLS sessions by side (server: to us, client: from us) and version.");
+    let family = IntCounterVec::new(opts.const_label("side", "server"), &["version"])?;
     registry.register(Box::new(family.clone()))?;
     Ok(family)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_sides_of_tls_fit_in_one_registry() {
+        let registry = Registry::new();
+        let metrics = Metrics::new(&registry).unwrap();
+        let help = "TLS sessions by side (server: to us, client: from us) and version.";
+        let opts = Opts::new("luytre_tls_sessions_total", help).const_label("side", "client");
+        registry.register(Box::new(IntCounterVec::new(opts, &["version"]).unwrap())).unwrap();
+        metrics.secured("TLSv1.3");
+        let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+        assert!(text.contains("luytre_tls_sessions_total{side=\"server\",version=\"TLSv1.3\"} 1"), "{text}");
+    }
 }
