@@ -2,6 +2,8 @@
 //! The one integration binary: whole-program tests, and the tests that read the source.
 
 mod config;
+mod kit;
+mod talk;
 mod tidy;
 =======
 //! The one integration binary.
