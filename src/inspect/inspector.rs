@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub use super::policy::Loaded;
 
 use super::ContentFacts;
-use super::checks::content::{ContentCheck, View, objects};
+use super::checks::content::{self, ContentCheck, View, objects};
 use crate::env::jail::wire::Inner;
 use crate::env::jail::{cage, memory, probe};
 use crate::mail::mime::{self, words};
@@ -110,8 +110,8 @@ pub fn run(memory_bytes: u64, probe: Option<&str>) -> Result<(), String> {
 
 fn serve(link: &mut Inner, memory_bytes: u64, probe: Option<&str>) -> Result<(), String> {
     let text = |e: std::io::Error| e.to_string();
-    // Its configuration and error strings are files; after landlock it could not read them.
-    openssl::init();
+    // OpenSSL's configuration and error strings are files; after landlock it could not read them.
+    content::initialise();
     let Some((_, Some(policy))) = link.receive().map_err(text)? else { return Err("no policy came".to_owned()) };
     let bytes = memory::read(policy, POLICY_MAX).map_err(text)?;
     let loaded = Loaded::open(&bytes, None)?;

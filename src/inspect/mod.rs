@@ -11,7 +11,6 @@ pub mod policy;
 pub mod rules;
 pub mod run;
 pub mod settings;
-mod workers;
 
 pub use case::{AuthFacts, AuthResult, Case, ContentFacts, PartFact, SmimeFact, SmimeStatus};
 pub use check::{Certainty, Finding};

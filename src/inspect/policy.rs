@@ -9,21 +9,22 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::checks::content::smime::TrustMaterial;
 use super::checks::content::{self, Limits, REGISTER, yara};
+use super::rules::{self, RuleSet};
 use crate::mail::{Problem, problem::Severity};
 
 /// Everything that shapes an inspection, as read from files.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     pub yara: Vec<yara::Source>,
-    /// Spam rule files: path and text.
-    pub spam: Vec<(PathBuf, String)>,
-    /// Trust anchors, DER.
-    pub trust: Vec<Vec<u8>>,
+    pub spam: Vec<rules::Source>,
+    pub trust: TrustMaterial,
 }
 
 impl Sources {
-    /// Texts must be UTF-8; certificates are kept as they are.
+    /// From files as read: path and octets. Texts must be UTF-8; certificates PEM or DER, those below a folder
+    /// `pool` help to build chains and are no anchors. What is wrong goes to `problems`.
     #[must_use]
     pub fn from_files(
         yara: Vec<(PathBuf, Vec<u8>)>,
@@ -31,6 +32,13 @@ impl Sources {
         trust: Vec<(PathBuf, Vec<u8>)>,
         problems: &mut Vec<Problem>,
     ) -> Self {
+        let mut material = TrustMaterial::default();
+        for (file, bytes) in trust {
+            let pooled = file.parent().is_some_and(|folder| folder.ends_with("pool"));
+            if let Err(why) = material.add(&bytes, pooled) {
+                problems.push(Problem::new(file, why));
+            }
+        }
         let mut text = |(file, bytes): (PathBuf, Vec<u8>)| match String::from_utf8(bytes) {
             Ok(text) => Some((file, text)),
             Err(_) => {
@@ -38,11 +46,9 @@ impl Sources {
                 None
             }
         };
-        Self {
-            yara: yara.into_iter().filter_map(&mut text).map(|(file, text)| yara::Source { file, text }).collect(),
-            spam: spam.into_iter().filter_map(&mut text).collect(),
-            trust: trust.into_iter().map(|(_, bytes)| bytes).collect(),
-        }
+        let yara = yara.into_iter().filter_map(&mut text).map(|(file, text)| yara::Source { file, text }).collect();
+        let named = |(file, text): (PathBuf, String)| rules::Source { name: file.display().to_string(), text };
+        Self { yara, spam: spam.into_iter().filter_map(&mut text).map(named).collect(), trust: material }
     }
 }
 
@@ -52,6 +58,7 @@ pub struct Policy {
     bytes: Vec<u8>,
     hash: String,
     limits: Limits,
+    rules: RuleSet,
     yara_rules: Vec<String>,
     /// Things worth saying that do not keep the policy from being used.
     warnings: Vec<Problem>,
@@ -63,8 +70,8 @@ struct Sealed {
     checks: Vec<String>,
     limits: Limits,
     yara: Vec<u8>,
-    spam: Vec<(PathBuf, String)>,
-    trust: Vec<Vec<u8>>,
+    spam: Vec<rules::Source>,
+    trust: TrustMaterial,
 }
 
 impl Policy {
@@ -84,6 +91,7 @@ impl Policy {
         let hash = digest(checks, &limits, &sources);
         let compiled = yara::RuleSet::compile(&sources.yara).map_err(|mut p| problems.append(&mut p)).ok();
         let native = compiled.as_ref().map(yara::RuleSet::to_bytes);
+        let rules = RuleSet::from_sources(&sources.spam).map_err(|mut p| problems.append(&mut p)).ok();
         let yara_rules = compiled.iter().flat_map(yara::RuleSet::names).collect();
         let yara = match native {
             Some(Ok(bytes)) => bytes,
@@ -99,11 +107,13 @@ impl Policy {
         if bytes.is_empty() {
             problems.push(Problem::new("", "the policy cannot be written down"));
         }
-        if problems.iter().any(|p| p.severity == Severity::Error) {
-            return Err(problems);
+        match rules.filter(|_| problems.iter().all(|p| p.severity != Severity::Error)) {
+            Some(rules) => {
+                warnings.append(&mut problems);
+                Ok(Self { bytes, hash, limits, rules, yara_rules, warnings })
+            }
+            None => Err(problems),
         }
-        warnings.append(&mut problems);
-        Ok(Self { bytes, hash, limits, yara_rules, warnings })
     }
 
     /// What [`Loaded::open`] reads, in this process or in an inspector.
@@ -119,6 +129,11 @@ impl Policy {
     #[must_use]
     pub const fn limits(&self) -> &Limits {
         &self.limits
+    }
+    /// The rules that the numbers in `ContentFacts::atoms` belong to.
+    #[must_use]
+    pub const fn rules(&self) -> &RuleSet {
+        &self.rules
     }
     #[must_use]
     pub fn yara_rules(&self) -> &[String] {
@@ -143,8 +158,8 @@ fn digest(checks: &[String], limits: &Limits, sources: &Sources) -> String {
     checks.iter().for_each(|c| add(c.as_bytes()));
     add(&postcard::to_stdvec(limits).unwrap_or_default());
     sources.yara.iter().for_each(|s| add(s.text.as_bytes()));
-    sources.spam.iter().for_each(|(_, text)| add(text.as_bytes()));
-    sources.trust.iter().for_each(|der| add(der));
+    sources.spam.iter().for_each(|s| add(s.text.as_bytes()));
+    add(&postcard::to_stdvec(&sources.trust).unwrap_or_default());
     hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
 }
 
@@ -154,6 +169,8 @@ pub struct Loaded {
     checks: Vec<String>,
     limits: Limits,
     yara: yara::RuleSet,
+    rules: RuleSet,
+    trust: TrustMaterial,
     timeout: Option<Duration>,
 }
 
@@ -162,7 +179,9 @@ impl Loaded {
     pub fn open(bytes: &[u8], timeout: Option<Duration>) -> Result<Self, String> {
         let sealed: Sealed = postcard::from_bytes(bytes).map_err(|e| e.to_string())?;
         let yara = yara::RuleSet::from_bytes(&sealed.yara)?;
-        Ok(Self { checks: sealed.checks, limits: sealed.limits, yara, timeout })
+        let first = |problems: Vec<Problem>| problems.first().map(ToString::to_string).unwrap_or_default();
+        let rules = RuleSet::from_sources(&sealed.spam).map_err(first)?;
+        Ok(Self { checks: sealed.checks, limits: sealed.limits, yara, rules, trust: sealed.trust, timeout })
     }
     #[must_use]
     pub const fn limits(&self) -> &Limits {
@@ -171,6 +190,14 @@ impl Loaded {
     #[must_use]
     pub const fn yara(&self) -> &yara::RuleSet {
         &self.yara
+    }
+    #[must_use]
+    pub const fn rules(&self) -> &RuleSet {
+        &self.rules
+    }
+    #[must_use]
+    pub const fn trust(&self) -> &TrustMaterial {
+        &self.trust
     }
     #[must_use]
     pub const fn timeout(&self) -> Option<Duration> {

@@ -8,6 +8,9 @@ pub mod kind;
 pub mod mime;
 pub mod name;
 pub mod objects;
+pub mod rules;
+pub mod smime;
+mod smime_check;
 pub mod yara;
 
 #[cfg(test)]
@@ -16,6 +19,7 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 pub use objects::{Object, Origin};
+pub use smime_check::initialise;
 
 use crate::inspect::ContentFacts;
 use crate::inspect::inspector::{Loaded, Task};
@@ -91,4 +95,6 @@ pub struct Entry {
 pub const REGISTER: &[Entry] = &[
     Entry { id: "mime", build: |loaded| Box::new(mime::Mime::new(loaded)) },
     Entry { id: "yara", build: |loaded| Box::new(yara::Yara::new(loaded.yara(), loaded.timeout())) },
+    Entry { id: "smime", build: |loaded| Box::new(smime_check::Smime::new(loaded.trust())) },
+    Entry { id: "rules", build: |loaded| Box::new(rules::Rules::new(loaded.rules())) },
 ];

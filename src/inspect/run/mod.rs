@@ -3,8 +3,11 @@
 //! Invariants: a message is looked at by one process at a time, which holds one whole policy; an inspector that was
 //! not heard to its end never gets another message; what no inspector could look at is a finding, not silence.
 
+mod compile;
+mod workers;
+
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,11 +19,11 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::inspector::{Answer, Task};
 use super::lanes::{self, Lane, Load};
 use super::metrics::Metrics;
-use super::policy::{Policy, Sources};
-use super::workers::{Pinned, Worker, start_worker};
+use super::policy::Policy;
 use super::{ContentFacts, Finding, settings};
 use crate::env::jail::{JailError, Launcher, memory};
-use crate::mail::{Problem, Reply, Span};
+use crate::mail::{Reply, Span};
+use workers::{Pinned, Worker, start_worker};
 
 /// An idle inspector that died unseen costs no try; after this many in a row something else is wrong.
 const STALE_LINKS: usize = 4;
@@ -57,7 +60,7 @@ pub struct Examined {
 pub struct Pool(Arc<Shared>);
 
 #[derive(Debug)]
-pub(super) struct Shared {
+struct Shared {
     pub launcher: Launcher,
     pub metrics: Metrics,
     deadline: Span,
@@ -71,13 +74,13 @@ pub(super) struct Shared {
 }
 
 #[derive(Debug)]
-pub(super) struct State {
+struct State {
     pub pinned: Arc<Pinned>,
     pub idle: Vec<Worker>,
     waiting: Vec<Waiter>,
     load: Load,
     /// Started and not yet gone: (number, generation, kept for small mail, process id).
-    pub live: Vec<super::workers::Live>,
+    pub live: Vec<workers::Live>,
     /// Being started and not yet ready.
     pub starting: usize,
     pub next_number: u64,
@@ -401,58 +404,4 @@ impl Drop for Place<'_> {
             state.load.leave(waiter.size_bytes);
         }
     }
-}
-
-impl Policy {
-    /// Reads and compiles what the settings name; paths are relative to `base`. Every problem at once.
-    pub fn compile(
-        inspect: &settings::Inspect,
-        rules: &settings::Rules,
-        limits: &crate::session::settings::Limits,
-        smime: &settings::Smime,
-        base: &Path,
-    ) -> Result<Self, Vec<Problem>> {
-        let mut problems = Vec::new();
-        let yara = read_all(base, &rules.yara, &["yar", "yara"], &mut problems);
-        let spam = read_all(base, &rules.spam, &["toml"], &mut problems);
-        let trust = read_all(base, &smime.trust, &["pem", "crt", "cer", "der"], &mut problems);
-        let sources = Sources::from_files(yara, spam, trust, &mut problems);
-        match Self::from_sources(&inspect.checks, limits.into(), sources) {
-            Ok(policy) if problems.is_empty() => Ok(policy),
-            Ok(_) => Err(problems),
-            Err(mut more) => {
-                problems.append(&mut more);
-                Err(problems)
-            }
-        }
-    }
-}
-
-/// The files that `paths` name, folders searched through one level, in order of their names.
-fn read_all(base: &Path, paths: &[PathBuf], endings: &[&str], problems: &mut Vec<Problem>) -> Vec<(PathBuf, Vec<u8>)> {
-    let mut files = Vec::new();
-    for path in paths {
-        let path = base.join(path);
-        if !path.is_dir() {
-            files.push(path);
-            continue;
-        }
-        match std::fs::read_dir(&path) {
-            Ok(entries) => {
-                let mut inside: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).collect();
-                inside.retain(|p| p.extension().is_some_and(|e| endings.iter().any(|x| e == *x)));
-                inside.sort();
-                files.append(&mut inside);
-            }
-            Err(error) => problems.push(Problem::new(&path, format!("the folder cannot be read: {error}"))),
-        }
-    }
-    let mut read = Vec::new();
-    for file in files {
-        match std::fs::read(&file) {
-            Ok(bytes) => read.push((file, bytes)),
-            Err(error) => problems.push(Problem::new(&file, format!("the file cannot be read: {error}"))),
-        }
-    }
-    read
 }

@@ -8,11 +8,11 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::inspector::Answer;
-use super::policy::Policy;
-use super::run::Shared;
+use super::Shared;
 use crate::env::jail::wire::Outer;
 use crate::env::jail::{JailError, memory};
+use crate::inspect::inspector::Answer;
+use crate::inspect::policy::Policy;
 
 /// Time from the start of the process to "ready": reading native code, one warm-up scan.
 const START_LIMIT: Duration = Duration::from_secs(60);
