@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(busy.await.unwrap(), Ok(()));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_job_past_its_deadline_is_not_run() {
         let pool = Pool::start(1, 4).unwrap();
         let (release, gate) = channel::<()>();

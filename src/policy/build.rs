@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 
 use super::agencies::{self, Placed};
+use super::compile::compile;
 use super::file::{self, File};
 use super::files::{Disk, Files};
 use super::place::Place;
 use super::tree::{Document, Step};
-use super::{Agency, Policy, read, relations};
+use super::{Agency, Policy, Settings, read, relations};
 use crate::mail::problem::Severity;
 use crate::mail::{Domain, Language, Problem};
-use crate::verdict;
 
 /// What was found: a policy unless there is an error among the problems. Problems are in the order of the files.
 #[derive(Debug)]
@@ -41,9 +41,10 @@ pub fn build(config: &Path, disk: &dyn Disk) -> Built {
     problems.dedup();
     let watched = files.watched();
     let policy = policy.filter(|_| problems.iter().all(|p| p.severity == Severity::Warning)).map(|mut policy| {
-        policy.hash = files.hash();
-        policy.warnings.clone_from(&problems);
-        policy.watched.clone_from(&watched);
+        policy.settings.hash = files.hash();
+        policy.compiled.verdict.hash.clone_from(&policy.settings.hash);
+        policy.settings.warnings.clone_from(&problems);
+        policy.settings.watched.clone_from(&watched);
         policy
     });
     Built { policy, problems, language, watched }
@@ -76,27 +77,7 @@ fn assemble(config: &Path, files: &Files<'_>, told_in: &mut Language, problems: 
     let settings = resolved(file, files, hostname?, agencies, config);
     let material = Material::gather(&settings, &root, files, problems);
     let compiled = compile(&settings, &material, problems)?;
-    Some(Policy { compiled, ..settings })
-}
-
-/// Everything the other stages make of their settings, once, off the mail path.
-#[derive(Clone, Debug, Default)]
-pub struct Compiled {
-    pub verdict: verdict::settings::Policy,
-}
-
-/// THE place where each stage compiles its part: certificates into TLS contexts, rules into matchers, keys into
-/// signers. It gets the checked settings and the bytes of the rule files; what goes wrong is pushed as a `Problem`
-/// (with file, line and column where there are any), never returned early, so that one run tells everything.
-fn compile(settings: &Policy, _material: &Material, _problems: &mut Vec<Problem>) -> Option<Compiled> {
-    Some(Compiled {
-        verdict: verdict::settings::Policy {
-            default: settings.verdict.clone(),
-            agencies: settings.agencies.iter().map(|a| (a.id.clone(), a.verdict.clone())).collect(),
-            dmarc: settings.dmarc,
-            language: settings.language,
-        },
-    })
+    Some(Policy { settings, compiled })
 }
 
 /// The files that rules and trust are compiled from, in a stable order.
@@ -108,7 +89,7 @@ pub struct Material {
 }
 
 impl Material {
-    fn gather(settings: &Policy, root: &Place<'_>, files: &Files<'_>, problems: &mut Vec<Problem>) -> Self {
+    fn gather(settings: &Settings, root: &Place<'_>, files: &Files<'_>, problems: &mut Vec<Problem>) -> Self {
         let mut load = |section: &str, key: &str, paths: &[PathBuf], extensions: &[&str]| {
             let place = root.to(section).to(key);
             let mut found = Vec::new();
@@ -271,7 +252,7 @@ fn finish(agency: &file::Agency, file: &File, files: &Files<'_>) -> Agency {
     }
 }
 
-fn resolved(file: File, files: &Files<'_>, hostname: Domain, agencies: Vec<Agency>, config: &Path) -> Policy {
+fn resolved(file: File, files: &Files<'_>, hostname: Domain, agencies: Vec<Agency>, config: &Path) -> Settings {
     let resolve = |path: &mut PathBuf| *path = files.resolve(path);
     let File { mut listener, mut rules, mut smime, data_dir, .. } = file;
     for tls in listener.iter_mut().filter_map(|l| l.tls.as_mut()) {
@@ -281,7 +262,7 @@ fn resolved(file: File, files: &Files<'_>, hostname: Domain, agencies: Vec<Agenc
     rules.spam.iter_mut().for_each(resolve);
     rules.yara.iter_mut().for_each(resolve);
     smime.trust.iter_mut().for_each(resolve);
-    Policy {
+    Settings {
         generation: 1,
         hash: String::new(),
         file: config.to_owned(),
@@ -307,6 +288,5 @@ fn resolved(file: File, files: &Files<'_>, hostname: Domain, agencies: Vec<Agenc
         agencies,
         warnings: Vec::new(),
         watched: Vec::new(),
-        compiled: Compiled::default(),
     }
 }

@@ -278,7 +278,7 @@ fn the_hash_follows_every_file_and_nothing_else() {
     let disk = |rule: &str, at: &str| {
         let disk =
             Memory::default().with(&format!("{at}/luytre.toml"), GOOD).with(&format!("{at}/rules/spam/a.toml"), rule);
-        build(Path::new(&format!("{at}/luytre.toml")), &disk).policy.unwrap().hash
+        build(Path::new(&format!("{at}/luytre.toml")), &disk).policy.unwrap().settings.hash
     };
     assert_eq!(disk("one", "/etc/luytre"), disk("one", "/srv/luytre"));
     assert_ne!(disk("one", "/etc/luytre"), disk("two", "/etc/luytre"));

@@ -134,6 +134,12 @@ impl SmimePair {
         if !public.public_eq(&key) {
             return Err("the key does not belong to the first certificate of the file".to_owned());
         }
+        match key.id() {
+            Id::RSA if key.bits() >= 2048 => {}
+            Id::EC if key.bits() >= 256 => {}
+            // OpenSSL 3.0 cannot make CMS signatures with Edwards curves, and few mail programs read them.
+            _ => return Err("the key must be RSA with 2048 bits or more, or EC with P-256 or P-384".to_owned()),
+        }
         let not_after = openssl::asn1::Asn1Time::from_unix(0)
             .and_then(|epoch| epoch.diff(certificate.not_after()))
             .map_err(|e| format!("the certificate's end date cannot be read: {e}"))?;

@@ -14,6 +14,7 @@ mod signer;
 mod trust;
 
 use openssl::nid::Nid;
+use openssl::pkey::Id;
 use openssl::x509::X509;
 
 pub(crate) use signer::addresses as certificate_addresses;
@@ -47,20 +48,28 @@ pub fn examine(
 ) -> (SmimeFact, Vec<Finding>) {
     debug_assert!(tree.parts.first().is_none_or(|p| p.body.len() <= raw.len()), "the tree is of this message");
     let (mut fact, mut findings) = (SmimeFact::default(), Vec::new());
+    let mut only_ciphertext = false;
     for candidate in locate::candidates(tree) {
         let verdict = judge_candidate(tree, candidate, trust, from, now);
         if verdict.compressed {
             findings.push(Finding::new("smime.compressed").with(place(tree, candidate)));
         }
-        if verdict.encrypted {
+        if let Some(cover) = verdict.encrypted {
             fact.encrypted = true;
-            if has_clear_siblings(tree, candidate.index) {
+            if cover == Cover::Part || has_clear_siblings(tree, candidate.index) {
                 findings.push(Finding::new("smime.efail").with(place(tree, candidate)));
+            } else if fact.status == SmimeStatus::Valid || verdict.status == SmimeStatus::Valid {
+                only_ciphertext = true;
             }
         }
         if verdict.status != SmimeStatus::None && fact.status == SmimeStatus::None {
             take(&mut fact, verdict, candidate.index, tree);
         }
+    }
+    if only_ciphertext && fact.status == SmimeStatus::Valid {
+        // Whoever signs ciphertext need not know, or have written, the text inside.
+        fact.status = SmimeStatus::Unverifiable;
+        fact.detail = "the signature covers encrypted content only: who wrote it cannot be told".to_owned();
     }
     if fact.encrypted {
         findings.push(Finding::new("smime.encrypted").with("the content is encrypted and was not seen"));
@@ -103,8 +112,15 @@ struct Verdict {
     status: SmimeStatus,
     detail: String,
     signers: Vec<Signer>,
-    encrypted: bool,
+    /// Encrypted content: all of it, or a part beside clear ones.
+    encrypted: Option<Cover>,
     compressed: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cover {
+    Whole,
+    Part,
 }
 
 impl Verdict {
@@ -147,10 +163,11 @@ fn judge_candidate(
         Form::Detached => judge_detached(tree, candidate.index, trust, from, now),
         Form::Opaque => judge_opaque(&part.decoded, trust, from, now),
     };
-    // Another reader may take the other field: what it shows was not signed (M-02).
-    if verdict.status == SmimeStatus::Valid && part.headers.all("Content-Type").count() > 1 {
+    // Another reader may see other parts than those that were hashed (M-02).
+    let ambiguous = tree.oddities.iter().any(|o| o.code == "mime.ambiguous" && o.path == part.path);
+    if verdict.status == SmimeStatus::Valid && ambiguous {
         verdict.status = SmimeStatus::Malformed;
-        verdict.detail = "the signed part has several Content-Type fields".to_owned();
+        verdict.detail = "the structure of the signed part can be read in several ways".to_owned();
     }
     verdict
 }
@@ -197,7 +214,7 @@ fn judge_opaque(der: &[u8], trust: &TrustStore, from: Option<&Mailbox>, now: Tim
         return Verdict::bad(SmimeStatus::Malformed, "the part is no CMS object");
     };
     match cms.kind() {
-        Kind::Encrypted => Verdict { encrypted: true, ..Verdict::default() },
+        Kind::Encrypted => Verdict { encrypted: Some(Cover::Whole), ..Verdict::default() },
         Kind::Compressed => Verdict { compressed: true, ..Verdict::default() },
         Kind::Other => Verdict::bad(SmimeStatus::Malformed, "the CMS object is of a type that mail does not use"),
         Kind::Signed => {
@@ -215,15 +232,16 @@ fn judge_opaque(der: &[u8], trust: &TrustStore, from: Option<&Mailbox>, now: Tim
     }
 }
 
-/// Sign-and-encrypt the other way round: the signed content is an encrypted part.
-fn holds_encrypted(content: &[u8]) -> bool {
+/// Sign-and-encrypt the other way round: the signed content is an encrypted part, or has one among others.
+fn holds_encrypted(content: &[u8]) -> Option<Cover> {
     let tree = mime::parse(content, &Limits::default());
-    locate::candidates(&tree).iter().filter(|c| c.form == Form::Opaque).any(|c| {
-        tree.parts
-            .get(c.index)
-            .and_then(|p| Cms::parse(&p.decoded))
-            .is_some_and(|inner| inner.kind() == Kind::Encrypted)
-    })
+    let encrypted = |c: &&Candidate| {
+        let part = tree.parts.get(c.index).filter(|_| c.form == Form::Opaque);
+        part.and_then(|p| Cms::parse(&p.decoded)).is_some_and(|inner| inner.kind() == Kind::Encrypted)
+    };
+    let candidates = locate::candidates(&tree);
+    let found = candidates.iter().find(encrypted)?;
+    Some(if has_clear_siblings(&tree, found.index) { Cover::Part } else { Cover::Whole })
 }
 
 /// Every SignerInfo by itself, then all of them together (G-02, G-03).
@@ -278,9 +296,10 @@ fn judge_signer(checked: &Checked, carried: &[X509], trust: &TrustStore, now: Ti
         return (SmimeStatus::Unverifiable, "the signer's certificate is not in the message".to_owned());
     };
     if !checked.intact {
-        let unknown = digest_strength(checked.digest) == Strength::Unknown;
-        return if unknown {
-            (SmimeStatus::Unverifiable, "the digest algorithm is not known".to_owned())
+        // OpenSSL 3.0 has no CMS signatures with Edwards curves (RFC 8419): not checked is not altered.
+        let edwards = certificate.public_key().is_ok_and(|key| matches!(key.id(), Id::ED25519 | Id::ED448));
+        return if edwards || digest_strength(checked.digest) == Strength::Unknown {
+            (SmimeStatus::Unverifiable, "the signature algorithm is not supported".to_owned())
         } else {
             (SmimeStatus::Altered, "the content is not what was signed".to_owned())
         };
