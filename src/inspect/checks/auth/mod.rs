@@ -38,7 +38,7 @@ mod all;
 mod arc;
 mod disguise;
 mod dkim;
-mod dmarc;
+pub mod dmarc;
 mod fields;
 mod from;
 mod iprev;
@@ -46,7 +46,7 @@ mod key;
 mod report;
 mod settings;
 mod signature;
-mod spf;
+pub mod spf;
 mod tags;
 mod words;
 
