@@ -90,6 +90,8 @@ pub struct Slices<'w> {
     /// Head and body, each with the offsets before which a dot is added.
     texts: [(&'w [u8], &'w [usize]); 2],
     tail: [&'w [u8]; 2],
+    /// What goes before all of it.
+    commands: &'w [u8],
     /// Which of the four pieces is being given out.
     piece: usize,
     at: usize,
@@ -98,7 +100,13 @@ pub struct Slices<'w> {
 
 impl<'w> Slices<'w> {
     const fn new(texts: [(&'w [u8], &'w [usize]); 2], tail: [&'w [u8]; 2]) -> Self {
-        Self { texts, tail, piece: 0, at: 0, dot: 0 }
+        Self { texts, tail, commands: b"", piece: 0, at: 0, dot: 0 }
+    }
+
+    /// The same behind `commands`, for one write.
+    #[must_use]
+    pub const fn behind(self, commands: &'w [u8]) -> Self {
+        Self { commands, ..self }
     }
 }
 
@@ -106,6 +114,9 @@ impl<'w> Iterator for Slices<'w> {
     type Item = &'w [u8];
 
     fn next(&mut self) -> Option<&'w [u8]> {
+        if !self.commands.is_empty() {
+            return Some(std::mem::take(&mut self.commands));
+        }
         while let Some((text, dots)) = self.texts.get(self.piece) {
             let end = dots.get(self.dot).copied().unwrap_or(text.len());
             if let Some(slice) = text.get(self.at..end).filter(|s| !s.is_empty()) {

@@ -234,7 +234,7 @@ impl Conn {
         assert_clean(&self.out)?;
         let commands = std::mem::take(&mut self.out);
         let slices = if by_bdat { wire.plain() } else { wire.stuffed() };
-        let result = write_slices(&mut self.link, &commands, slices).await;
+        let result = write_slices(&mut self.link, slices.behind(&commands)).await;
         self.out = commands;
         self.out.clear();
         result
@@ -246,8 +246,7 @@ fn assert_clean(out: &[u8]) -> io::Result<()> {
     if wire::is_clean(out) { Ok(()) } else { Err(io::Error::new(io::ErrorKind::InvalidData, "a bare CR or LF")) }
 }
 
-async fn write_slices(link: &mut Link, commands: &[u8], message: Slices<'_>) -> io::Result<()> {
-    let mut slices = Some(commands).filter(|c| !c.is_empty()).into_iter().chain(message).peekable();
+async fn write_slices(link: &mut Link, mut slices: Slices<'_>) -> io::Result<()> {
     if link.tls_version().is_some() {
         let mut joined = Vec::with_capacity(8 << 10);
         for slice in slices {
@@ -262,12 +261,15 @@ async fn write_slices(link: &mut Link, commands: &[u8], message: Slices<'_>) -> 
         link.write_all(&joined).await?;
         return link.flush().await;
     }
-    while slices.peek().is_some() {
+    loop {
         let mut batch: [IoSlice<'_>; SLICES] = std::array::from_fn(|_| IoSlice::new(b""));
         let mut filled = 0_usize;
         for (place, slice) in batch.iter_mut().zip(slices.by_ref().take(SLICES)) {
             *place = IoSlice::new(slice);
             filled = filled.saturating_add(1);
+        }
+        if filled == 0 {
+            return Ok(());
         }
         let mut left = batch.get_mut(..filled).unwrap_or_default();
         while !left.is_empty() {
@@ -277,7 +279,6 @@ async fn write_slices(link: &mut Link, commands: &[u8], message: Slices<'_>) -> 
             }
         }
     }
-    Ok(())
 }
 
 const MINUTE: Duration = Duration::from_secs(60);

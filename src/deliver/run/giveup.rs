@@ -72,8 +72,9 @@ impl Deliver {
     /// Tells the sender that its message waits; false when that could not be done, or need not be.
     pub(super) async fn warn(&self, parcel: &Parcel, waiting: &[Failure], policy: &Policy) -> bool {
         let Some(sender) = reportable(parcel) else { return false };
-        let wants_delay = |f: &&Failure| parcel.meta.recipients.get(f.recipient).is_some_and(|r| r.notify.delay);
-        let told: Vec<&Failure> = waiting.iter().filter(wants_delay).collect();
+        let recipients = &parcel.meta.recipients;
+        let told = waiting.iter().filter(|f| recipients.get(f.recipient).is_some_and(|r| r.notify.delay));
+        let told: Vec<&Failure> = told.collect();
         if told.is_empty() {
             return false;
         }

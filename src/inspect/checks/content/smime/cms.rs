@@ -7,10 +7,10 @@
 
 #![allow(unsafe_code)]
 
+use std::ffi::{c_int, c_uint, c_void};
 use std::ptr;
 
 use foreign_types::{ForeignType, ForeignTypeRef};
-use libc::{c_int, c_uint, c_void};
 use openssl::cms::CmsContentInfo;
 use openssl::nid::Nid;
 use openssl::stack::Stack;
@@ -27,6 +27,7 @@ struct SignerInfo {
     _private: [u8; 0],
 }
 
+// SAFETY: the declarations are those of OpenSSL 3's <openssl/cms.h> and <openssl/x509_vfy.h>.
 unsafe extern "C" {
     fn CMS_get0_type(cms: *const ffi::CMS_ContentInfo) -> *const ffi::ASN1_OBJECT;
     fn CMS_get0_content(cms: *mut ffi::CMS_ContentInfo) -> *mut *mut ffi::ASN1_OCTET_STRING;
