@@ -4,6 +4,7 @@
 
 mod config;
 mod crypto;
+mod front;
 mod kit;
 mod talk;
 mod tidy;
