@@ -1,4 +1,5 @@
 //! The one integration binary: whole-program tests, and the tests that read the source.
 
 mod config;
+mod inspect;
 mod tidy;
