@@ -92,7 +92,9 @@ async fn the_cage_holds_after_the_first_scan() {
     for name in luytre::env::jail::probe::NAMES {
         let memory_bytes = (512 << 20).to_string();
         let args = ["inspector", "--memory", &memory_bytes, "--probe", name].map(OsString::from).to_vec();
-        let mut child = Launcher::new(exe(), args).unwrap().start().await.unwrap();
+        // A child dies with the launcher that started it.
+        let launcher = Launcher::new(exe(), args).unwrap();
+        let mut child = launcher.start().await.unwrap();
         child.link.send(&[], Some(&memory::seal(policy.bytes()).unwrap())).await.unwrap();
         child.link.receive().await.expect("ready");
         let question = postcard::to_stdvec(&task()).unwrap();
@@ -102,6 +104,7 @@ async fn the_cage_holds_after_the_first_scan() {
         // The record's first octet is the kind of answer, its second whether a refusal follows.
         let refused = answer.as_ref().is_ok_and(|a| a.first() == Some(&4) && a.get(1) == Some(&1));
         let killed = answer.is_err() && std::os::unix::process::ExitStatusExt::signal(&status) == Some(libc::SIGSYS);
+        println!("{name}: {answer:?}, {status}");
         if *name == "clean" {
             assert!(!refused && answer.as_deref().is_ok_and(|a| a == [4, 0]), "the control works: {answer:?}");
         } else {
