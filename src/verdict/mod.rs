@@ -4,6 +4,8 @@ pub mod decide;
 pub mod receipt;
 pub mod score;
 pub mod settings;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 
@@ -12,7 +14,9 @@ use serde::{Deserialize, Serialize};
 use crate::inspect::Case;
 use crate::mail::Destination;
 
+pub use crate::inspect::rules::Mode;
 pub use decide::judge;
+pub use receipt::Receipt;
 
 /// What happens to one group of recipients, from mildest to strictest.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -42,16 +46,6 @@ impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
-}
-
-/// How much a rule may do: be counted, add points that at most tag, or act in full.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    Shadow,
-    Tag,
-    #[default]
-    Enforce,
 }
 
 /// A finding with its weight: one line of "why".
@@ -86,6 +80,7 @@ pub struct Group {
 pub struct Judged {
     case: Case,
     groups: Vec<Group>,
+    policy_hash: String,
 }
 
 impl Judged {
@@ -96,6 +91,11 @@ impl Judged {
     #[must_use]
     pub fn groups(&self) -> &[Group] {
         &self.groups
+    }
+    /// Of the policy that decided: hex, as in the receipt.
+    #[must_use]
+    pub fn policy_hash(&self) -> &str {
+        &self.policy_hash
     }
     /// Over all groups (`scan --json` prints it).
     #[must_use]

@@ -1,10 +1,12 @@
 //! `[verdict]`, `[dmarc]`, and the compiled form that `judge` uses.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::Action;
+use crate::inspect::rules::RuleSet;
 use crate::mail::{AgencyId, Language};
 
 /// `[verdict]`; an agency may set its own.
@@ -78,4 +80,7 @@ pub struct Policy {
     pub agencies: HashMap<AgencyId, Verdict>,
     pub dmarc: Dmarc,
     pub language: Language,
+    pub rules: Arc<RuleSet>,
+    /// SHA-256 over the whole policy (configuration and rules), hex: names in a receipt what decided.
+    pub hash: String,
 }

@@ -1,1 +1,0 @@
-//! `luytre doctor`

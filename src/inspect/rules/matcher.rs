@@ -1,0 +1,251 @@
+//! Which atoms hold: for each surface and form one automaton over all words and all literals of regular expressions
+//! (Aho-Corasick), so the cost of a message hardly grows with the number of rules.
+
+use std::collections::{BTreeMap, HashMap};
+
+use aho_corasick::{AhoCorasick, MatchKind};
+use regex::Regex;
+
+use super::compile::RuleSet;
+use super::condition::{self, Atom, PatternKind, Patterns};
+use super::literal;
+use super::surface::{Form, Surface, Surfaces};
+use crate::inspect::case::AtomHit;
+
+/// Characters of a match kept for the receipt.
+const SAMPLE: usize = 80;
+
+/// Everything compiled for matching.
+pub struct Matcher {
+    lanes: Vec<Lane>,
+    /// Pattern number to its atom.
+    owners: Vec<u32>,
+    regexes: Vec<Compiled>,
+    /// By atom: what takes a match back.
+    unless: HashMap<u32, Regex>,
+    /// Fields, features and numbers.
+    direct: Vec<(u32, Atom)>,
+}
+
+/// One surface in one form.
+struct Lane {
+    surface: Surface,
+    form: Form,
+    automaton: Option<AhoCorasick>,
+    /// By number in the automaton.
+    targets: Vec<Vec<Target>>,
+    /// Regular expressions without a literal: they always run.
+    always: Vec<usize>,
+}
+
+#[derive(Clone, Copy)]
+enum Target {
+    Word { pattern: usize, open_left: bool, open_right: bool },
+    Regex(usize),
+}
+
+struct Compiled {
+    regex: Regex,
+    form: Form,
+    pattern: usize,
+}
+
+#[derive(Default)]
+struct LaneDraft {
+    literals: BTreeMap<String, Vec<Target>>,
+    always: Vec<usize>,
+}
+
+impl Matcher {
+    pub(super) fn build(atoms: &[Atom]) -> Self {
+        let mut drafts: BTreeMap<(Surface, Form), LaneDraft> = BTreeMap::new();
+        let mut this = Self {
+            lanes: Vec::new(),
+            owners: Vec::new(),
+            regexes: Vec::new(),
+            unless: HashMap::new(),
+            direct: Vec::new(),
+        };
+        for (i, atom) in (0_u32..).zip(atoms) {
+            match atom {
+                Atom::Patterns(patterns) => this.add(i, patterns, &mut drafts),
+                other => this.direct.push((i, other.clone())),
+            }
+        }
+        for ((surface, form), draft) in drafts {
+            let (literals, targets): (Vec<String>, Vec<Vec<Target>>) = draft.literals.into_iter().unzip();
+            let automaton = AhoCorasick::builder().match_kind(MatchKind::Standard).build(&literals).ok();
+            let automaton = automaton.filter(|_| !literals.is_empty());
+            this.lanes.push(Lane { surface, form, automaton, targets, always: draft.always });
+        }
+        this
+    }
+
+    fn add(&mut self, atom: u32, patterns: &Patterns, drafts: &mut BTreeMap<(Surface, Form), LaneDraft>) {
+        if let Some(regex) = patterns.unless.as_deref().and_then(|p| condition::regex(p).ok()) {
+            self.unless.insert(atom, regex);
+        }
+        match &patterns.kind {
+            PatternKind::Words(words) => {
+                for word in words {
+                    let pattern = self.owners.len();
+                    self.owners.push(atom);
+                    let target = Target::Word { pattern, open_left: word.open_left, open_right: word.open_right };
+                    for surface in &patterns.surfaces {
+                        let lane = drafts.entry((surface.clone(), patterns.form)).or_default();
+                        lane.literals.entry(word.text.clone()).or_default().push(target);
+                    }
+                }
+            }
+            PatternKind::Regexes(list) => {
+                for text in list {
+                    // Checked when the file was read.
+                    let Ok(regex) = condition::regex(text) else { continue };
+                    let pattern = self.owners.len();
+                    self.owners.push(atom);
+                    let number = self.regexes.len();
+                    self.regexes.push(Compiled { regex, form: patterns.form, pattern });
+                    let literals = literal::required(text);
+                    // Literals are in small letters, so they are sought in the accented form.
+                    let form = if patterns.form == Form::Exact { Form::Accented } else { patterns.form };
+                    for surface in &patterns.surfaces {
+                        let lane = drafts.entry((surface.clone(), form)).or_default();
+                        match &literals {
+                            Some(list) => {
+                                for l in list {
+                                    lane.literals.entry(l.clone()).or_default().push(Target::Regex(number));
+                                }
+                            }
+                            None => lane.always.push(number),
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn run(&self, surfaces: &Surfaces) -> Vec<AtomHit> {
+        let mut state = State { seen: vec![false; self.owners.len()], hits: BTreeMap::new() };
+        for lane in &self.lanes {
+            let text = surfaces.text(&lane.surface, lane.form);
+            if !text.is_empty() {
+                self.lane(lane, text, surfaces, &mut state);
+            }
+        }
+        for (atom, condition) in &self.direct {
+            if let Some(sample) = direct(condition, surfaces) {
+                state.hits.insert(*atom, (1, vec![sample]));
+            }
+        }
+        let hits = state.hits.into_iter();
+        hits.map(|(atom, (count, samples))| AtomHit { atom, count, sample: cut(&samples.join(" · ")) }).collect()
+    }
+
+    fn lane(&self, lane: &Lane, text: &str, surfaces: &Surfaces, state: &mut State) {
+        let mut wanted = lane.always.clone();
+        if let Some(automaton) = &lane.automaton {
+            for found in automaton.find_overlapping_iter(text) {
+                for target in lane.targets.get(found.pattern().as_usize()).into_iter().flatten() {
+                    match *target {
+                        Target::Regex(number) => wanted.push(number),
+                        Target::Word { pattern, open_left, open_right } => {
+                            if !state.is_seen(pattern)
+                                && (open_left || boundary_before(text, found.start()))
+                                && (open_right || boundary_after(text, found.end()))
+                                && !self.is_excused(pattern, text, found.start(), found.end())
+                            {
+                                state.note(self, pattern, text.get(found.range()).unwrap_or(""));
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        wanted.sort_unstable();
+        wanted.dedup();
+        for compiled in wanted.into_iter().filter_map(|n| self.regexes.get(n)) {
+            let text = surfaces.text(&lane.surface, compiled.form);
+            if state.is_seen(compiled.pattern) {
+                continue;
+            }
+            let found = compiled
+                .regex
+                .find_iter(text)
+                .take(1000)
+                .find(|m| !self.is_excused(compiled.pattern, text, m.start(), m.end()));
+            if let Some(found) = found {
+                state.note(self, compiled.pattern, found.as_str());
+            }
+        }
+    }
+
+    /// Whether the line in which a match stands is taken out by the condition's `unless`.
+    fn is_excused(&self, pattern: usize, text: &str, start: usize, end: usize) -> bool {
+        let Some(regex) = self.owners.get(pattern).and_then(|atom| self.unless.get(atom)) else { return false };
+        let from = text.get(..start).and_then(|t| t.rfind('\n')).map_or(0, |i| i + 1);
+        let to = text.get(end..).and_then(|t| t.find('\n')).map_or(text.len(), |i| end + i);
+        text.get(from..to).is_some_and(|line| regex.is_match(line))
+    }
+}
+
+struct State {
+    seen: Vec<bool>,
+    hits: BTreeMap<u32, (u32, Vec<String>)>,
+}
+
+impl State {
+    fn is_seen(&self, pattern: usize) -> bool {
+        self.seen.get(pattern).copied().unwrap_or(true)
+    }
+
+    fn note(&mut self, matcher: &Matcher, pattern: usize, found: &str) {
+        if let Some(slot) = self.seen.get_mut(pattern) {
+            *slot = true;
+        }
+        let Some(atom) = matcher.owners.get(pattern) else { return };
+        let entry = self.hits.entry(*atom).or_default();
+        entry.0 += 1;
+        if entry.1.len() < 4 {
+            entry.1.push(cut(found));
+        }
+    }
+}
+
+fn cut(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(SAMPLE).collect()
+}
+
+fn boundary_before(text: &str, at: usize) -> bool {
+    !text.get(..at).and_then(|t| t.chars().next_back()).is_some_and(char::is_alphanumeric)
+        || !text.get(at..).and_then(|t| t.chars().next()).is_some_and(char::is_alphanumeric)
+}
+
+fn boundary_after(text: &str, at: usize) -> bool {
+    !text.get(at..).and_then(|t| t.chars().next()).is_some_and(char::is_alphanumeric)
+        || !text.get(..at).and_then(|t| t.chars().next_back()).is_some_and(char::is_alphanumeric)
+}
+
+/// What a condition without patterns saw, when it holds.
+fn direct(atom: &Atom, surfaces: &Surfaces) -> Option<String> {
+    match atom {
+        Atom::Patterns(_) => None,
+        Atom::Field(name) => {
+            let surface = Surface::Header(name.clone());
+            surfaces.has(&surface).then(|| cut(surfaces.text(&surface, Form::Exact)))
+        }
+        Atom::Feature(name) => surfaces.features().iter().find(|(n, _)| n == name).map(|(_, d)| cut(d)),
+        Atom::Number { number, over, under } => {
+            let value = surfaces.number(*number);
+            let holds = over.is_none_or(|o| value > o) && under.is_none_or(|u| value < u);
+            holds.then(|| value.to_string())
+        }
+    }
+}
+
+impl RuleSet {
+    /// The atoms that hold for a message, by number; runs in an inspector.
+    #[must_use]
+    pub fn match_atoms(&self, surfaces: &Surfaces) -> Vec<AtomHit> {
+        self.matcher().run(surfaces)
+    }
+}
