@@ -154,5 +154,4 @@ impl Agency {
 }
 
 #[cfg(test)]
-#[path = "relay_tests.rs"]
 mod tests;
