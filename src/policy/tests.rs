@@ -262,7 +262,7 @@ fn paths_are_looked_for_beside_the_file_then_above_it() {
     let config = "/home/me/luytre/config/luytre.toml";
     let disk = Memory::default()
         .with(config, GOOD)
-        .with("/home/me/luytre/rules/spam/vn.toml", "x")
+        .with("/home/me/luytre/rules/spam/vn.toml", "# none yet")
         .with("/home/me/luytre/rules/yara/a.yar", "y")
         .with("/home/me/luytre/rules/yara/notes.txt", "z")
         .with("/home/me/luytre/config/certs/trust/root.pem", "r");
@@ -280,8 +280,8 @@ fn the_hash_follows_every_file_and_nothing_else() {
             Memory::default().with(&format!("{at}/luytre.toml"), GOOD).with(&format!("{at}/rules/spam/a.toml"), rule);
         build(Path::new(&format!("{at}/luytre.toml")), &disk).policy.unwrap().settings.hash
     };
-    assert_eq!(disk("one", "/etc/luytre"), disk("one", "/srv/luytre"));
-    assert_ne!(disk("one", "/etc/luytre"), disk("two", "/etc/luytre"));
+    assert_eq!(disk("# one", "/etc/luytre"), disk("# one", "/srv/luytre"));
+    assert_ne!(disk("# one", "/etc/luytre"), disk("# two", "/etc/luytre"));
 }
 
 #[test]
