@@ -5,4 +5,6 @@
 mod board;
 mod config;
 mod crypto;
+mod kit;
+mod talk;
 mod tidy;

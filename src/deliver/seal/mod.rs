@@ -37,3 +37,6 @@ pub enum SealError {
     Smime(String),
 }
 
+
+#[cfg(test)]
+mod tests;

@@ -372,3 +372,6 @@ pub fn describe_certificates(der: &[Vec<u8>], trust: &TrustStore, now: Timestamp
     };
     parsed.iter().map(line).collect()
 }
+
+#[cfg(test)]
+mod tests;
