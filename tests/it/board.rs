@@ -88,9 +88,8 @@ fn every_alert_speaks_both_languages() {
 
 #[test]
 fn promtool_accepts_the_rules_and_their_tests_pass() {
-    let promtool = |arguments: &[&str]| {
-        Command::new("promtool").args(arguments).current_dir(shipped("prometheus")).output()
-    };
+    let promtool =
+        |arguments: &[&str]| Command::new("promtool").args(arguments).current_dir(shipped("prometheus")).output();
     let Ok(checked) = promtool(&["check", "rules", "alerts.yml"]) else {
         println!("skipped: promtool is not installed (Debian: prometheus)");
         return;

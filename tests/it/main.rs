@@ -5,6 +5,8 @@
 mod board;
 mod config;
 mod crypto;
+mod docs;
 mod kit;
 mod talk;
 mod tidy;
+mod units;
