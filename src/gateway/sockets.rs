@@ -68,7 +68,8 @@ impl std::fmt::Display for ListenError {
         let what = match self.source.kind() {
             ErrorKind::AddrInUse => "another program is using it; stop that program or change the address".to_owned(),
             ErrorKind::PermissionDenied => {
-                "ports below 1024 need root or CAP_NET_BIND_SERVICE; start as root with `user` set, or by systemd".to_owned()
+                "ports below 1024 need root or CAP_NET_BIND_SERVICE; start as root with `user` set, or by systemd"
+                    .to_owned()
             }
             ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
             _ => self.source.to_string(),

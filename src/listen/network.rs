@@ -75,7 +75,9 @@ impl FromStr for Network {
         Ok(match address {
             IpAddr::V4(ip) => Self { base: IpAddr::V4((u32::from(ip) & mask4(prefix)).into()), prefix },
             IpAddr::V6(ip) => match (ip.to_ipv4_mapped(), prefix.checked_sub(96)) {
-                (Some(v4), Some(short)) => Self { base: IpAddr::V4((u32::from(v4) & mask4(short)).into()), prefix: short },
+                (Some(v4), Some(short)) => {
+                    Self { base: IpAddr::V4((u32::from(v4) & mask4(short)).into()), prefix: short }
+                }
                 _ => Self { base: IpAddr::V6((u128::from(ip) & mask6(prefix)).into()), prefix },
             },
         })
@@ -162,7 +164,9 @@ mod tests {
         for text in ["10.0.0.0/8", "127.0.0.0/8", "192.168.7.0/24", "203.0.113.7", "203.0.113.16/28", "fd00::/8"] {
             assert!(ok(text), "{text}");
         }
-        for text in ["0.0.0.0/0", "203.0.113.0/27", "10.0.0.0/7", "100.64.0.0/10", "::/0", "2001:db8::/48", "172.0.0.0/8"] {
+        for text in
+            ["0.0.0.0/0", "203.0.113.0/27", "10.0.0.0/7", "100.64.0.0/10", "::/0", "2001:db8::/48", "172.0.0.0/8"]
+        {
             assert!(!ok(text), "{text}");
         }
     }

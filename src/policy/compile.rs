@@ -43,7 +43,9 @@ fn texts(files: &[(PathBuf, Vec<u8>)], problems: &mut Vec<Problem>) -> Vec<Sourc
     for (path, bytes) in files {
         match std::str::from_utf8(bytes) {
             Ok(text) => texts.push(Source { name: path.display().to_string(), text: text.to_owned() }),
-            Err(error) => problems.push(Problem::new(path, format!("not UTF-8 text: {error}")).help("save the file as UTF-8")),
+            Err(error) => {
+                problems.push(Problem::new(path, format!("not UTF-8 text: {error}")).help("save the file as UTF-8"))
+            }
         }
     }
     texts

@@ -36,4 +36,3 @@ pub enum SealError {
     #[error("the S/MIME key did not sign: {0}")]
     Smime(String),
 }
-
