@@ -115,14 +115,7 @@ impl Reason {
     pub const fn concerns_mail(self) -> bool {
         matches!(
             self,
-            Self::Helo
-                | Self::Sender
-                | Self::Recipient
-                | Self::LineEnds
-                | Self::Size
-                | Self::Limits
-                | Self::Loop
-                | Self::Resources
+            Self::Helo | Self::Sender | Self::Recipient | Self::LineEnds | Self::Size | Self::Limits | Self::Loop | Self::Resources
         )
     }
 }

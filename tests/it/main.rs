@@ -4,4 +4,6 @@
 
 mod config;
 mod crypto;
+mod kit;
+mod talk;
 mod tidy;

@@ -36,3 +36,7 @@ pub enum SealError {
     #[error("the S/MIME key did not sign: {0}")]
     Smime(String),
 }
+
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,4 @@
+//! What tests are made of.
+
+pub mod desk;
+pub mod script;
