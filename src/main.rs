@@ -1,3 +1,5 @@
 //! Arguments, signals, exit code; hands everything to the library.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    luytre::cli::main()
+}

@@ -7,6 +7,7 @@ pub mod settings;
 
 use crate::listen::ClientFacts;
 use crate::mail::{Destination, MailId, MailParams, Recipient, ReversePath, Timestamp};
+use crate::session::desk::Letter;
 
 /// Sender and recipients that were allowed under the policy pinned for this message.
 #[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
@@ -36,6 +37,12 @@ impl Envelope {
         recipients: Vec<Recipient>,
     ) -> Self {
         Self { id, received_at, client, helo, esmtp, sender, params, recipients }
+    }
+    /// From what the session gathered.
+    #[must_use]
+    pub fn of(letter: Letter) -> Self {
+        let Letter { opening: o, recipients } = letter;
+        Self::open(o.id, o.received_at, o.client, o.helo, o.esmtp, o.sender, o.params, recipients)
     }
     #[must_use]
     pub const fn id(&self) -> MailId {

@@ -1,1 +1,158 @@
 //! Agency domains, inward routes, outbound clients: who may send to whom.
+//!
+//! Inward (`mx`) a recipient is ours when its parsed domain equals an agency's domain, nothing else counts: not the
+//! sender, not HELO, not a prefix or suffix (RFC 5321 §F.2, THREATS S-20..S-23). Outward (`relay`) the client's
+//! address must stand in an agency's networks *and* the sender in that agency's domains (THREATS I-07, A-24).
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+
+use crate::listen::{Networks, Role};
+use crate::mail::{AgencyId, Destination, Domain, Mailbox, Reply, ReversePath};
+use crate::session::desk::Target;
+
+/// One agency, as far as this decision needs it.
+#[derive(Clone, Debug)]
+pub struct Agency {
+    pub id: AgencyId,
+    pub domains: Vec<Domain>,
+    pub roster: Roster,
+    /// `an+invoices@` is `an@` where this is `+`.
+    pub subaddressing: Option<char>,
+    pub networks: Networks,
+}
+
+/// Which mailboxes exist.
+#[derive(Clone, Debug)]
+pub enum Roster {
+    /// The agency's server says so itself, later.
+    Any,
+    /// These, folded as [`Mailbox::folded`] writes them.
+    Listed(HashSet<String>),
+}
+
+/// All agencies, compiled for look-up.
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    agencies: Vec<Agency>,
+    by_domain: HashMap<Domain, usize>,
+}
+
+/// Two agencies with one domain.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the domain {domain} belongs to both {first} and {second}")]
+pub struct SharedDomain {
+    pub domain: Domain,
+    pub first: AgencyId,
+    pub second: AgencyId,
+}
+
+/// A sender that was allowed, and for whom it may write: what MAIL FROM settled.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// An outside client: to agencies only.
+    Inward,
+    /// An agency's own server: anywhere, on this agency's behalf.
+    Outward(AgencyId),
+}
+
+impl Policy {
+    /// Every domain belongs to one agency, or all collisions are reported.
+    pub fn build(agencies: Vec<Agency>) -> Result<Self, Vec<SharedDomain>> {
+        let (mut by_domain, mut shared) = (HashMap::new(), Vec::new());
+        for (index, agency) in agencies.iter().enumerate() {
+            for domain in &agency.domains {
+                match by_domain.insert(domain.clone(), index) {
+                    Some(other) if other != index => shared.push(SharedDomain {
+                        domain: domain.clone(),
+                        first: agencies.get(other).map_or_else(|| agency.id.clone(), |a| a.id.clone()),
+                        second: agency.id.clone(),
+                    }),
+                    _ => {}
+                }
+            }
+        }
+        if shared.is_empty() { Ok(Self { agencies, by_domain }) } else { Err(shared) }
+    }
+
+    /// May this client send as this sender at all.
+    pub fn check_sender(&self, role: Role, client: IpAddr, sender: &ReversePath) -> Result<Standing, Reply> {
+        if role == Role::Mx {
+            return Ok(Standing::Inward);
+        }
+        let mut owners = self.agencies.iter().filter(|agency| agency.networks.contains(client)).peekable();
+        if owners.peek().is_none() {
+            return Err(Reply::new(550, "5.7.1", "Relaying is not allowed from this address"));
+        }
+        let found = match sender.domain() {
+            None => owners.next(),
+            Some(domain) => owners.find(|agency| agency.domains.contains(domain)),
+        };
+        found
+            .map(|agency| Standing::Outward(agency.id.clone()))
+            .ok_or_else(|| Reply::new(550, "5.7.1", "This sender does not belong to the agency of this address"))
+    }
+
+    /// Where mail for this recipient goes, or why not.
+    pub fn check_recipient(&self, standing: &Standing, target: &Target) -> Result<(Mailbox, Destination), Reply> {
+        let mailbox = match target {
+            Target::Mailbox(mailbox) => mailbox.clone(),
+            Target::Postmaster => self.postmaster()?,
+        };
+        if let Some(agency) = self.agency_of(mailbox.domain()) {
+            return if agency.knows(&mailbox) {
+                Ok((mailbox, Destination::Agency(agency.id.clone())))
+            } else {
+                Err(Reply::new(550, "5.1.1", "No such user here"))
+            };
+        }
+        match standing {
+            Standing::Inward => Err(Reply::new(550, "5.7.1", "Relaying is not allowed")),
+            // A name of one label is a host of our own network, not a mail domain of the Internet.
+            Standing::Outward(_) if !mailbox.domain().as_str().contains('.') => {
+                Err(Reply::new(550, "5.1.2", "This is not a mail domain"))
+            }
+            Standing::Outward(agency) => Ok((mailbox, Destination::Outward(agency.clone()))),
+        }
+    }
+
+    /// The agency of a domain, by exact match.
+    #[must_use]
+    pub fn agency_of(&self, domain: &Domain) -> Option<&Agency> {
+        self.by_domain.get(domain).and_then(|&index| self.agencies.get(index))
+    }
+
+    #[must_use]
+    pub fn agencies(&self) -> &[Agency] {
+        &self.agencies
+    }
+
+    /// `<postmaster>` is the postmaster of the first agency (RFC 5321 §4.5.1).
+    fn postmaster(&self) -> Result<Mailbox, Reply> {
+        self.agencies
+            .iter()
+            .find_map(|agency| agency.domains.first())
+            .and_then(|domain| Mailbox::parse(&format!("postmaster@{domain}")).ok())
+            .ok_or_else(|| Reply::new(450, "4.2.1", "No agency is set up yet"))
+    }
+}
+
+impl Agency {
+    /// Whether this mailbox exists, as far as is known here.
+    fn knows(&self, mailbox: &Mailbox) -> bool {
+        // RFC 5321 §4.5.1 and RFC 2142: these two reach a person at every domain.
+        let always = |local: &str| local.eq_ignore_ascii_case("postmaster") || local.eq_ignore_ascii_case("abuse");
+        let Roster::Listed(listed) = &self.roster else { return true };
+        if always(mailbox.local()) || listed.contains(&mailbox.folded()) {
+            return true;
+        }
+        let base = self.subaddressing.and_then(|separator| mailbox.local().split_once(separator)).map(|(base, _)| base);
+        base.is_some_and(|base| {
+            !base.is_empty() && (always(base) || listed.contains(&format!("{}@{}", base.to_lowercase(), mailbox.domain())))
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "relay_tests.rs"]
+mod tests;

@@ -1,1 +1,217 @@
-//! Fetches the facts the relay decision needs.
+//! Fetches the facts the relay decision needs: recipient files, and the agencies' settings checked and compiled.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use super::relay::{Agency, Policy, Roster};
+use super::settings::{RecipientSource, Recipients};
+use crate::listen::{Network, Networks};
+use crate::mail::{AgencyId, Domain, Mailbox, Problem};
+
+/// One agency as the configuration has it.
+#[derive(Clone, Debug)]
+pub struct Source<'a> {
+    pub id: AgencyId,
+    pub domains: Vec<Domain>,
+    pub recipients: &'a Recipients,
+    pub networks: &'a [String],
+    /// The configuration file that says so: problems are reported there, paths are relative to its folder.
+    pub file: &'a Path,
+}
+
+/// All agencies as one relay policy, or every problem.
+pub fn compile(sources: &[Source<'_>]) -> Result<Policy, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let agencies: Vec<Agency> = sources
+        .iter()
+        .map(|source| Agency {
+            id: source.id.clone(),
+            domains: source.domains.clone(),
+            roster: roster(source, &mut problems),
+            subaddressing: subaddressing(source, &mut problems),
+            networks: networks(source, &mut problems),
+        })
+        .collect();
+    let file = sources.first().map_or(Path::new(""), |source| source.file);
+    match Policy::build(agencies) {
+        Ok(policy) if problems.is_empty() => Ok(policy),
+        Ok(_) => Err(problems),
+        Err(shared) => {
+            problems.extend(shared.iter().map(|s| Problem::new(file, s.to_string())));
+            Err(problems)
+        }
+    }
+}
+
+fn networks(source: &Source<'_>, problems: &mut Vec<Problem>) -> Networks {
+    let mut good = Vec::new();
+    for text in source.networks {
+        let problem = match text.parse::<Network>() {
+            Ok(network) if network.is_narrow_enough_to_relay() => {
+                good.push(network);
+                continue;
+            }
+            Ok(_) => Problem::new(
+                source.file,
+                format!("agency {}: {text} is a public range that many share; it would make an open relay", source.id),
+            )
+            .help("name the agency's own addresses, /28 at most"),
+            Err(error) => Problem::new(source.file, format!("agency {}: {error}", source.id)),
+        };
+        problems.push(problem);
+    }
+    good.into_iter().collect()
+}
+
+fn subaddressing(source: &Source<'_>, problems: &mut Vec<Problem>) -> Option<char> {
+    let mut chars = source.recipients.subaddressing.chars();
+    match (chars.next(), chars.next()) {
+        (first, None) => first,
+        _ => {
+            let message = format!("agency {}: subaddressing is one character, such as \"+\", or empty", source.id);
+            problems.push(Problem::new(source.file, message));
+            None
+        }
+    }
+}
+
+fn roster(source: &Source<'_>, problems: &mut Vec<Problem>) -> Roster {
+    let mut problem = |message: String| problems.push(Problem::new(source.file, format!("agency {}: {message}", source.id)));
+    match (source.recipients.from, &source.recipients.path) {
+        (RecipientSource::Any, _) => Roster::Any,
+        (RecipientSource::Callout, _) => {
+            problem("recipients from \"callout\" are not available yet; use \"file\" or \"any\"".to_owned());
+            Roster::Any
+        }
+        (RecipientSource::Ldap, _) => {
+            problem("recipients from \"ldap\" are not available yet; use \"file\" or \"any\"".to_owned());
+            Roster::Any
+        }
+        (RecipientSource::File, None) => {
+            problem("recipients from \"file\" need a path".to_owned());
+            Roster::Any
+        }
+        (RecipientSource::File, Some(path)) => {
+            let path: PathBuf = source.file.parent().unwrap_or_else(|| Path::new(".")).join(path);
+            load(&path, &source.domains).map_or_else(
+                |found| {
+                    problems.extend(found);
+                    Roster::Any
+                },
+                Roster::Listed,
+            )
+        }
+    }
+}
+
+/// Reads a recipient file: one address a line with `#` comments, or CSV with a column `address`.
+pub fn load(path: &Path, domains: &[Domain]) -> Result<HashSet<String>, Vec<Problem>> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| vec![Problem::new(path, format!("the recipient file cannot be read: {error}"))])?;
+    read(path, &text, domains)
+}
+
+fn read(path: &Path, text: &str, domains: &[Domain]) -> Result<HashSet<String>, Vec<Problem>> {
+    let (mut listed, mut problems) = (HashSet::new(), Vec::new());
+    let mut column = None;
+    for (number, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
+        let line = line.split('#').next().unwrap_or("").trim();
+        if line.is_empty() {
+            continue;
+        }
+        let fields: Vec<&str> = line.split([',', ';']).map(|field| field.trim().trim_matches('"')).collect();
+        let header = fields.iter().position(|field| field.eq_ignore_ascii_case("address"));
+        if column.is_none() && listed.is_empty() && header.is_some() {
+            column = header;
+            continue;
+        }
+        let cell = if fields.len() == 1 { fields.first() } else { column.and_then(|column| fields.get(column)) };
+        match cell.map(|cell| (cell, Mailbox::parse(cell))) {
+            Some((_, Ok(mailbox))) if domains.contains(mailbox.domain()) => {
+                listed.insert(mailbox.folded());
+            }
+            Some((_, Ok(mailbox))) => problems.push(
+                Problem::new(path, format!("{mailbox} is not in a domain of this agency")).at(number.saturating_add(1), 1).warning(),
+            ),
+            Some((cell, Err(error))) => {
+                problems.push(Problem::new(path, format!("\"{cell}\": {error}")).at(number.saturating_add(1), 1));
+            }
+            None => problems.push(
+                Problem::new(path, "this line has several fields, but no column is named \"address\"").at(number.saturating_add(1), 1),
+            ),
+        }
+    }
+    // An address of another domain can do no harm: it is never looked up. Everything else keeps the old policy.
+    if problems.iter().all(|problem| problem.severity == crate::mail::problem::Severity::Warning) {
+        for problem in &problems {
+            tracing::warn!(%problem, "recipient file");
+        }
+        Ok(listed)
+    } else {
+        Err(problems)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lists(text: &str) -> Result<Vec<String>, Vec<String>> {
+        let domains = [Domain::parse("agency.test").unwrap()];
+        read(Path::new("r.csv"), text, &domains)
+            .map(|set| {
+                let mut all: Vec<_> = set.into_iter().collect();
+                all.sort();
+                all
+            })
+            .map_err(|problems| problems.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn plain_lists_and_tables_are_read() {
+        let expected = Ok(vec!["an@agency.test".to_owned(), "binh@agency.test".to_owned()]);
+        assert_eq!(lists("# staff\nAn@agency.test\n\nbinh@agency.test # new\n"), expected);
+        assert_eq!(lists("\u{feff}name;address\r\n\"An\";an@agency.test\r\nBinh;\"binh@agency.test\"\r\n"), expected);
+        assert_eq!(lists("an@agency.test\nx@elsewhere.test\nbinh@agency.test\n"), expected, "a foreign address only warns");
+    }
+
+    #[test]
+    fn every_bad_line_is_named() {
+        let problems = lists("an@agency.test\nbad\nx, y\n").unwrap_err();
+        assert_eq!(problems.len(), 2);
+        assert!(problems[0].starts_with("r.csv:2:1: \"bad\""), "{problems:?}");
+        assert!(problems[1].contains("no column is named"), "{problems:?}");
+    }
+
+    fn compiled(recipients: &Recipients, networks: &[&str]) -> Result<Policy, Vec<String>> {
+        let networks: Vec<String> = networks.iter().map(|n| (*n).to_owned()).collect();
+        let source = Source {
+            id: "one".parse().unwrap(),
+            domains: vec![Domain::parse("agency.test").unwrap()],
+            recipients,
+            networks: &networks,
+            file: Path::new("/nonexistent/luytre.toml"),
+        };
+        compile(&[source]).map_err(|problems| problems.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn threats_r_18_a_configuration_of_an_open_relay_is_refused() {
+        assert!(compiled(&Recipients::default(), &["10.0.0.0/8", "203.0.113.7"]).is_ok());
+        let problems = compiled(&Recipients::default(), &["0.0.0.0/0", "203.0.113.0/24", "rubbish"]).unwrap_err();
+        assert_eq!(problems.len(), 3, "{problems:?}");
+        assert!(problems[0].contains("open relay"), "{problems:?}");
+    }
+
+    #[test]
+    fn sources_that_do_not_exist_yet_are_not_silently_open() {
+        for from in [RecipientSource::Callout, RecipientSource::Ldap] {
+            let recipients = Recipients { from, ..Recipients::default() };
+            assert!(compiled(&recipients, &[]).unwrap_err()[0].contains("not available yet"));
+        }
+        let file = Recipients { from: RecipientSource::File, path: Some("users.txt".into()), ..Recipients::default() };
+        assert!(compiled(&file, &[]).unwrap_err()[0].contains("cannot be read"));
+        let wide = Recipients { subaddressing: "+-".to_owned(), ..Recipients::default() };
+        assert!(compiled(&wide, &[]).unwrap_err()[0].contains("one character"));
+    }
+}

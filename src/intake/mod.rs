@@ -1,6 +1,7 @@
 //! 4. The bytes, not ours yet.
 
 pub mod mail;
+mod map;
 pub mod run;
 
 pub use mail::Mail;

@@ -1,12 +1,17 @@
 //! 1. Who may connect: addresses, limits, the PROXY header.
 
 pub mod admit;
+pub mod network;
+pub mod proxy;
 pub mod run;
 pub mod settings;
 
 use std::net::SocketAddr;
 
+pub use network::{Network, Networks};
 use serde::{Deserialize, Serialize};
+
+use crate::env::tls::server::Negotiated;
 
 /// What a listener is for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
@@ -39,4 +44,10 @@ pub struct TlsFacts {
     pub bits: u32,
     /// SHA-256 of the client certificate that was verified, if any.
     pub client_certificate: Option<String>,
+}
+
+impl From<Negotiated> for TlsFacts {
+    fn from(n: Negotiated) -> Self {
+        Self { version: n.version, cipher: n.cipher, bits: n.bits, client_certificate: None }
+    }
 }

@@ -3,6 +3,7 @@
 pub mod address;
 pub mod header;
 pub mod mime;
+pub mod network;
 pub mod parcel;
 pub mod problem;
 pub mod reply;
@@ -10,6 +11,7 @@ pub mod transaction;
 pub mod units;
 
 pub use address::{AgencyId, Domain, Mailbox, ReversePath};
+pub use network::Network;
 pub use parcel::{Parcel, ParcelMeta};
 pub use problem::Problem;
 pub use reply::Reply;

@@ -1,1 +1,338 @@
-//! The file to a checked, compiled Policy, or every problem at once.
+//! The file to a checked, compiled [`Policy`], or every problem at once.
+//!
+//! Relative paths are resolved by [`Files::resolve`]. Nothing here touches the disk: it asks a [`Disk`].
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+use super::agencies::{self, Placed};
+use super::file::{self, File};
+use super::files::{Disk, Files};
+use super::place::Place;
+use super::tree::{Document, Step};
+use super::{Agency, Policy, read, relations};
+use crate::inspect::rules::{RuleSet, Source};
+use crate::mail::problem::Severity;
+use crate::mail::{Domain, Language, Problem};
+use crate::verdict;
+
+/// What was found: a policy unless there is an error among the problems. Problems are in the order of the files.
+#[derive(Debug)]
+pub struct Built {
+    pub policy: Option<Policy>,
+    /// Errors and warnings.
+    pub problems: Vec<Problem>,
+    /// The language the problems are told in.
+    pub language: Language,
+    /// Files and folders that were looked at, also when there is no policy: mending one of them is a reason to try again.
+    pub watched: Vec<PathBuf>,
+}
+
+/// Reads and checks everything that `config` leads to.
+#[must_use]
+pub fn build(config: &Path, disk: &dyn Disk) -> Built {
+    let files = Files::new(disk, config);
+    let mut problems = Vec::new();
+    let mut language = Language::default();
+    let policy = assemble(config, &files, &mut language, &mut problems);
+    problems.sort_by(|a, b| {
+        (a.file != config, &a.file, a.line, a.column).cmp(&(b.file != config, &b.file, b.line, b.column))
+    });
+    problems.dedup();
+    let watched = files.watched();
+    let policy = policy.filter(|_| problems.iter().all(|p| p.severity == Severity::Warning)).map(|mut policy| {
+        policy.hash = files.hash();
+        policy.compiled.verdict.hash.clone_from(&policy.hash);
+        policy.warnings.clone_from(&problems);
+        policy.watched.clone_from(&watched);
+        policy
+    });
+    Built { policy, problems, language, watched }
+}
+
+fn assemble(config: &Path, files: &Files<'_>, told_in: &mut Language, problems: &mut Vec<Problem>) -> Option<Policy> {
+    let mut main = open(config, files, None, problems)?;
+    let language = language_of(&main);
+    *told_in = language;
+    let file: File = take(&mut main, language, problems).unwrap_or_default();
+    let mut others = agency_files(files, language, problems);
+    let parsed: Vec<Vec<file::Agency>> = others.iter_mut().map(|d| agencies_of(d, language, problems)).collect();
+
+    let root = Place::root(&main, language);
+    let mut placed: Vec<Placed<'_>> =
+        file.agency.iter().enumerate().map(|(i, agency)| Placed { agency, place: root.to("agency").to(i) }).collect();
+    for (document, list) in others.iter().zip(&parsed) {
+        let top = Place::root(document, language);
+        let bare = document.find(&[Step::from("agency")]).is_none();
+        placed.extend(
+            list.iter()
+                .enumerate()
+                .map(|(i, agency)| Placed { agency, place: if bare { top.clone() } else { top.to("agency").to(i) } }),
+        );
+    }
+    relations::check(&file, &root, files, problems);
+    agencies::check(&file, &root, &placed, files, problems);
+    let hostname = hostname(&file, &root, files, problems);
+    let agencies = placed.iter().map(|p| finish(p.agency, &file, files)).collect();
+    let settings = resolved(file, files, hostname?, agencies, config);
+    let material = Material::gather(&settings, &root, files, problems);
+    let compiled = compile(&settings, &material, problems)?;
+    Some(Policy { compiled, ..settings })
+}
+
+/// Everything the other stages make of their settings, once, off the mail path.
+#[derive(Clone, Debug, Default)]
+pub struct Compiled {
+    pub verdict: verdict::settings::Policy,
+}
+
+/// THE place where each stage compiles its part: certificates into TLS contexts, rules into matchers, keys into
+/// signers. It gets the checked settings and the bytes of the rule files; what goes wrong is pushed as a `Problem`
+/// (with file, line and column where there are any), never returned early, so that one run tells everything.
+fn compile(settings: &Policy, material: &Material, problems: &mut Vec<Problem>) -> Option<Compiled> {
+    let rules = spam_rules(material, problems);
+    Some(Compiled {
+        verdict: verdict::settings::Policy {
+            default: settings.verdict.clone(),
+            agencies: settings.agencies.iter().map(|a| (a.id.clone(), a.verdict.clone())).collect(),
+            dmarc: settings.dmarc,
+            language: settings.language,
+            rules: Arc::new(rules?),
+            hash: String::new(),
+        },
+    })
+}
+
+fn spam_rules(material: &Material, problems: &mut Vec<Problem>) -> Option<RuleSet> {
+    let mut sources = Vec::new();
+    for (path, bytes) in &material.spam {
+        match String::from_utf8(bytes.clone()) {
+            Ok(text) => sources.push(Source { name: path.display().to_string(), text }),
+            Err(_) => problems.push(Problem::new(path, "the file is not UTF-8").help("save it with the encoding UTF-8")),
+        }
+    }
+    match RuleSet::from_sources(&sources) {
+        Ok(set) => {
+            problems.extend_from_slice(set.warnings());
+            Some(set)
+        }
+        Err(found) => {
+            problems.extend(found);
+            None
+        }
+    }
+}
+
+/// The files that rules and trust are compiled from, in a stable order.
+#[derive(Debug, Default)]
+pub struct Material {
+    pub spam: Vec<(PathBuf, Vec<u8>)>,
+    pub yara: Vec<(PathBuf, Vec<u8>)>,
+    pub trust: Vec<(PathBuf, Vec<u8>)>,
+}
+
+impl Material {
+    fn gather(settings: &Policy, root: &Place<'_>, files: &Files<'_>, problems: &mut Vec<Problem>) -> Self {
+        let mut load = |section: &str, key: &str, paths: &[PathBuf], extensions: &[&str]| {
+            let place = root.to(section).to(key);
+            let mut found = Vec::new();
+            for (i, path) in paths.iter().enumerate() {
+                let spot = if place.is_written() { place.to(i) } else { root.clone() };
+                if let Err(error) = load_one(path, extensions, files, &mut found) {
+                    let shown = path.display();
+                    let problem = spot
+                        .problem(format!("cannot read {shown}: {error}"), format!("không đọc được {shown}: {error}"));
+                    // The default folder may be missing: a small site has no rules or trust of its own.
+                    let chosen = *path != files.resolve(&Path::new(section_folder(section)).join(key));
+                    problems.push(if chosen { problem } else { problem.warning() });
+                }
+            }
+            found
+        };
+        Self {
+            spam: load("rules", "spam", &settings.rules.spam, &["toml"]),
+            yara: load("rules", "yara", &settings.rules.yara, &["yar", "yara"]),
+            trust: load("smime", "trust", &settings.smime.trust, &["pem", "crt", "cer", "der"]),
+        }
+    }
+}
+
+/// Where the defaults of a section stand: `rules/spam`, `certs/trust`.
+fn section_folder(section: &str) -> &str {
+    if section == "smime" { "certs" } else { section }
+}
+
+fn load_one(
+    path: &Path,
+    extensions: &[&str],
+    files: &Files<'_>,
+    found: &mut Vec<(PathBuf, Vec<u8>)>,
+) -> std::io::Result<()> {
+    let list = if files.disk().is_folder(path) { files.list(path, extensions)? } else { vec![path.to_owned()] };
+    for file in list {
+        let bytes = files.read(&file)?;
+        found.push((file, bytes));
+    }
+    Ok(())
+}
+
+/// Reads and parses one file; `None` (and a problem) when it cannot be read at all.
+fn open(path: &Path, files: &Files<'_>, language: Option<Language>, problems: &mut Vec<Problem>) -> Option<Document> {
+    let vi = language == Some(Language::Vi);
+    let bytes = match files.read(path) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            let message = if vi { "không đọc được" } else { "cannot be read" };
+            problems.push(Problem::new(path, format!("{message}: {error}")));
+            return None;
+        }
+    };
+    let source = match String::from_utf8(bytes) {
+        Ok(source) => source,
+        Err(error) => {
+            let at = error.utf8_error().valid_up_to();
+            let readable = String::from_utf8_lossy(error.as_bytes()).into_owned();
+            let message = if vi { "tệp không phải UTF-8" } else { "the file is not UTF-8" };
+            let help = if vi { "lưu lại với bảng mã UTF-8" } else { "save it with the encoding UTF-8" };
+            problems.push(Problem::new(path, message).at_offset(&readable, at).help(help));
+            return None;
+        }
+    };
+    let (document, errors) = Document::parse(path, &source);
+    problems.extend(errors);
+    Some(document)
+}
+
+/// The setting `language`, read before anything else because problems are told in it.
+fn language_of(document: &Document) -> Language {
+    match document.find(&[Step::from("language")]).and_then(|n| n.text()) {
+        Some("en") => Language::En,
+        _ => Language::Vi,
+    }
+}
+
+/// A struct out of a document; the document keeps the mended tree, so that relations see what the struct was made of.
+fn take<T: DeserializeOwned>(document: &mut Document, language: Language, problems: &mut Vec<Problem>) -> Option<T> {
+    let outcome = read::read(&document.root);
+    for (fault, offset) in outcome.found {
+        let (message, help) = fault.sentence(language);
+        let mut problem = document.problem(offset, message);
+        problem.help = help;
+        problems.push(problem);
+    }
+    document.root = outcome.mended;
+    outcome.value
+}
+
+/// `agencies/*.toml` beside the configuration file.
+fn agency_files(files: &Files<'_>, language: Language, problems: &mut Vec<Problem>) -> Vec<Document> {
+    let folder = files.base().join("agencies");
+    if !files.disk().is_folder(&folder) {
+        return Vec::new();
+    }
+    match files.list(&folder, &["toml"]) {
+        Ok(list) => list.iter().filter_map(|path| open(path, files, Some(language), problems)).collect(),
+        Err(error) => {
+            problems.push(Problem::new(folder, error.to_string()));
+            Vec::new()
+        }
+    }
+}
+
+/// The file is one agency; or, like the main file, a list of `[[agency]]`.
+fn agencies_of(document: &mut Document, language: Language, problems: &mut Vec<Problem>) -> Vec<file::Agency> {
+    if document.find(&[Step::from("agency")]).is_some() {
+        return take::<file::Agencies>(document, language, problems).map(|a| a.agency).unwrap_or_default();
+    }
+    take::<file::Agency>(document, language, problems).into_iter().collect()
+}
+
+fn hostname(file: &File, root: &Place<'_>, files: &Files<'_>, problems: &mut Vec<Problem>) -> Option<Domain> {
+    let place = root.to("hostname");
+    let name =
+        if file.hostname.is_empty() { files.disk().hostname().unwrap_or_default() } else { file.hostname.clone() };
+    let Ok(domain) = Domain::parse(&name) else {
+        problems.push(
+            place
+                .problem(format!("\"{name}\" is no host name"), format!("\"{name}\" không phải tên máy"))
+                .help(root.say("hostname = \"mx1.tinh.gov.vn\"", "hostname = \"mx1.tinh.gov.vn\"")),
+        );
+        return None;
+    };
+    if !domain.as_str().contains('.') {
+        // RFC 5321 §2.3.5: a fully-qualified name is what other servers expect in the banner and in HELO.
+        problems.push(
+            place
+                .problem(format!("{domain} is not a full host name"), format!("{domain} chưa phải tên máy đầy đủ"))
+                .help(root.say("hostname = \"mx1.tinh.gov.vn\"", "hostname = \"mx1.tinh.gov.vn\""))
+                .warning(),
+        );
+    }
+    Some(domain)
+}
+
+/// One agency with its paths resolved and its verdict complete.
+fn finish(agency: &file::Agency, file: &File, files: &Files<'_>) -> Agency {
+    let mut agency = agency.clone();
+    let resolve = |path: &mut PathBuf| *path = files.resolve(path);
+    agency.recipients.path.iter_mut().for_each(resolve);
+    agency.dkim.iter_mut().for_each(|k| resolve(&mut k.key));
+    agency.smime.iter_mut().for_each(|s| {
+        resolve(&mut s.certificate);
+        resolve(&mut s.key);
+    });
+    Agency {
+        verdict: agency.verdict.over(&file.verdict),
+        name: if agency.name.is_empty() { agency.id.to_string() } else { agency.name },
+        id: agency.id,
+        domains: agency.domains,
+        recipients: agency.recipients,
+        networks: agency.networks,
+        shared_addresses: agency.shared_addresses,
+        next_hops: agency.next_hops,
+        dkim: agency.dkim,
+        smime: agency.smime,
+    }
+}
+
+fn resolved(file: File, files: &Files<'_>, hostname: Domain, agencies: Vec<Agency>, config: &Path) -> Policy {
+    let resolve = |path: &mut PathBuf| *path = files.resolve(path);
+    let File { mut listener, mut rules, mut smime, data_dir, .. } = file;
+    for tls in listener.iter_mut().filter_map(|l| l.tls.as_mut()) {
+        resolve(&mut tls.certificate);
+        resolve(&mut tls.key);
+    }
+    rules.spam.iter_mut().for_each(resolve);
+    rules.yara.iter_mut().for_each(resolve);
+    smime.trust.iter_mut().for_each(resolve);
+    Policy {
+        generation: 1,
+        hash: String::new(),
+        file: config.to_owned(),
+        base_dir: files.base().to_owned(),
+        hostname,
+        // Not looked for elsewhere: it is made where it is missing.
+        data_dir: if data_dir.is_absolute() { data_dir } else { files.base().join(data_dir) },
+        language: file.language,
+        user: file.user,
+        group: file.group,
+        listeners: listener,
+        limits: file.limits,
+        dns: file.dns,
+        inspect: file.inspect,
+        rules,
+        smime,
+        verdict: file.verdict,
+        dmarc: file.dmarc,
+        deliver: file.deliver,
+        quarantine: file.quarantine,
+        http: file.http,
+        log: file.log,
+        agencies,
+        warnings: Vec::new(),
+        watched: Vec::new(),
+        compiled: Compiled::default(),
+    }
+}

@@ -1,1 +1,210 @@
-//! The TOML as written (serde), with every default.
+//! The TOML as written: one struct a section, every default in a `Default` impl.
+//! The stages' own sections are the structs of their `settings.rs`; what is here belongs to no stage.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::deliver::settings::{Deliver, DkimKey, NextHop, SmimeKey};
+use crate::envelope::settings::Recipients;
+use crate::inspect::settings::{DnsSettings, Inspect, Rules, Smime};
+use crate::listen::Role;
+use crate::listen::settings::{BareNewline, Listener};
+use crate::mail::{AgencyId, Domain, Language, Network, Span};
+use crate::quarantine::settings::Quarantine;
+use crate::report::settings::Http;
+use crate::session::settings::Limits;
+use crate::verdict::settings::{Dmarc, Severe, Verdict};
+
+/// `luytre.toml`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct File {
+    /// Banner, HELO, Received, Authentication-Results; empty: the machine's own name.
+    pub hostname: String,
+    /// spool/ quarantine/ receipts/ luytre.db and the control socket.
+    pub data_dir: PathBuf,
+    pub language: Language,
+    /// Whom the gateway becomes once its ports are bound; empty: whoever started it.
+    pub user: String,
+    /// Empty: the user's own group.
+    pub group: String,
+    pub listener: Vec<Listener>,
+    pub dns: DnsSettings,
+    pub inspect: Inspect,
+    pub verdict: Verdict,
+    pub dmarc: Dmarc,
+    pub rules: Rules,
+    pub smime: Smime,
+    pub limits: Limits,
+    pub deliver: Deliver,
+    pub quarantine: Quarantine,
+    pub http: Http,
+    pub log: Log,
+    pub engine: Vec<Engine>,
+    pub agency: Vec<Agency>,
+}
+
+impl Default for File {
+    fn default() -> Self {
+        Self {
+            hostname: String::new(),
+            data_dir: "/var/lib/luytre".into(),
+            language: Language::Vi,
+            user: String::new(),
+            group: String::new(),
+            listener: vec![first_listener()],
+            dns: DnsSettings::default(),
+            inspect: Inspect::default(),
+            verdict: Verdict::default(),
+            dmarc: Dmarc::default(),
+            rules: Rules::default(),
+            smime: Smime::default(),
+            limits: Limits::default(),
+            deliver: Deliver::default(),
+            quarantine: Quarantine::default(),
+            http: Http::default(),
+            log: Log::default(),
+            engine: Vec::new(),
+            agency: Vec::new(),
+        }
+    }
+}
+
+/// Where no `[[listener]]` is written: mail for the agencies on port 25 of every address (RFC 5321 §4.5.4.2).
+fn first_listener() -> Listener {
+    Listener {
+        address: SocketAddr::from(([0, 0, 0, 0], 25)),
+        role: Role::Mx,
+        tls: None,
+        proxy_networks: Vec::new(),
+        xclient_networks: Vec::new(),
+        bare_newline: BareNewline::Reject,
+        normalize_networks: Vec::new(),
+    }
+}
+
+/// `[log]`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    pub format: LogFormat,
+    pub level: LogLevel,
+}
+
+/// Lines for people, or an object a line for a collector.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    #[default]
+    Info,
+    Debug,
+    Trace,
+}
+
+impl LogLevel {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// `[[engine]]`: a virus engine outside the process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Engine {
+    pub id: String,
+    pub kind: String,
+    pub address: String,
+    #[serde(default = "engine_timeout")]
+    pub timeout: Span,
+}
+
+const fn engine_timeout() -> Span {
+    Span::seconds(10)
+}
+
+/// `[[agency]]`, or one file under `agencies/`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Agency {
+    pub id: AgencyId,
+    /// As people know it; shown in the console and in reports.
+    #[serde(default)]
+    pub name: String,
+    pub domains: Vec<Domain>,
+    #[serde(default)]
+    pub recipients: Recipients,
+    /// May relay outward: private ranges, or public ones no wider than /28 that the agency alone uses.
+    #[serde(default)]
+    pub networks: Vec<Network>,
+    /// Addresses it shares with others (a cloud service's): they never relay without AUTH or a certificate.
+    #[serde(default)]
+    pub shared_addresses: Vec<Network>,
+    /// The agency's own servers, tried in order.
+    #[serde(default)]
+    pub next_hops: Vec<NextHop>,
+    /// What differs from `[verdict]`.
+    #[serde(default)]
+    pub verdict: AgencyVerdict,
+    #[serde(default)]
+    pub dkim: Vec<DkimKey>,
+    #[serde(default)]
+    pub smime: Option<SmimeKey>,
+}
+
+/// A file that writes its agencies as the main file does.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Agencies {
+    pub agency: Vec<Agency>,
+}
+
+/// `[agency.verdict]`: the keys of `[verdict]`, each optional; what is not written is as there.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AgencyVerdict {
+    pub tag: Option<f64>,
+    pub quarantine: Option<f64>,
+    pub reject: Option<f64>,
+    pub malware: Option<Severe>,
+    pub unscannable: Option<Severe>,
+    pub observe: Option<bool>,
+    pub weights: BTreeMap<String, f64>,
+}
+
+impl AgencyVerdict {
+    /// The whole verdict settings of the agency.
+    #[must_use]
+    pub fn over(&self, base: &Verdict) -> Verdict {
+        let mut weights = base.weights.clone();
+        weights.extend(self.weights.iter().map(|(code, weight)| (code.clone(), *weight)));
+        Verdict {
+            tag: self.tag.unwrap_or(base.tag),
+            quarantine: self.quarantine.unwrap_or(base.quarantine),
+            reject: self.reject.unwrap_or(base.reject),
+            malware: self.malware.unwrap_or(base.malware),
+            unscannable: self.unscannable.unwrap_or(base.unscannable),
+            observe: self.observe.unwrap_or(base.observe),
+            weights,
+        }
+    }
+}

@@ -1,5 +1,92 @@
 //! What the operator decided: the file as written, and the checked, compiled, immutable snapshot of it.
+//!
+//! `tree` and `read` turn TOML into the structs of `file` and report every fault with its place; `relations` checks
+//! what no single value can tell; `build` makes the [`Policy`]; `run` loads, watches and swaps it. A transaction pins
+//! one snapshot at MAIL FROM, so a reload never changes the rules under a message.
 
+pub mod agencies;
 pub mod build;
+pub mod fault;
 pub mod file;
+pub mod files;
+pub mod place;
+pub mod read;
+pub mod relations;
 pub mod run;
+pub mod tree;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+
+use crate::deliver::settings::{Deliver, DkimKey, NextHop, SmimeKey};
+use crate::envelope::settings::Recipients;
+use crate::inspect::settings::{DnsSettings, Inspect, Rules, Smime};
+use crate::listen::settings::Listener;
+use crate::mail::{AgencyId, Domain, Language, Network, Problem};
+use crate::quarantine::settings::Quarantine;
+use crate::report::settings::Http;
+use crate::session::settings::Limits;
+use crate::verdict::settings::{Dmarc, Verdict};
+
+pub use build::{Compiled, build};
+pub use run::{Live, load};
+
+/// One checked configuration with everything compiled from it. Immutable; every path is resolved.
+#[derive(Debug)]
+pub struct Policy {
+    /// 1 for the first of a process, one more with each reload that succeeded.
+    pub generation: u64,
+    /// SHA-256, hexadecimal, over every file it was made of; receipts name it.
+    pub hash: String,
+    /// The configuration file.
+    pub file: PathBuf,
+    /// Its folder: relative paths start here.
+    pub base_dir: PathBuf,
+    pub hostname: Domain,
+    pub data_dir: PathBuf,
+    pub language: Language,
+    pub user: String,
+    pub group: String,
+    pub listeners: Vec<Listener>,
+    pub limits: Limits,
+    pub dns: DnsSettings,
+    pub inspect: Inspect,
+    pub rules: Rules,
+    pub smime: Smime,
+    pub verdict: Verdict,
+    pub dmarc: Dmarc,
+    pub deliver: Deliver,
+    pub quarantine: Quarantine,
+    pub http: Http,
+    pub log: file::Log,
+    pub agencies: Vec<Agency>,
+    /// What is odd but no error.
+    pub warnings: Vec<Problem>,
+    /// Files and folders whose change is a change of this policy.
+    pub watched: Vec<PathBuf>,
+    pub compiled: Compiled,
+}
+
+impl Policy {
+    #[must_use]
+    pub fn agency(&self, id: &AgencyId) -> Option<&Agency> {
+        self.agencies.iter().find(|a| a.id == *id)
+    }
+}
+
+/// One agency, checked; paths resolved, verdict settings complete.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Agency {
+    pub id: AgencyId,
+    pub name: String,
+    pub domains: Vec<Domain>,
+    pub recipients: Recipients,
+    pub networks: Vec<Network>,
+    pub shared_addresses: Vec<Network>,
+    pub next_hops: Vec<NextHop>,
+    pub verdict: Verdict,
+    pub dkim: Vec<DkimKey>,
+    pub smime: Option<SmimeKey>,
+}

@@ -3,6 +3,7 @@
 pub mod command;
 pub mod desk;
 pub mod dialogue;
+pub mod house;
 pub mod line;
 pub mod run;
 pub mod settings;

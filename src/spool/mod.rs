@@ -1,14 +1,31 @@
 //! 7. Durable keeping: a segmented append-only log with group commit (DESIGN decision 3).
+//!
+//! Mail is written once, behind what came before, into preallocated segment files (`frame`, `segment`, `nursery`); one
+//! committer writes and syncs for all who wait (`log`), an index in memory says what is due (`index`), old segments are
+//! freed in order and their last live mail moves ahead (`reclaim`), and every start reads the log back (`recover`).
 
+mod damage;
 pub mod frame;
+mod index;
+mod item;
+mod jobs;
+mod log;
 pub mod metrics;
+mod nursery;
+mod reclaim;
 pub mod recover;
 pub mod run;
+mod scan;
+mod segment;
+pub mod settings;
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Serialize};
 
 use crate::mail::{Mailbox, ParcelMeta, Timestamp};
 
+pub use recover::Recovery;
 pub use run::Spool;
 
 /// Proof that a parcel is synced on our disk. Made only by `spool::run`.
@@ -90,4 +107,18 @@ pub enum SpoolError {
     Unknown(String),
     #[error("the record is damaged: {0}")]
     Damaged(String),
+}
+
+impl SpoolError {
+    /// The same error for another of the callers that one failed commit has.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        match self {
+            Self::Full => Self::Full,
+            Self::Closed => Self::Closed,
+            Self::Disk(error) => Self::Disk(log::copy_of(error)),
+            Self::Unknown(text) => Self::Unknown(text.clone()),
+            Self::Damaged(text) => Self::Damaged(text.clone()),
+        }
+    }
 }

@@ -1,4 +1,5 @@
 //! TLS contexts for both directions (OpenSSL), one context per listener and per destination (DESIGN decision 6).
 
 pub mod client;
+pub mod pair;
 pub mod server;

@@ -1,1 +1,3 @@
 //! Checks that parse the sender's bytes; each runs inside an inspector process.
+
+pub mod smime;

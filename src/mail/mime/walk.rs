@@ -1,0 +1,537 @@
+//! The walk over the tree: a stack of entities still to be read, the main reading first.
+//! Bounds: depth, number of parts, number and size of alternatives. Each octet is looked at a fixed number of times a
+//! level, and levels are limited, so the time is linear in the size of the message.
+
+use std::borrow::Cow;
+
+use super::split::{self, Cut};
+use super::value::{self, Value};
+use super::{Alternative, Limits, Oddity, Part, Tree, transfer, words};
+use crate::mail::header::Headers;
+
+/// At most this many other readings are kept a message.
+const ALTERNATIVES: usize = 256;
+/// At most this many oddities are kept; a hostile message repeats itself.
+const ODDITIES: usize = 100;
+
+pub(super) struct Walk<'a> {
+    limits: Limits,
+    tree: Tree<'a>,
+    stack: Vec<Item<'a>>,
+    /// Octets that alternatives may still take.
+    spare: usize,
+    /// Alternative entities that may still be put on the stack.
+    detours: usize,
+}
+
+/// An entity to be read: header section and body in one slice.
+#[derive(Clone)]
+struct Item<'a> {
+    octets: &'a [u8],
+    /// The header ends here and the body begins there, whatever the octets say.
+    cut_at: Option<(usize, usize)>,
+    parent: Option<usize>,
+    depth: usize,
+    path: String,
+    /// The whole of a message: a multipart here has no number of its own.
+    is_message: bool,
+    default_type: &'static str,
+    /// Not the main reading; and why.
+    detour: Option<&'static str>,
+}
+
+/// What the Content-* fields of an entity say.
+struct Content {
+    kind: Value,
+    disposition: String,
+    names: Vec<String>,
+    /// All encodings that some client takes, the main one first.
+    encodings: Vec<String>,
+    boundaries: Vec<String>,
+}
+
+impl<'a> Walk<'a> {
+    pub fn new(raw: &'a [u8], limits: Limits) -> Self {
+        let root = Item {
+            octets: raw,
+            cut_at: None,
+            parent: None,
+            depth: 0,
+            path: String::new(),
+            is_message: true,
+            default_type: "text/plain",
+            detour: None,
+        };
+        Self {
+            limits,
+            tree: Tree { parts: Vec::new(), oddities: Vec::new(), alternatives: Vec::new() },
+            stack: vec![root],
+            spare: raw.len().saturating_mul(4).saturating_add(65_536),
+            detours: ALTERNATIVES,
+        }
+    }
+
+    pub fn run(mut self) -> Tree<'a> {
+        while let Some(item) = self.stack.pop() {
+            if item.detour.is_none() && self.tree.parts.len() >= self.limits.parts.max(1) {
+                self.odd("mime.limit", &item.path, format!("more than {} parts", self.limits.parts));
+                continue;
+            }
+            self.entity(item);
+        }
+        self.tree
+    }
+
+    fn odd(&mut self, code: &'static str, path: &str, detail: impl Into<String>) {
+        if self.tree.oddities.len() >= ODDITIES {
+            return;
+        }
+        let oddity = Oddity { code, path: path.to_owned(), detail: detail.into() };
+        if !self.tree.oddities.contains(&oddity) {
+            self.tree.oddities.push(oddity);
+        }
+    }
+
+    fn entity(&mut self, item: Item<'a>) {
+        let (head, body) = match item.cut_at {
+            Some((head, body)) => (item.octets.get(..head), item.octets.get(body..)),
+            None => (Some(item.octets), None),
+        };
+        let headers = Headers::parse_limited(head.unwrap_or_default(), self.limits.header_fields);
+        let body = body.unwrap_or_else(|| headers.body());
+        if headers.fields().len() >= self.limits.header_fields {
+            self.odd("mime.limit", &item.path, "too many header fields");
+        }
+        let content = self.content(&headers, &item);
+        self.header_readings(&headers, &item);
+        let composite = content.kind.main.starts_with("multipart/");
+        let path = match (item.is_message, composite, item.path.is_empty()) {
+            (true, true, true) => "0".to_owned(),
+            (true, true, false) => format!("{}.0", item.path),
+            (true, false, true) => "1".to_owned(),
+            (true, false, false) => format!("{}.1", item.path),
+            (false, ..) => item.path.clone(),
+        };
+        let part = Part {
+            path,
+            parent: item.parent,
+            depth: item.depth,
+            headers,
+            name: content.names.first().cloned().unwrap_or_default(),
+            names: content.names,
+            disposition: content.disposition,
+            encoding: content.encodings.first().cloned().unwrap_or_default(),
+            content_type: content.kind.main,
+            params: content.kind.params,
+            body,
+            decoded: Cow::Borrowed(&[]),
+        };
+        if composite {
+            self.multipart(part, &item, &content.boundaries);
+        } else if part.is_message() {
+            self.message(part, &item);
+        } else {
+            self.leaf(part, &item, &content.encodings);
+        }
+    }
+
+    /// Keeps the part; for a detour only its body, as an alternative.
+    fn keep(&mut self, part: Part<'a>, item: &Item<'a>) -> Option<usize> {
+        match item.detour {
+            None => {
+                self.tree.parts.push(part);
+                Some(self.tree.parts.len() - 1)
+            }
+            Some(why) => {
+                self.alternative(&part.path, &part.name, why, part.decoded, false);
+                item.parent
+            }
+        }
+    }
+
+    fn alternative(&mut self, path: &str, name: &str, why: &'static str, decoded: Cow<'a, [u8]>, entity: bool) {
+        if decoded.is_empty() {
+            return;
+        }
+        // A borrowed alternative costs no memory, but its scan costs time.
+        match self.spare.checked_sub(decoded.len()) {
+            Some(left) if self.tree.alternatives.len() < ALTERNATIVES => {
+                self.spare = left;
+                let (path, name) = (path.to_owned(), name.to_owned());
+                self.tree.alternatives.push(Alternative { path, name, why, decoded, entity });
+            }
+            _ => self.odd("mime.limit", path, "too many readings"),
+        }
+    }
+
+    fn detour(&mut self, item: Item<'a>) {
+        if self.detours == 0 || item.depth > self.limits.depth {
+            self.odd("mime.limit", &item.path, "too many readings");
+            return;
+        }
+        self.detours -= 1;
+        self.stack.push(item);
+    }
+
+    fn content(&mut self, headers: &Headers<'a>, item: &Item<'a>) -> Content {
+        let mut texts: Vec<String> = headers.all("content-type").map(|f| f.unfolded().into_owned()).collect();
+        if distinct(&texts) > 1 {
+            self.odd("mime.ambiguous", &item.path, "several Content-Type fields");
+        }
+        if headers.fields().iter().any(|f| f.malformed && f.name.len() > 8 && f.name.to_ascii_lowercase().starts_with(b"content-")) {
+            self.odd("mime.ambiguous", &item.path, "white space before the colon of a Content field");
+        }
+        let mut kind = texts.first().map(|t| Value::read(t)).unwrap_or_default();
+        if kind.over {
+            self.odd("mime.limit", &item.path, "too many parameters");
+        }
+        let mut boundaries = Vec::new();
+        if texts.len() > 1 || kind.noisy || !kind.conflicting.is_empty() || kind.main.starts_with("multipart/") {
+            texts.truncate(8);
+            for text in &texts {
+                for candidate in value::candidates(text, "boundary") {
+                    if !boundaries.contains(&candidate) && boundaries.len() < 8 {
+                        boundaries.push(candidate);
+                    }
+                }
+            }
+        }
+        self.check_type(&mut kind, item, boundaries.len());
+        let (disposition, names) = self.names(headers, &kind, item);
+        Content { encodings: self.encodings(headers, item), kind, disposition, names, boundaries }
+    }
+
+    /// Brings the type into one form; a type that cannot be read becomes the default (RFC 2045 §5.2).
+    fn check_type(&mut self, kind: &mut Value, item: &Item<'a>, boundaries: usize) {
+        let absent = kind.main.is_empty();
+        let plain: String = kind.main.chars().filter(|c| !c.is_whitespace() && *c != '"').collect();
+        let (major, minor) = plain.split_once('/').unwrap_or((&plain, ""));
+        let good = |t: &str| !t.is_empty() && t.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+*'%".contains(&b));
+        if good(major) && good(minor) {
+            if plain != kind.main {
+                self.odd("mime.ambiguous", &item.path, "white space inside the media type");
+            }
+            kind.main = plain;
+        } else if major == "multipart" || (boundaries > 0 && !absent) {
+            self.odd("mime.ambiguous", &item.path, format!("media type {:?}", cut_text(&kind.main)));
+            "multipart/mixed".clone_into(&mut kind.main);
+        } else {
+            if !absent && kind.main != "text" {
+                self.odd("mime.malformed", &item.path, format!("media type {:?}", cut_text(&kind.main)));
+            }
+            item.default_type.clone_into(&mut kind.main);
+        }
+        if kind.main.starts_with("multipart/") && (kind.noisy || kind.conflicting.iter().any(|n| n == "boundary")) {
+            self.odd("mime.ambiguous", &item.path, "the boundary can be read in several ways");
+        }
+    }
+
+    fn names(&mut self, headers: &Headers<'a>, kind: &Value, item: &Item<'a>) -> (String, Vec<String>) {
+        let texts: Vec<String> = headers.all("content-disposition").take(8).map(|f| f.unfolded().into_owned()).collect();
+        if distinct(&texts) > 1 {
+            self.odd("mime.ambiguous", &item.path, "several Content-Disposition fields");
+        }
+        let (mut names, mut disposition): (Vec<String>, String) = (Vec::new(), String::new());
+        let mut add = |name: &str| {
+            if !name.trim().is_empty() && names.len() < 16 && !names.iter().any(|n| n == name) {
+                names.push(name.to_owned());
+            }
+        };
+        for (number, text) in texts.iter().enumerate() {
+            let value = Value::read(text);
+            if number == 0 {
+                disposition.clone_from(&value.main);
+            }
+            // RFC 6266 §4.3 and practice: the extended form is later in `params` and wins.
+            value.params.iter().rev().filter(|(n, _)| n == "filename" || n == "name").for_each(|(_, v)| add(v));
+            if value.noisy || value.over || !value.conflicting.is_empty() {
+                value::candidates(text, "filename").iter().for_each(|n| add(&words::decode(n)));
+            }
+        }
+        kind.params.iter().rev().filter(|(n, _)| n == "name" || n == "filename").for_each(|(_, v)| add(v));
+        if kind.noisy || !kind.conflicting.is_empty() {
+            for field in headers.all("content-type").take(4) {
+                value::candidates(&field.unfolded(), "name").iter().for_each(|n| add(&words::decode(n)));
+            }
+        }
+        (disposition, names)
+    }
+
+    fn encodings(&mut self, headers: &Headers<'a>, item: &Item<'a>) -> Vec<String> {
+        let mut found: Vec<String> = Vec::new();
+        for field in headers.all("content-transfer-encoding").take(8) {
+            let text = field.unfolded();
+            let value = Value::read(&text);
+            let plain = value.main.trim_matches('"').trim().to_owned();
+            let known = known_encoding(&plain);
+            let encoding = known.or_else(|| loose_encoding(&text)).map_or(plain.clone(), str::to_owned);
+            if known.is_none() && !plain.is_empty() {
+                self.odd("mime.unknown-encoding", &item.path, format!("encoding {:?}", cut_text(&plain)));
+            } else if known.is_some() && !text.trim().eq_ignore_ascii_case(&plain) && !value.noisy {
+                self.odd("mime.ambiguous", &item.path, "noise around the encoding name");
+            }
+            if !found.contains(&encoding) {
+                found.push(encoding);
+            }
+        }
+        if found.len() > 1 {
+            self.odd("mime.ambiguous", &item.path, "several Content-Transfer-Encoding fields");
+        }
+        found
+    }
+
+    /// Header sections that some clients end elsewhere: at a line of blanks, at a line that is no field (THREATS M-04).
+    fn header_readings(&mut self, headers: &Headers<'a>, item: &Item<'a>) {
+        if item.detour.is_some() {
+            return;
+        }
+        let head = item.octets.get(..headers.body_offset()).unwrap_or_default();
+        let mut ends: Vec<(usize, usize, &'static str)> = Vec::new();
+        if let Some(range) = blank_fold(head) {
+            ends.push((range.0, range.1, "a line of blanks in the header section"));
+        }
+        if let Some(field) = headers.fields().iter().find(|f| f.name.is_empty() && f.malformed) {
+            ends.push((field.range.start, field.range.start, "a header line that is no field"));
+        }
+        for (head_end, body_start, why) in ends {
+            let code = if why.contains("blanks") { "mime.ambiguous" } else { "mime.malformed" };
+            self.odd(code, &item.path, why);
+            let cut_at = Some((head_end, body_start));
+            self.detour(Item { cut_at, detour: Some(why), ..item.clone() });
+        }
+    }
+
+    fn multipart(&mut self, mut part: Part<'a>, item: &Item<'a>, boundaries: &[String]) {
+        let (path, body) = (part.path.clone(), part.body);
+        let coded = matches!(&*part.encoding, "base64" | "quoted-printable" | "x-uuencode");
+        if coded {
+            self.odd("mime.ambiguous", &path, "a multipart with a transfer encoding (RFC 2045 §6.4)");
+            let entity = rewrap(&part, &decode(&part.encoding, body));
+            self.alternative(&path, "", "encoded multipart", Cow::Owned(entity), true);
+        }
+        let deep = item.depth >= self.limits.depth;
+        let room = self.limits.parts;
+        let mut cuts: Vec<Cut> = Vec::new();
+        for boundary in boundaries.iter().filter(|_| !deep) {
+            let cut = split::cut(body, boundary.as_bytes(), room);
+            if !cut.parts.is_empty() && !cuts.contains(&cut) {
+                cuts.push(cut);
+            }
+        }
+        if deep {
+            self.odd("mime.limit", &path, format!("nested deeper than {}", self.limits.depth));
+        } else if cuts.is_empty() && !coded {
+            self.odd("mime.ambiguous", &path, "no delimiter of the multipart is found");
+            if let Some(boundary) = split::sniff(body) {
+                cuts.push(split::cut(body, boundary, room));
+            }
+            // Clients show such a body as text.
+            part.decoded = Cow::Borrowed(body);
+            self.text_readings(&part);
+        }
+        let digest = part.content_type == "multipart/digest";
+        let index = self.keep(part, item);
+        if cuts.len() > 1 {
+            self.odd("mime.ambiguous", &path, "more than one boundary divides the multipart");
+        }
+        // Pushed in reverse: the stack gives the main reading's first part next.
+        for (number, cut) in cuts.iter().enumerate().rev() {
+            let why = item.detour.or((number > 0).then_some("second boundary"));
+            self.margins(body, cut, item, &path);
+            self.children(body, cut, item, index, (digest, why));
+        }
+    }
+
+    fn children(&mut self, body: &'a [u8], cut: &Cut, item: &Item<'a>, parent: Option<usize>, how: (bool, Option<&'static str>)) {
+        let (digest, why) = how;
+        for (number, range) in cut.parts.iter().enumerate().rev() {
+            let number = number + 1;
+            let path = if item.path.is_empty() { number.to_string() } else { format!("{}.{number}", item.path) };
+            let child = Item {
+                octets: body.get(range.clone()).unwrap_or_default(),
+                cut_at: None,
+                parent,
+                depth: item.depth + 1,
+                path,
+                is_message: false,
+                default_type: if digest { "message/rfc822" } else { "text/plain" },
+                detour: why,
+            };
+            match why {
+                None => self.stack.push(child),
+                Some(_) => self.detour(child),
+            }
+        }
+    }
+
+    /// Preamble, epilogue and delimiter lines that only some clients take as such.
+    fn margins(&mut self, body: &'a [u8], cut: &Cut, item: &Item<'a>, path: &str) {
+        if cut.over {
+            self.odd("mime.limit", path, format!("more than {} parts", self.limits.parts));
+        }
+        if !cut.closed && !cut.over {
+            self.odd("mime.malformed", path, "the closing delimiter is missing");
+        }
+        if item.detour.is_some() {
+            return;
+        }
+        for (range, why) in [(&cut.preamble, "parts in the preamble"), (&cut.epilogue, "parts behind the closing delimiter")] {
+            let margin = body.get(range.clone()).unwrap_or_default();
+            let Some(boundary) = split::sniff(margin) else { continue };
+            self.odd("mime.ambiguous", path, why);
+            let cut = split::cut(margin, boundary, 64);
+            self.children(margin, &cut, item, item.parent, (false, Some(why)));
+        }
+        if let Some(near) = &cut.near {
+            self.near_delimiter(body, near.clone(), item, path);
+        }
+    }
+
+    /// `--boundary and more`: a delimiter for clients that compare only the beginning.
+    fn near_delimiter(&mut self, body: &'a [u8], near: std::ops::Range<usize>, item: &Item<'a>, path: &str) {
+        let line = body.get(near.clone()).unwrap_or_default();
+        let after = body.get(near.end..).unwrap_or_default();
+        let token = line.strip_prefix(b"--").unwrap_or(line).trim_ascii_end();
+        let token = token.strip_suffix(b"--").unwrap_or(token);
+        // An inner boundary that merely begins with the outer one is declared somewhere before it.
+        let before = body.get(..near.start).unwrap_or_default();
+        if memchr::memmem::find(before, token).is_some() {
+            return;
+        }
+        self.odd("mime.ambiguous", path, "a delimiter line with other text behind the boundary");
+        let end = memchr::memmem::find(after, b"\n--").map_or(after.len(), |i| i + 1);
+        let octets = after.get(..end).unwrap_or_default();
+        let (detour, is_message) = (Some("delimiter line with text behind it"), false);
+        self.detour(Item { octets, cut_at: None, depth: item.depth + 1, path: path.to_owned(), detour, is_message, ..item.clone() });
+    }
+
+    fn message(&mut self, mut part: Part<'a>, item: &Item<'a>) {
+        let (path, body) = (part.path.clone(), part.body);
+        if matches!(&*part.encoding, "base64" | "quoted-printable" | "x-uuencode") {
+            self.odd("mime.malformed", &path, "an embedded message with a transfer encoding (RFC 2045 §6.4)");
+            part.decoded = Cow::Owned(decode(&part.encoding, body).into_owned());
+            self.alternative(&path, &part.name, "encoded message", part.decoded.clone(), true);
+            self.keep(part, item);
+            return;
+        }
+        part.decoded = Cow::Borrowed(body);
+        let parent = self.keep(part, item);
+        if item.depth >= self.limits.depth {
+            self.odd("mime.limit", &path, format!("nested deeper than {}", self.limits.depth));
+            return;
+        }
+        let child = Item {
+            octets: body,
+            cut_at: None,
+            parent,
+            depth: item.depth + 1,
+            path,
+            is_message: true,
+            default_type: "text/plain",
+            detour: item.detour,
+        };
+        match item.detour {
+            None => self.stack.push(child),
+            Some(_) => self.detour(child),
+        }
+    }
+
+    fn leaf(&mut self, mut part: Part<'a>, item: &Item<'a>, encodings: &[String]) {
+        match &*part.content_type {
+            "message/partial" => self.odd("mime.partial", &part.path, "a fragment of a message (RFC 2046 §5.2.2)"),
+            "message/external-body" => {
+                self.odd("mime.external-body", &part.path, "content that lies elsewhere (RFC 2046 §5.2.3)");
+            }
+            _ => {}
+        }
+        part.decoded = decode(&part.encoding, part.body);
+        for encoding in encodings.iter().skip(1) {
+            let other = decode(encoding, part.body);
+            self.alternative(&part.path, &part.name, "second transfer encoding", other, false);
+        }
+        if part.encoding == "base64" {
+            for other in transfer::base64_alternatives(part.body) {
+                self.alternative(&part.path, &part.name, "base64 read another way", Cow::Owned(other), false);
+            }
+        }
+        self.text_readings(&part);
+        if item.detour.is_none() && let Some(boundary) = split::sniff(part.body) {
+            self.odd("mime.ambiguous", &part.path, "parts inside a part that is no multipart");
+            let cut = split::cut(part.body, boundary, 64);
+            self.children(part.body, &cut, item, item.parent, (false, Some("hidden parts")));
+        }
+        self.keep(part, item);
+    }
+
+    /// What stands in a body that its header does not announce: base64 without a name, uuencoded files.
+    fn text_readings(&mut self, part: &Part<'a>) {
+        if part.encoding != "base64" && transfer::looks_like_base64(part.body) {
+            let data = transfer::base64(part.body);
+            self.alternative(&part.path, &part.name, "base64 not announced", Cow::Owned(data), false);
+        }
+        if memchr::memmem::find(&part.decoded, b"begin").is_some() {
+            for file in transfer::uu_files(&part.decoded, 64) {
+                self.alternative(&part.path, &file.name, "uuencoded file", Cow::Owned(file.data), false);
+            }
+        }
+    }
+}
+
+/// The body of an encoded multipart behind its own type, as an entity to be parsed.
+fn rewrap(part: &Part<'_>, decoded: &[u8]) -> Vec<u8> {
+    let mut entity = b"Content-Type:".to_vec();
+    entity.extend_from_slice(part.headers.find("content-type").map_or(b" multipart/mixed".as_slice(), |f| f.value));
+    entity.extend_from_slice(b"\r\n\r\n");
+    entity.extend_from_slice(decoded);
+    entity
+}
+
+fn decode<'b>(encoding: &str, body: &'b [u8]) -> Cow<'b, [u8]> {
+    match encoding {
+        "base64" => Cow::Owned(transfer::base64(body)),
+        "quoted-printable" => transfer::quoted_printable(body),
+        "x-uuencode" => {
+            Cow::Owned(transfer::uu_files(body, 1).pop().map_or_else(|| body.to_vec(), |f| f.data))
+        }
+        _ => Cow::Borrowed(body),
+    }
+}
+
+fn known_encoding(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "base64" => "base64",
+        "quoted-printable" => "quoted-printable",
+        "7bit" => "7bit",
+        "8bit" => "8bit",
+        "binary" => "binary",
+        "x-uuencode" | "uuencode" | "x-uue" | "uue" => "x-uuencode",
+        _ => return None,
+    })
+}
+
+fn loose_encoding(text: &str) -> Option<&'static str> {
+    let lower = text.to_ascii_lowercase();
+    let order = [("base64", "base64"), ("quoted", "quoted-printable"), ("uu", "x-uuencode")];
+    order.iter().find(|(mark, _)| lower.contains(mark)).map(|(_, name)| *name)
+}
+
+fn distinct(texts: &[String]) -> usize {
+    texts.iter().enumerate().filter(|(i, t)| !texts.iter().take(*i).any(|u| u == *t)).take(2).count()
+}
+
+fn cut_text(text: &str) -> String {
+    text.chars().take(60).collect()
+}
+
+/// The first line of blanks only: where the line before it ends, and where the next one begins.
+fn blank_fold(head: &[u8]) -> Option<(usize, usize)> {
+    let mut at = 0;
+    for line in head.split_inclusive(|b| *b == b'\n') {
+        let end = at + line.len();
+        if matches!(line.first(), Some(b' ' | b'\t')) && line.trim_ascii().is_empty() && line.ends_with(b"\n") {
+            return Some((at, end));
+        }
+        at = end;
+    }
+    None
+}

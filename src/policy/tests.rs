@@ -1,0 +1,412 @@
+//! Policies from files in memory: every problem, with its place, and nothing that is none.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::build::{Built, build};
+use super::file::{Agency, AgencyVerdict, File};
+use super::files::Disk;
+use super::read;
+use super::tree::{Document, Entry, Node, Value};
+use crate::mail::problem::Severity;
+use crate::mail::{ByteSize, Span, Timestamp};
+use crate::verdict::settings::{Severe, Verdict};
+
+#[derive(Default)]
+struct Memory(BTreeMap<PathBuf, Vec<u8>>, BTreeSet<PathBuf>);
+
+impl Memory {
+    fn with(mut self, path: &str, text: &str) -> Self {
+        self.0.insert(path.into(), text.as_bytes().to_vec());
+        self
+    }
+}
+
+impl Disk for Memory {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.0.get(path).cloned().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no such file"))
+    }
+    fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
+        if !self.is_folder(folder) {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "no such folder"));
+        }
+        Ok(self.0.keys().filter(|p| p.parent() == Some(folder)).cloned().collect())
+    }
+    fn is_folder(&self, path: &Path) -> bool {
+        self.0.keys().any(|p| p != path && p.starts_with(path))
+    }
+    fn has(&self, path: &Path) -> bool {
+        self.0.contains_key(path) || self.is_folder(path)
+    }
+    fn is_open_to_all(&self, path: &Path) -> bool {
+        self.1.contains(path)
+    }
+    fn now(&self) -> Timestamp {
+        Timestamp::from_seconds(1_795_302_082)
+    }
+    fn hostname(&self) -> Option<String> {
+        Some("box.tinh.gov.vn".to_owned())
+    }
+}
+
+const CONFIG: &str = "/etc/luytre/luytre.toml";
+const GOOD: &str = r#"
+language = "en"
+hostname = "mx1.tinh.gov.vn"
+[[listener]]
+address = "127.0.0.1:2525"
+[[agency]]
+id = "so-tttt"
+domains = ["tttt.tinh.gov.vn"]
+next_hops = [{ address = "10.1.2.3:25" }]
+"#;
+
+fn built(config: &str) -> Built {
+    build(Path::new(CONFIG), &Memory::default().with(CONFIG, config))
+}
+
+/// Errors as `line:column: message (help)`.
+fn errors(built: &Built) -> Vec<String> {
+    built
+        .problems
+        .iter()
+        .filter(|p| p.severity == Severity::Error)
+        .map(|p| p.to_string().replace(&format!("{CONFIG}:"), ""))
+        .collect()
+}
+
+/// The only error of GOOD with more text behind it (or inside its last agency).
+fn only_error(extra: &str, expected: &str) {
+    let built = built(&format!("{GOOD}{extra}"));
+    let errors = errors(&built);
+    assert_eq!(errors.len(), 1, "{extra}: {errors:#?}");
+    assert!(errors.iter().all(|e| e.contains(expected)), "{extra}: {errors:#?}");
+    assert!(built.policy.is_none());
+}
+
+#[test]
+fn a_small_configuration_is_enough() {
+    let built = built(GOOD);
+    assert_eq!(errors(&built), Vec::<String>::new());
+    let policy = built.policy.unwrap();
+    assert_eq!(policy.hostname.as_str(), "mx1.tinh.gov.vn");
+    assert_eq!(policy.agencies.len(), 1);
+    assert_eq!(policy.hash.len(), 64);
+    assert_eq!(policy.compiled.verdict.agencies.len(), 1);
+}
+
+#[test]
+fn ten_mistakes_are_ten_problems_each_in_its_place() {
+    let text = r#"language = "en"
+hostnam = "mx1.tinh.gov.vn"
+hostname = "mx1.tinh.gov.vn"
+
+[[listener]]
+address = "0.0.0.0:99999"
+role = "rely"
+
+[verdict]
+tag = "5"
+quarantine = 20.0
+reject = 15.0
+
+[limits]
+message = "25 megs"
+recipients = -4
+header_feilds = 10
+
+[deliver]
+smart_host = "relay"
+
+[[agency]]
+id = "So TTTT"
+domains = ["tttt.tinh.gov.vn"]
+next_hops = [{ profile = "exchnge2010" }]
+"#;
+    let found = errors(&built(text));
+    let expected = [
+        "2:1: there is no setting \"hostnam\" here (did you mean \"hostname\"?)",
+        "6:11: ",
+        "7:8: \"rely\" is not one of the choices (did you mean \"relay\"?)",
+        "10:7: a number is expected here, this is text in quotes (leave out the quotes)",
+        "15:11: \"25 megs\" is not a size",
+        "16:14: integer `-4` is out of range",
+        "17:1: there is no setting \"header_feilds\" here (did you mean \"header_fields\"?)",
+        "20:14: \"relay\" is no server",
+        "23:6: \"So TTTT\" is not an agency id",
+        "25:14: the setting \"address\" is missing",
+        "25:26: \"exchnge2010\" is not one of the choices (did you mean \"exchange2010\"?)",
+    ];
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    for (line, start) in found.iter().zip(expected) {
+        assert!(line.starts_with(start), "{line}\n    should start with {start}");
+    }
+}
+
+#[test]
+fn problems_are_told_in_the_operators_language() {
+    let found = errors(&built("hostnam = \"x.vn\"\n"));
+    assert_eq!(found, ["1:1: không có thiết lập nào tên \"hostnam\" ở đây (có phải ý bạn là \"hostname\"?)"]);
+}
+
+#[test]
+fn broken_syntax_does_not_hide_the_rest() {
+    let found = errors(&built("language = \"en\"\nhostname = \ntag = = 3\nlimit = 1\n[verdict]\nobserve = \"no\"\n"));
+    assert!(found.iter().any(|e| e.starts_with("2:")), "{found:#?}");
+    assert!(found.iter().any(|e| e.starts_with("3:")), "{found:#?}");
+    assert!(found.iter().any(|e| e.starts_with("6:11: true or false is expected")), "{found:#?}");
+}
+
+#[test]
+fn two_missing_settings_of_one_table_are_both_told() {
+    let found = errors(&built(&format!("{GOOD}[[agency.dkim]]\nselektor = \"s\"\n")));
+    let missing: Vec<_> = found.iter().filter(|e| e.contains("is missing")).collect();
+    assert_eq!(missing.len(), 3, "domain, selector, key: {found:#?}");
+    assert_eq!(found.len(), 4, "and the unknown one: {found:#?}");
+}
+
+#[test]
+fn relations_between_settings_are_checked() {
+    only_error("[agency.verdict]\ntag = 10.0\n", "11:7: tag = 10 is above quarantine = 9");
+    only_error("[verdict]\nreject = 6\n", "11:10: quarantine = 9 is above reject = 6");
+    only_error("[verdict]\nmalware = \"tag\"\n", "malware is never only tagged");
+    only_error("[verdict]\ntag = nan\n", "finite");
+    only_error("[verdict.weights]\n\"SPF fail\" = 2\n", "is no finding");
+    only_error("[deliver]\nretry_max = \"6 days\"\n", "retry_max = \"6 days\" is longer than give_up = \"5 days\"");
+    only_error("[limits]\nheader = \"30 MiB\"\n", "header is more than message");
+    only_error("[limits]\nmessage = \"32 KiB\"\nheader = \"4 KiB\"\n", "message is too small");
+    only_error("[http]\naddress = \"127.0.0.1:2525\"\n", "is the address of [http] too");
+    only_error("[[listener]]\naddress = \"0.0.0.0:2525\"\n", "listened on already");
+    only_error("[inspect]\nchecks = [\"mime\", \"yarra\"]\n", "there is no check \"yarra\" (did you mean \"yara\"?)");
+    only_error("[inspect]\nchecks = [\"mime\", \"mime\"]\n", "stands here twice");
+    only_error("[inspect]\ndeadline = \"0 s\"\n", "deadline must be more than 0");
+    only_error(
+        "[[engine]]\nid = \"clamav\"\nkind = \"clamd\"\naddress = \"127.0.0.1:3310\"\n",
+        "engines come with a later version",
+    );
+    only_error("[rules]\nspam = [\"nowhere\"]\n", "cannot read /etc/luytre/nowhere");
+}
+
+#[test]
+fn agencies_do_not_step_on_each_other() {
+    let second = |body: &str| format!("[[agency]]\nid = \"b\"\n{body}\n");
+    let hop = "next_hops = [{ address = \"10.9.9.9:25\" }]";
+    only_error(&second(&format!("domains = [\"TTTT.tinh.gov.vn\"]\n{hop}")), "belongs to agency \"so-tttt\" already");
+    only_error(&second("domains = [\"b.vn\"]"), "has no next hop");
+    only_error(&second(&format!("domains = []\n{hop}")), "needs a domain");
+    only_error(
+        &format!("[[agency]]\nid = \"so-tttt\"\ndomains = [\"b.vn\"]\n{hop}\n"),
+        "is the id of an earlier agency",
+    );
+    only_error(&second("domains = [\"b.vn\"]\nnext_hops = [{ address = \"127.0.0.1:2525\" }]"), "this gateway itself");
+    only_error(&second("domains = [\"b.vn\"]\nnext_hops = [{ address = \"10.0.0.1\" }]"), "is no server");
+    only_error(&second(&format!("domains = [\"b.vn\"]\n{hop}\nrecipients = {{ from = \"file\" }}")), "needs a path");
+    only_error(
+        &second(&format!("domains = [\"b.vn\"]\n{hop}\nrecipients = {{ from = \"file\", path = \"none.txt\" }}")),
+        "cannot read",
+    );
+    only_error(
+        &second(&format!("domains = [\"b.vn\"]\n{hop}\nrecipients = {{ from = \"ldap\" }}")),
+        "LDAP comes with a later version",
+    );
+}
+
+#[test]
+fn a_configuration_that_would_be_an_open_relay_is_refused() {
+    only_error("networks = [\"0.0.0.0/0\"]", "");
+    let agency = |networks: &str| built(&GOOD.replace("domains =", &format!("networks = [{networks}]\ndomains =")));
+    for networks in
+        ["\"0.0.0.0/0\"", "\"::/0\"", "\"203.0.113.0/24\"", "\"40.92.17.3\"", "\"52.100.0.0/29\"", "\"10.0.0.0/7\""]
+    {
+        assert_eq!(errors(&agency(networks)).len(), 1, "{networks}");
+    }
+    for networks in ["\"10.0.0.0/8\"", "\"203.0.113.0/28\"", "\"203.0.113.9\", \"fd00::/8\""] {
+        assert_eq!(errors(&agency(networks)), Vec::<String>::new(), "{networks}");
+    }
+    let listener = |line: &str| built(&GOOD.replace("[[agency]]", &format!("{line}\n[[agency]]")));
+    for line in ["proxy_networks = [\"0.0.0.0/0\"]", "xclient_networks = [\"8.0.0.0/8\"]", "proxy_networks = [\"ten\"]"]
+    {
+        assert_eq!(errors(&listener(line)).len(), 1, "{line}");
+    }
+    let two = format!(
+        "{}\n[[agency]]\nid = \"b\"\ndomains = [\"b.vn\"]\nnetworks = [\"10.1.5.0/24\"]\nnext_hops = [{{ address = \"10.9.9.9:25\" }}]\n",
+        GOOD.replace("domains =", "networks = [\"10.1.0.0/16\"]\ndomains =")
+    );
+    assert!(errors(&built(&two)).iter().any(|e| e.contains("overlaps a network of agency \"so-tttt\"")));
+}
+
+#[test]
+fn keys_and_certificates_must_be_there_and_belong_to_the_agency() {
+    let dkim = "[[agency.dkim]]\ndomain = \"tinh.gov.vn\"\nselector = \"s1\"\nkey = \"keys/s1.pem\"\n";
+    let text = format!("{GOOD}{dkim}");
+    let disk = |key: &str| Memory::default().with(CONFIG, &text).with("/etc/luytre/keys/s1.pem", key);
+    let good = "-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n";
+    let found = build(Path::new(CONFIG), &disk(good));
+    assert_eq!(errors(&found), Vec::<String>::new(), "d= may be the organisational domain");
+    assert!(errors(&build(Path::new(CONFIG), &disk("hello")))[0].contains("holds no PEM block"));
+    only_error(dkim, "cannot read /etc/luytre/keys/s1.pem");
+    let mut open = disk(good);
+    open.1.insert("/etc/luytre/keys/s1.pem".into());
+    let built = build(Path::new(CONFIG), &open);
+    assert!(built.policy.is_some());
+    assert!(built.problems.iter().any(|p| p.severity == Severity::Warning && p.message.contains("everyone")));
+    let foreign = Memory::default()
+        .with(CONFIG, &format!("{GOOD}{}", dkim.replace("tinh.gov.vn", "gov.vn")))
+        .with("/etc/luytre/keys/s1.pem", good);
+    assert!(errors(&build(Path::new(CONFIG), &foreign))[0].contains("is no domain of agency"), "gov.vn is not theirs");
+}
+
+#[test]
+fn paths_are_looked_for_beside_the_file_then_above_it() {
+    let config = "/home/me/luytre/config/luytre.toml";
+    let disk = Memory::default()
+        .with(config, GOOD)
+        .with("/home/me/luytre/rules/spam/vn.toml", "# x")
+        .with("/home/me/luytre/rules/yara/a.yar", "y")
+        .with("/home/me/luytre/rules/yara/notes.txt", "z")
+        .with("/home/me/luytre/config/certs/trust/root.pem", "r");
+    let policy = build(Path::new(config), &disk).policy.unwrap();
+    assert_eq!(policy.rules.spam, [PathBuf::from("/home/me/luytre/rules/spam")]);
+    assert_eq!(policy.smime.trust, [PathBuf::from("/home/me/luytre/config/certs/trust")]);
+    assert!(policy.watched.contains(&PathBuf::from("/home/me/luytre/rules/yara/a.yar")));
+    assert!(!policy.watched.iter().any(|p| p.ends_with("notes.txt")));
+}
+
+#[test]
+fn the_hash_follows_every_file_and_nothing_else() {
+    let disk = |rule: &str, at: &str| {
+        let disk =
+            Memory::default().with(&format!("{at}/luytre.toml"), GOOD).with(&format!("{at}/rules/spam/a.toml"), rule);
+        build(Path::new(&format!("{at}/luytre.toml")), &disk).policy.unwrap().hash
+    };
+    assert_eq!(disk("# one", "/etc/luytre"), disk("# one", "/srv/luytre"));
+    assert_ne!(disk("# one", "/etc/luytre"), disk("# two", "/etc/luytre"));
+}
+
+#[test]
+fn an_agency_may_have_a_file_of_its_own() {
+    let one = "id = \"b\"\ndomains = [\"b.vn\"]\nnext_hops = [{ address = \"10.9.9.9:25\" }]\n[verdict]\ntag = 3.0\n";
+    let many = format!(
+        "[[agency]]\n{}",
+        one.replace("\"b\"", "\"c\"").replace("b.vn", "c.vn").replace("[verdict]", "[agency.verdict]")
+    );
+    let disk = Memory::default()
+        .with(CONFIG, GOOD)
+        .with("/etc/luytre/agencies/b.toml", one)
+        .with("/etc/luytre/agencies/c.toml", &many)
+        .with("/etc/luytre/agencies/.c.toml.swp", "rubbish");
+    let policy = build(Path::new(CONFIG), &disk).policy.unwrap();
+    let ids: Vec<_> = policy.agencies.iter().map(|a| (a.id.as_str(), a.verdict.tag)).collect();
+    assert_eq!(ids, [("so-tttt", 5.0), ("b", 3.0), ("c", 3.0)]);
+
+    let broken =
+        Memory::default().with(CONFIG, GOOD).with("/etc/luytre/agencies/b.toml", "id = \"b\"\ndomain = [\"b.vn\"]\n");
+    let found = build(Path::new(CONFIG), &broken);
+    let shown: Vec<String> =
+        found.problems.iter().filter(|p| p.severity == Severity::Error).map(ToString::to_string).collect();
+    assert!(
+        shown.iter().any(|s| s.starts_with(
+            "/etc/luytre/agencies/b.toml:2:1: there is no setting \"domain\" here (did you mean \"domains\"?)"
+        )),
+        "{shown:#?}"
+    );
+}
+
+#[test]
+fn a_missing_or_unreadable_file_is_one_sentence() {
+    let missing = build(Path::new(CONFIG), &Memory::default());
+    assert_eq!(missing.problems.len(), 1);
+    let mut disk = Memory::default();
+    disk.0.insert(CONFIG.into(), b"a = 1\nb = \"\xff\"\n".to_vec());
+    let broken = build(Path::new(CONFIG), &disk);
+    assert_eq!((broken.problems[0].line, broken.problems[0].column), (2, 6));
+}
+
+#[test]
+fn an_agencys_verdict_differs_only_where_it_says_so() {
+    let base =
+        Verdict { tag: 4.0, observe: true, weights: [("spf.fail".to_owned(), 1.0)].into(), ..Verdict::default() };
+    let own = AgencyVerdict {
+        reject: Some(20.0),
+        weights: [("spf.fail".to_owned(), 3.0)].into(),
+        ..AgencyVerdict::default()
+    };
+    let merged = own.over(&base);
+    assert_eq!((merged.tag, merged.reject, merged.observe, merged.malware), (4.0, 20.0, true, Severe::Quarantine));
+    assert_eq!(merged.weights["spf.fail"], 3.0);
+}
+
+/// The file shipped in `config/`, as it is and with every commented-out setting taken in.
+fn shipped() -> (String, String) {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/config/luytre.toml");
+    let text = std::fs::read_to_string(path).unwrap();
+    // `# words` is a comment, `#key = value` a setting that is not in force.
+    let full = text
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(rest) if rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '[') => rest,
+            _ => line,
+        })
+        .collect::<Vec<_>>()
+        .join("\n");
+    (text, full)
+}
+
+#[test]
+fn the_shipped_file_is_the_defaults() {
+    let (text, _) = shipped();
+    let (document, errors) = Document::parse(Path::new("config/luytre.toml"), &text);
+    assert!(errors.is_empty(), "{errors:#?}");
+    let outcome = read::read::<File>(&document.root);
+    assert!(outcome.found.is_empty(), "{:#?}", outcome.found);
+    assert_eq!(outcome.value.unwrap(), File::default());
+}
+
+#[test]
+fn the_shipped_file_shows_every_setting() {
+    let (_, full) = shipped();
+    let (mut document, errors) = Document::parse(Path::new("config/luytre.toml"), &full);
+    assert!(errors.is_empty(), "{errors:#?}");
+    // An unknown key in each table makes its struct name all keys it has.
+    sow(&mut document.root);
+    let outcome = read::read::<File>(&document.root);
+    let mut shown: BTreeMap<&[&str], BTreeSet<String>> = BTreeMap::new();
+    for (fault, offset) in &outcome.found {
+        let super::fault::Fault::Unknown { key, expected } = fault else { panic!("{fault:?} at {offset}") };
+        let present = key.strip_prefix("zz ").unwrap().split(' ').map(str::to_owned);
+        shown.entry(expected).or_default().extend(present);
+    }
+    assert!(shown.len() >= 18, "every section is there: {}", shown.len());
+    for (expected, present) in shown {
+        let missing: Vec<_> = expected.iter().filter(|k| !present.contains(**k)).collect();
+        assert!(missing.is_empty(), "config/luytre.toml does not show {missing:?} beside {present:?}");
+    }
+}
+
+/// Puts a key into every table that no struct knows; it carries the names of the others.
+fn sow(node: &mut Node) {
+    match &mut node.value {
+        Value::List(items) => items.iter_mut().for_each(sow),
+        Value::Table(table) => {
+            table.entries.iter_mut().filter(|e| e.key != "weights").for_each(|e| sow(&mut e.node));
+            let names: Vec<_> = table.entries.iter().map(|e| e.key.clone()).collect();
+            let node = Node { span: 0..0, value: Value::Bool(true) };
+            table.entries.push(Entry { key: format!("zz {}", names.join(" ")), key_span: 0..0, node, stand_in: None });
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn the_example_in_the_shipped_file_is_a_good_agency() {
+    let (_, full) = shipped();
+    let (document, _) = Document::parse(Path::new("x"), &full);
+    let file = read::read::<File>(&document.root);
+    assert!(file.found.is_empty(), "{:#?}", file.found);
+    let file = file.value.unwrap();
+    let Agency { id, domains, .. } = &file.agency[0];
+    assert_eq!((id.as_str(), domains[0].as_str()), ("so-tttt", "tttt.tinh.gov.vn"));
+    assert_eq!(file.limits.message, ByteSize::mib(25));
+    assert_eq!(file.engine[0].timeout, Span::seconds(10));
+}

@@ -1,0 +1,4 @@
+//! The one integration binary: whole-program tests, and the tests that read the source.
+
+mod config;
+mod tidy;
