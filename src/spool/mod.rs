@@ -5,6 +5,7 @@
 //! freed in order and their last live mail moves ahead (`reclaim`), and every start reads the log back (`recover`).
 
 mod damage;
+mod fault;
 pub mod frame;
 mod index;
 mod item;
