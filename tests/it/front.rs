@@ -207,3 +207,47 @@ async fn many_sessions_together_lose_nothing() {
         assert_eq!(text.matches("\r\n.dots and words").count(), i * 300);
     }
 }
+
+/// Runs a program if it is installed; its output when it did what it should.
+fn run(program: &str, args: &[&str]) -> Option<String> {
+    let output = std::process::Command::new(program).args(args).stdin(std::process::Stdio::null()).output().ok()?;
+    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "{program}: {text}");
+    Some(text)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn real_clients_deliver_in_clear_and_over_tls() {
+    let (_folder, gate) = gate(quick());
+    let (server, mut expected) = (gate.address().to_string(), 0);
+    for extra in [&["--pipeline"][..], &["-tls"], &["--ehlo", "[127.0.0.1]"]] {
+        let plain = ["--server", &server, "--from", "a@x.example", "--to", "alice@agency.test", "--header", "Subject: swaks"];
+        match run("swaks", &[&plain[..], extra].concat()) {
+            Some(text) => expected += usize::from(text.contains("Taken, id")),
+            None => println!("skipped: swaks is not installed"),
+        }
+    }
+    let python = format!(
+        "import smtplib, ssl\n\
+         s = smtplib.SMTP('127.0.0.1', {})\n\
+         s.ehlo()\n\
+         assert s.has_extn('smtputf8') and s.has_extn('chunking') and not s.has_extn('auth')\n\
+         c = ssl.create_default_context(); c.check_hostname = False; c.verify_mode = ssl.CERT_NONE\n\
+         s.starttls(context=c)\n\
+         text = 'Subject: python\\n\\n' + '\\n'.join('.' * (n % 4) + 'line %d' % n for n in range(100000))\n\
+         assert s.sendmail('a@x.example', ['bob@agency.test', 'h\\u1ed9p@rcpt.test'], text, ['SMTPUTF8', 'BODY=8BITMIME']) == {{}}\n\
+         s.quit()\n",
+        gate.address().port()
+    );
+    match run("python3", &["-c", &python]) {
+        Some(_) => expected += 1,
+        None => println!("skipped: python3 is not installed"),
+    }
+    let sink = gate.desk.sink();
+    assert_eq!(sink.len(), expected);
+    if let Some(message) = sink.iter().find(|m| m.raw.starts_with(b"Subject: python")) {
+        let text = String::from_utf8_lossy(&message.raw);
+        assert!(text.contains("\r\nline 4\r\n.line 5\r\n..line 6\r\n...line 7\r\n"), "dots are as they were");
+        assert!(text.ends_with("...line 99999\r\n"));
+    }
+}

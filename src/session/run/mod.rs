@@ -245,3 +245,6 @@ impl Drop for Counted {
         self.metrics.ended(self.role, self.outcome);
     }
 }
+
+#[cfg(test)]
+mod tests;
