@@ -42,7 +42,15 @@ pub struct Refusal {
 
 impl Refusal {
     #[must_use]
-    pub fn new(id: MailId, at: Timestamp, client: String, helo: &str, sender: Option<String>, reason: &str, reply: &Reply) -> Self {
+    pub fn new(
+        id: MailId,
+        at: Timestamp,
+        client: String,
+        helo: &str,
+        sender: Option<String>,
+        reason: &str,
+        reply: &Reply,
+    ) -> Self {
         let (helo, reason) = (helo.to_owned(), reason.to_owned());
         Self { id, time: at.rfc3339(), client, helo, sender, reason, reply: reply.to_string() }
     }
@@ -148,7 +156,15 @@ mod tests {
     fn refusal(n: u128) -> Record {
         let id = MailId::from_u128(n);
         let reply = Reply::new(550, "5.1.1", "No such user here");
-        Record::Refusal(Refusal::new(id, Timestamp::EPOCH, "203.0.113.9:4000".to_owned(), "a.example", None, "recipient", &reply))
+        Record::Refusal(Refusal::new(
+            id,
+            Timestamp::EPOCH,
+            "203.0.113.9:4000".to_owned(),
+            "a.example",
+            None,
+            "recipient",
+            &reply,
+        ))
     }
 
     fn three() -> Vec<String> {
