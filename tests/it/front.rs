@@ -251,3 +251,21 @@ async fn real_clients_deliver_in_clear_and_over_tls() {
         assert!(text.ends_with("...line 99999\r\n"));
     }
 }
+
+#[test]
+fn bad_certificates_are_told_in_one_sentence_each() {
+    use luytre::env::tls::server::Acceptor;
+    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (good, foreign) = (crate::talk::certificate(one.path()), crate::talk::certificate(other.path()));
+    assert!(Acceptor::from_files(&good.certificate, &good.key).is_ok());
+    let told = |certificate: &std::path::Path, key: &std::path::Path| -> Vec<String> {
+        Acceptor::from_files(certificate, key).unwrap_err().iter().map(ToString::to_string).collect()
+    };
+    let missing = told(&one.path().join("no.pem"), &one.path().join("no.key"));
+    assert_eq!(missing.len(), 2, "every problem at once: {missing:?}");
+    assert!(missing[0].contains("no.pem: cannot be read"), "{missing:?}");
+    let mismatch = told(&good.certificate, &foreign.key);
+    assert!(mismatch[0].contains("does not belong to the certificate"), "{mismatch:?}");
+    let swapped = told(&good.key, &good.certificate);
+    assert_eq!(swapped.len(), 2, "{swapped:?}");
+}

@@ -59,7 +59,7 @@ fn policy() -> Policy {
 }
 
 /// A self-signed certificate and its key in `folder`.
-fn certificate(folder: &Path) -> Certificate {
+pub fn certificate(folder: &Path) -> Certificate {
     use openssl::{
         asn1::Asn1Time, bn::BigNum, ec::EcGroup, ec::EcKey, hash::MessageDigest, nid::Nid, pkey::PKey,
         x509::X509Builder, x509::X509NameBuilder,
