@@ -4,7 +4,7 @@ use luytre::env::dns::zone::{Data, Trouble, Zone};
 use luytre::inspect::AuthResult;
 use luytre::inspect::case::{DmarcFact, DmarcPolicy};
 use luytre::inspect::checks::auth::dmarc::{Proofs, discover, evaluate};
-use luytre::mail::Mailbox;
+use luytre::mail::{Domain, Mailbox};
 use serde_json::Value;
 
 use super::{serve, settle, suite};
@@ -30,6 +30,48 @@ async fn rfc9989_vectors() {
         }
     }
     settle("dmarc vectors", cases.len(), &failures);
+}
+
+/// Records that another strict parser takes or refuses: refused means that no policy is applied.
+#[tokio::test]
+async fn records_of_other_parsers() {
+    let Some(folder) = suite("auth/policy-records") else { return };
+    let text = std::fs::read_to_string(folder.join("mox-parse-tables.json")).unwrap();
+    let tables: Value = serde_json::from_str(&text).unwrap();
+    let table = &tables["tables"]["dmarc_record"];
+    let (mut total, mut failures) = (0, Vec::new());
+    for (list, wanted) in [("good", AuthResult::Fail), ("bad", AuthResult::None)] {
+        for record in table[list].as_array().unwrap().iter().filter_map(Value::as_str) {
+            total += 1;
+            let (_server, dns) = serve(super::texts([("_dmarc.x.example", record)])).await;
+            let discovered = discover(&dns, &Domain::parse("x.example").unwrap()).await;
+            let fact = evaluate(&dns, discovered, &Proofs::default()).await;
+            if fact.result != wanted {
+                failures.push(format!("{list} {record:?}: {}", fact.result));
+            }
+        }
+    }
+    settle("dmarc records", total, &failures);
+}
+
+/// checkPublicSuffix(name, organisational domain): names that are suffixes have none.
+#[test]
+fn public_suffix_pairs() {
+    let Some(folder) = suite("auth/dmarc/psl") else { return };
+    let text = std::fs::read_to_string(folder.join("test_psl.txt")).unwrap();
+    let (mut total, mut failures) = (0, Vec::new());
+    for line in text.lines().filter_map(|line| line.strip_prefix("checkPublicSuffix(")) {
+        let arguments: Vec<&str> = line.trim_end_matches([')', ';']).split(',').map(str::trim).collect();
+        let text = |i: usize| arguments[i].strip_prefix('\'').and_then(|a| a.strip_suffix('\''));
+        // Names with a leading dot or none at all are no domains here.
+        let Some(Ok(name)) = text(0).map(Domain::parse) else { continue };
+        total += 1;
+        let wanted = text(1).map_or_else(|| name.clone(), |text| Domain::parse(text).unwrap());
+        if name.organisational() != wanted {
+            failures.push(format!("{name}: wanted {wanted}, got {}", name.organisational()));
+        }
+    }
+    settle("public suffixes", total, &failures);
 }
 
 async fn verdict(case: &Value, from: &Mailbox) -> DmarcFact {

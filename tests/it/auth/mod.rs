@@ -5,6 +5,7 @@ mod arc;
 mod attacks;
 mod dkim;
 mod dmarc;
+mod hostile;
 mod interop;
 mod rspamd;
 mod spf;
@@ -74,18 +75,13 @@ impl Envelope {
         let sender = if sender.is_empty() { ReversePath::Null } else { ReversePath::Mailbox(sender.parse().unwrap()) };
         Self { sender, ..Self::default() }
     }
+    pub fn subject<'a>(&'a self, sender: &'a ReversePath, recipients: &'a [&'a Mailbox], raw: &'a [u8]) -> Subject<'a> {
+        let (helo, own_domains) = (self.helo.as_str(), self.own.as_slice());
+        Subject { client: self.ip, helo, sender, recipients, raw, own_domains, trusted: false }
+    }
     pub async fn examine(&self, dns: &Dns, raw: &[u8]) -> AuthReport {
         let recipients: Vec<&Mailbox> = self.recipients.iter().collect();
-        let subject = Subject {
-            client: self.ip,
-            helo: &self.helo,
-            sender: &self.sender,
-            recipients: &recipients,
-            raw,
-            own_domains: &self.own,
-            trusted: false,
-        };
-        examine(dns, subject, &self.settings, self.now).await
+        examine(dns, self.subject(&self.sender, &recipients, raw), &self.settings, self.now).await
     }
 }
 

@@ -4,8 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use mail_auth::AuthenticatedMessage;
 use mail_auth::arc::ArcSealer;
-use mail_auth::common::auth_results::*;
-use mail_auth::common::crypto::{Ed25519Key, Sha256, SigningKey};
+use mail_auth::common::crypto::{Ed25519Key, SigningKey};
 use mail_auth::common::headers::HeaderWriter;
 use mail_auth::dkim::DkimSigner;
 use mail_auth::{ArcOutput, AuthenticationResults};
