@@ -215,7 +215,7 @@ async fn a_pass_that_everybody_gets_vouches_for_nothing() {
     let (report, _) = open.examine(MAIL.replace("sender.example", "open.example").as_bytes()).await;
     assert_eq!(report.facts.dmarc.result, AuthResult::Pass);
     assert!(!report.facts.vouches_for(&ReversePath::Mailbox("an@open.example".parse().unwrap())));
-    assert!(report.findings.iter().any(|f| f.code == "dmarc.weak-pass"));
+    assert!(report.findings.iter().any(|f| f.code == "spf.weak-pass"));
 }
 
 #[tokio::test]
@@ -299,6 +299,19 @@ async fn rfc8617_more_than_fifty_sets_fail_without_a_question() {
     let (report, with) = Case::stranger().examine(raw.as_bytes()).await;
     let (_, without) = Case::stranger().examine(MAIL.as_bytes()).await;
     assert_eq!((report.facts.arc, with), (AuthResult::Fail, without));
+}
+
+#[tokio::test]
+async fn a_message_that_broke_its_reader_never_passes() {
+    let server = Server::start(zone(), SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.unwrap();
+    let dns = Dns::new(&Options { servers: vec![server.address()], ..Options::default() }).unwrap();
+    let sender = ReversePath::Mailbox("an@sender.example".parse().unwrap());
+    let client = "192.0.2.10".parse().unwrap();
+    let subject =
+        Subject { client, helo: "x", sender: &sender, recipients: &[], raw: b"", own_domains: &[], trusted: false };
+    let report = examine_letter(&dns, subject, Letter::default(), &Settings::default(), Timestamp::EPOCH).await;
+    assert_eq!(report.facts.dmarc.result, AuthResult::Fail);
+    assert!(report.findings.iter().any(|f| f.code == "auth.failed"));
 }
 
 #[tokio::test]
