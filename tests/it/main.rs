@@ -3,6 +3,16 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod auth;
+mod board;
 mod config;
 mod crypto;
+mod docs;
+mod flow;
+mod front;
+mod inspect;
+mod kit;
+mod peers;
+mod survive;
+mod talk;
 mod tidy;
+mod units;

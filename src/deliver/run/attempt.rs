@@ -135,7 +135,8 @@ impl Deliver {
             Patience::ByStage => (now + OPENING, now + CONNECT),
         };
         let found = timeout_at(connect, self.addresses(hop)).await;
-        let addresses = found.unwrap_or_else(|_| Err("its name was not found in time".to_owned())).map_err(Trouble::Connect)?;
+        let addresses =
+            found.unwrap_or_else(|_| Err("its name was not found in time".to_owned())).map_err(Trouble::Connect)?;
         let clear = hop.tls == TlsMode::Opportunistic && host.goes_clear();
         let tls = if clear { TlsMode::None } else { hop.tls };
         let (name, connector, metrics) = (&*policy.hostname, &self.parts.connector, &self.parts.metrics);
@@ -143,8 +144,8 @@ impl Deliver {
         match Conn::open(opening).await {
             // RFC 7435: where TLS was a bonus, its failure must not stop the mail. The handshake spoiled this
             // connection, so a new one goes on in clear.
-            Err(Trouble::Tls(why)) if tls == TlsMode::Opportunistic => {
-                tracing::warn!(hop = %hop.host, port = hop.port, why, "TLS failed, going on in clear");
+            Err(why @ (Trouble::Tls(_) | Trouble::Lost(Stage::StartTls))) if tls == TlsMode::Opportunistic => {
+                tracing::warn!(hop = %hop.host, port = hop.port, %why, "TLS failed, going on in clear");
                 metrics.downgraded();
                 host.tls_failed();
                 Conn::open(Opening { tls: TlsMode::None, ..opening }).await

@@ -167,7 +167,7 @@ impl Deliver {
             }
             Err(trouble) => {
                 tracing::info!(id = %parcel.meta.id, %trouble, "no answer after the final dot: sent again");
-                self.parts.spool.retry(Some(key), self.parts.clock.now());
+                self.parts.spool.put_back(key, self.parts.clock.now());
             }
         }
     }
@@ -190,6 +190,7 @@ fn bland(reply: &Reply) -> Reply {
         "" => format!("{class}.0.0"),
         given => given.to_owned(),
     };
-    let text: String = reply.text().chars().map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' }).take(TEXT).collect();
+    let text: String =
+        reply.text().chars().map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' }).take(TEXT).collect();
     Reply::new(code, enhanced, if text.is_empty() { "Ok".to_owned() } else { text })
 }

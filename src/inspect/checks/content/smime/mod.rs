@@ -14,11 +14,11 @@ mod signer;
 mod trust;
 
 use openssl::nid::Nid;
-use openssl::pkey::Id;
+use openssl::pkey::{Id, PKey, Public};
 use openssl::x509::X509;
 
-pub(crate) use signer::addresses as certificate_addresses;
 pub use author::author;
+pub(crate) use signer::addresses as certificate_addresses;
 pub use trust::{TrustMaterial, TrustStore};
 
 use self::cms::{Checked, Cms, Kind};
@@ -138,8 +138,7 @@ fn take(fact: &mut SmimeFact, verdict: Verdict, index: usize, tree: &Tree<'_>) {
     }
     let path = tree.parts.get(index).map_or("", |p| p.path.as_str());
     fact.status = SmimeStatus::Partial;
-    fact.detail =
-        format!("only part {path} is signed, not the message ({}: {})", verdict.status, verdict.detail);
+    fact.detail = format!("only part {path} is signed, not the message ({}: {})", verdict.status, verdict.detail);
 }
 
 fn place(tree: &Tree<'_>, candidate: Candidate) -> String {
@@ -281,7 +280,8 @@ fn judge_signed(
         let names: Vec<&str> = verdict.signers.iter().flat_map(|s| &s.addresses).map(String::as_str).collect();
         let author = from.map_or_else(|| "no single author".to_owned(), ToString::to_string);
         verdict.status = SmimeStatus::WrongSender;
-        verdict.detail = format!("signed by {}, From is {author}", names.join(", "));
+        let names = if names.is_empty() { "a certificate without an address".to_owned() } else { names.join(", ") };
+        verdict.detail = format!("signed by {names}, From is {author}");
     }
     verdict
 }
@@ -296,9 +296,11 @@ fn judge_signer(checked: &Checked, carried: &[X509], trust: &TrustStore, now: Ti
         return (SmimeStatus::Unverifiable, "the signer's certificate is not in the message".to_owned());
     };
     if !checked.intact {
-        // OpenSSL 3.0 has no CMS signatures with Edwards curves (RFC 8419): not checked is not altered.
-        let edwards = certificate.public_key().is_ok_and(|key| matches!(key.id(), Id::ED25519 | Id::ED448));
-        return if edwards || digest_strength(checked.digest) == Strength::Unknown {
+        // Not checked is not altered: OpenSSL 3.0 has no CMS signatures with Edwards curves (RFC 8419), and some
+        // keys it cannot read at all (DSA with inherited parameters).
+        let edwards = |key: PKey<Public>| matches!(key.id(), Id::ED25519 | Id::ED448);
+        let unusable = certificate.public_key().map_or(true, edwards);
+        return if unusable || digest_strength(checked.digest) == Strength::Unknown {
             (SmimeStatus::Unverifiable, "the signature algorithm is not supported".to_owned())
         } else {
             (SmimeStatus::Altered, "the content is not what was signed".to_owned())
@@ -372,3 +374,6 @@ pub fn describe_certificates(der: &[Vec<u8>], trust: &TrustStore, now: Timestamp
     };
     parsed.iter().map(line).collect()
 }
+
+#[cfg(test)]
+mod tests;
