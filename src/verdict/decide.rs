@@ -198,7 +198,9 @@ fn class_of(code: &str, policy: &Policy, settings: &Verdict) -> Option<(Class, A
         | "pdf.encrypted"
         | "engine.failed" => (Class::Unscannable, settings.unscannable.action()),
         // RFC 5322 §3.6: exactly one From. No agency can read a sender out of these.
-        "from.multiple" | "from.missing" | "from.none" | "from.invalid" | "from.group" => (Class::Malformed, refuse),
+        "from.multiple" | "from.multiple-address" | "from.missing" | "from.none" | "from.invalid" | "from.group" => {
+            (Class::Malformed, refuse)
+        }
         "mime.partial" | "mime.external-body" => (Class::Malformed, refuse),
         "loop.received" | "loop.own" => (Class::Loop, refuse),
         "from.own-domain" => (Class::Forged, refuse),

@@ -208,8 +208,12 @@ fn rdata(data: &Data) -> Option<RData> {
         Data::Aaaa(address) => RData::AAAA(AAAA(*address)),
         Data::Mx(preference, host) => RData::MX(MX::new(*preference, name(host)?)),
         Data::Txt(parts) => {
-            let chunks = parts.iter().flat_map(|part| part.as_bytes().chunks(255));
-            RData::TXT(TXT::from_bytes(chunks.collect()))
+            let mut chunks: Vec<&[u8]> = parts.iter().flat_map(|part| part.as_bytes().chunks(255)).collect();
+            // RFC 1035 §3.3.14: one or more character-strings, be it an empty one.
+            if chunks.is_empty() {
+                chunks.push(b"");
+            }
+            RData::TXT(TXT::from_bytes(chunks))
         }
         Data::Ptr(target) => RData::PTR(PTR(name(target)?)),
         Data::Cname(target) => RData::CNAME(CNAME(name(target)?)),

@@ -1,24 +1,29 @@
-//! Waits for several futures at once, in one task: the look-ups of one message's signatures.
+//! Waits for several futures at once, in one task: the look-ups of one message.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
 
+/// A future, and then what it gave.
+enum Slot<F: Future> {
+    Running(Pin<Box<F>>),
+    Done(F::Output),
+}
+
 /// The outputs in the order of the futures.
 pub async fn all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
-    let mut waiting: Vec<(Option<Pin<Box<F>>>, Option<F::Output>)> =
-        futures.map(|f| (Some(Box::pin(f)), None)).collect();
+    let mut slots: Vec<Slot<F>> = futures.map(|future| Slot::Running(Box::pin(future))).collect();
     poll_fn(|context| {
-        let mut done = true;
-        for (future, output) in &mut waiting {
-            let Some(running) = future else { continue };
-            match running.as_mut().poll(context) {
-                Poll::Ready(value) => (*future, *output) = (None, Some(value)),
-                Poll::Pending => done = false,
+        let mut pending = false;
+        for slot in &mut slots {
+            let Slot::Running(future) = slot else { continue };
+            match future.as_mut().poll(context) {
+                Poll::Ready(output) => *slot = Slot::Done(output),
+                Poll::Pending => pending = true,
             }
         }
-        if done { Poll::Ready(()) } else { Poll::Pending }
+        if pending { Poll::Pending } else { Poll::Ready(()) }
     })
     .await;
-    waiting.into_iter().filter_map(|(_, output)| output).collect()
+    slots.into_iter().filter_map(|slot| if let Slot::Done(output) = slot { Some(output) } else { None }).collect()
 }

@@ -40,6 +40,7 @@ struct Chosen {
 struct Open {
     signature: Signature,
     octets: Vec<u8>,
+    body_matches: bool,
 }
 
 /// A result with what only its key could tell.
@@ -65,7 +66,7 @@ pub fn read(
         let signer = Tags::parse(value).ok().and_then(|tags| Domain::parse(tags.get("d")?).ok());
         signer.zip(from).is_some_and(|(signer, from)| signer.organisational() == from.organisational())
     };
-    let found = fields.len();
+    let (found, authors) = (fields.len(), headers.all("From").count());
     if found > limit {
         // Stable: within each half the order of the message stays.
         fields.sort_by_cached_key(|field| !aligned(&field.unfolded()));
@@ -73,11 +74,12 @@ pub fn read(
     }
     let chosen = fields
         .into_iter()
-        .map(|field| choose(&field.unfolded(), raw.get(field.range.clone()).unwrap_or_default(), material));
+        .map(|field| choose(&field.unfolded(), raw.get(field.range.clone()).unwrap_or_default(), authors, material));
     Signatures { chosen: chosen.collect(), left_out: found.saturating_sub(limit) }
 }
 
-fn choose(value: &str, field: &[u8], material: &mut Material<'_>) -> Chosen {
+/// `authors`: how many From fields the message has.
+fn choose(value: &str, field: &[u8], authors: usize, material: &mut Material<'_>) -> Chosen {
     let settled =
         |fact: DkimFact, result, detail: String| Chosen { fact: DkimFact { result, detail, ..fact }, open: None };
     let tags = match Tags::parse(value) {
@@ -92,7 +94,7 @@ fn choose(value: &str, field: &[u8], material: &mut Material<'_>) -> Chosen {
         signature_start: tags.compact("b").unwrap_or_default().chars().take(8).collect(),
         ..DkimFact::default()
     };
-    let signature = match check(&tags) {
+    let signature = match check(&tags, authors) {
         Ok(signature) => signature,
         Err(why) => return settled(fact, AuthResult::PermError, why),
     };
@@ -100,22 +102,22 @@ fn choose(value: &str, field: &[u8], material: &mut Material<'_>) -> Chosen {
     if signature.partial {
         return settled(fact, AuthResult::Policy, "l= leaves a part of the body unsigned".to_owned());
     }
-    if !material.body_matches(&signature) {
-        return settled(fact, AuthResult::Fail, "the body was changed".to_owned());
-    }
+    let body_matches = material.body_matches(&signature);
     match material.signed_octets(&signature, field) {
-        Some(octets) => Chosen { fact, open: Some(Open { signature, octets }) },
+        Some(octets) => Chosen { fact, open: Some(Open { signature, octets, body_matches }) },
         None => settled(fact, AuthResult::PermError, "the field cannot be read".to_owned()),
     }
 }
 
 /// What DKIM wants beyond the tags it shares with ARC (RFC 6376 §3.5, §6.1.1).
-fn check(tags: &Tags<'_>) -> Result<Signature, String> {
+fn check(tags: &Tags<'_>, authors: usize) -> Result<Signature, String> {
     if tags.get("v") != Some("1") {
         return Err("v= is not 1".to_owned());
     }
     let signature = signature::read(tags)?;
-    if !signature.signed.iter().any(|name| name == "from") {
+    // A From field beyond those that are signed was put there later (RFC 6376 §8.15).
+    let covered = signature.signed.iter().filter(|name| *name == "from").count();
+    if covered == 0 || covered < authors {
         return Err("h= does not cover From (RFC 6376 §6.1.1)".to_owned());
     }
     if tags.get("q").is_some_and(|q| !q.split(':').any(|method| method.trim() == "dns/txt")) {
@@ -137,7 +139,9 @@ pub async fn verify(dns: &Dns, signatures: Signatures, now: Timestamp) -> Vec<Ve
 
 async fn settle(dns: &Dns, chosen: Chosen, now: Timestamp) -> Verified {
     let Chosen { fact, open } = chosen;
-    let Some(Open { signature, octets }) = open else { return Verified { fact, weak_key: false, made: None } };
+    let Some(Open { signature, octets, body_matches }) = open else {
+        return Verified { fact, weak_key: false, made: None };
+    };
     let settled = |result, detail: &str| Verified {
         fact: DkimFact { result, detail: detail.to_owned(), ..fact.clone() },
         weak_key: false,
@@ -149,10 +153,17 @@ async fn settle(dns: &Dns, chosen: Chosen, now: Timestamp) -> Verified {
     if signature.made.is_some_and(|t| t > now.seconds().saturating_add(FUTURE_SECONDS)) {
         return settled(AuthResult::Fail, "the signature is from the future");
     }
+    const CHANGED: &str = "the body was changed";
+    // RFC 6376 §6.1.2 before §6.1.3: a key that is revoked or wrong is a permerror whatever the body says. A key that
+    // cannot be had changes nothing for a body that does not match.
     let key = match key::fetch(dns, &signature.selector, &signature.domain, signature.algorithm).await {
         Ok(key) => key,
+        Err((AuthResult::TempError, _)) if !body_matches => return settled(AuthResult::Fail, CHANGED),
         Err((result, why)) => return settled(result, &why),
     };
+    if !body_matches {
+        return settled(AuthResult::Fail, CHANGED);
+    }
     match judge(&key, &signature, &octets) {
         Ok(()) => Verified { weak_key: key.weak, made: signature.made, ..settled(AuthResult::Pass, "") },
         Err((result, why)) => settled(result, why),

@@ -54,7 +54,7 @@ enum Token {
 /// One mailbox and its display name (RFC 5322 §3.4).
 pub fn parse(text: &str) -> Result<(Mailbox, String), (&'static str, String)> {
     let invalid = |why: &str| ("from.invalid", format!("{why}: {}", text.chars().take(200).collect::<String>()));
-    let tokens = tokens(text).map_err(|why| invalid(why))?;
+    let tokens = tokens(text).map_err(&invalid)?;
     let comments: Vec<String> =
         tokens.iter().filter_map(|t| if let Token::Comment(c) = t { Some(c.clone()) } else { None }).collect();
     let tokens: Vec<Token> = tokens.into_iter().filter(|t| !matches!(t, Token::Comment(_))).collect();
@@ -74,7 +74,7 @@ pub fn parse(text: &str) -> Result<(Mailbox, String), (&'static str, String)> {
             (tokens.get(..open).unwrap_or_default(), inner)
         }
     };
-    let mailbox = address_of(address).map_err(|why| invalid(why))?;
+    let mailbox = address_of(address).map_err(&invalid)?;
     let mut display = display_of(phrase)
         .or_else(|| same_address(phrase, &mailbox))
         .ok_or_else(|| invalid("an address stands where the name belongs"))?;

@@ -20,6 +20,8 @@
 //! | `spf.pass` … `spf.permerror` | one of RFC 7208's seven results, of MAIL FROM |
 //! | `spf.helo-fail` | the HELO name's own record refuses the client |
 //! | `spf.permissive` | the pass is one that nearly everybody gets: it vouches for nothing |
+//! | `spf.weak-pass` | such a pass, and no signature that holds: nothing else vouches either (DMARC may still say pass) |
+//! | `spf.fail-unsigned` | SPF says fail, and no signature holds, as one would after honest forwarding |
 //! | `dkim.pass` `dkim.fail` `dkim.policy` `dkim.permerror` `dkim.temperror` `dkim.none` | the best signature, else the first |
 //! | `dkim.length-limited` | a signature with `l=`; it is not used |
 //! | `dkim.weak-key` | passed with an RSA key of less than 2,048 bits |
@@ -29,7 +31,6 @@
 //! | `dmarc.pass` `dmarc.fail` `dmarc.none` `dmarc.temperror` | the result |
 //! | `dmarc.reject` `dmarc.quarantine` | the policy that applies to a message that failed |
 //! | `dmarc.wait` | not known, and a reject policy is known or cannot be excluded: 451 |
-//! | `dmarc.weak-pass` | passed by a permissive SPF record alone |
 //! | `iprev.pass` `iprev.fail` `iprev.permerror` `iprev.temperror` | reverse DNS; permerror: the address has no name |
 //! | `auth.failed` | the message broke the parser; nothing of DKIM and ARC is known |
 //! | `dns.degraded` | most recent look-ups found no server that answers |
@@ -86,13 +87,27 @@ pub struct AuthReport {
 }
 
 /// What could be read from the bytes alone; owns all it needs.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Letter {
     from: from::From,
     signatures: dkim::Signatures,
     chain: arc::Chain,
     findings: Vec<Finding>,
     is_addressed: bool,
+}
+
+/// What is known of a message that broke its reader: nothing, and that is said.
+impl Default for Letter {
+    fn default() -> Self {
+        let broken = "the message could not be read";
+        Self {
+            from: from::From::default(),
+            signatures: dkim::Signatures::default(),
+            chain: arc::Chain::Broken(broken.to_owned()),
+            findings: vec![Finding::unknown("auth.failed", broken)],
+            is_addressed: false,
+        }
+    }
 }
 
 /// Fields looked at; the limit of the session is 2,000 (THREATS S-17).

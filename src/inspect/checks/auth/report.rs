@@ -111,6 +111,15 @@ fn spf_findings(seen: &Seen<'_>, findings: &mut Vec<Finding>) {
     if seen.spf.permissive {
         findings.push(Finding::new("spf.permissive").with(&seen.spf.detail));
     }
+    // What speaks for the sender beside SPF: a signature that holds, of whatever domain.
+    if seen.dkim.iter().all(|d| d.fact.result != AuthResult::Pass) {
+        if seen.spf.permissive {
+            findings.push(Finding::new("spf.weak-pass").with(&seen.spf.detail));
+        }
+        if seen.spf.result == AuthResult::Fail {
+            findings.push(Finding::new("spf.fail-unsigned").with(&seen.spf.detail));
+        }
+    }
     if let Some(helo) = seen.helo.as_ref().filter(|helo| helo.result == AuthResult::Fail) {
         findings.push(Finding::new("spf.helo-fail").with(&helo.detail));
     }
@@ -180,9 +189,6 @@ fn dmarc_findings(seen: &Seen<'_>, fact: &DmarcFact, findings: &mut Vec<Finding>
     }
     if fact.must_wait {
         findings.push(Finding::unknown("dmarc.wait", &fact.detail));
-    }
-    if fact.result == AuthResult::Pass && !fact.dkim_aligned && seen.spf.permissive {
-        findings.push(Finding::new("dmarc.weak-pass").with(&seen.spf.detail));
     }
     if fact.result != AuthResult::Pass && fact.result != AuthResult::TempError && spoofs_own(seen) {
         let from = seen.from.mailbox.as_ref().map_or_else(String::new, ToString::to_string);

@@ -64,11 +64,11 @@ impl<'a> Tags<'a> {
         self.compact(name).map(|text| BASE64.decode(text.as_bytes()))
     }
 
-    /// A number of at most twelve digits (RFC 6376 §3.5); `Some(None)` when it is no number.
+    /// A number; `Some(None)` when it is none. RFC 6376 §3.5: more than twelve digits may count as without end.
     pub fn number(&self, name: &str) -> Option<Option<i64>> {
         self.get(name).map(|text| {
-            let digits = (1..=12).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
-            if digits { text.parse().ok() } else { None }
+            let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+            digits.then(|| if text.len() <= 12 { text.parse().unwrap_or(i64::MAX) } else { i64::MAX })
         })
     }
 }
@@ -119,6 +119,7 @@ mod tests {
             assert_eq!(Tags::parse(text), Err(TagError::Syntax), "{text}");
         }
         assert_eq!(Tags::parse("t=12x").unwrap().number("t"), Some(None));
+        assert_eq!(Tags::parse("x=9999999999999999999999").unwrap().number("x"), Some(Some(i64::MAX)));
     }
 
     #[test]

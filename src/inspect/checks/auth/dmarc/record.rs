@@ -66,23 +66,30 @@ fn policy_word(text: &str) -> Option<DmarcPolicy> {
         .find_map(|(word, policy)| text.eq_ignore_ascii_case(word).then_some(policy))
 }
 
-/// At least one `mailto:` or other URI, `!10m` allowed behind it.
+/// At least one `mailto:` or other URI. A size such as `!10m` behind it is of RFC 7489: read, held to its grammar.
 fn has_report_address(list: &str) -> bool {
     list.split(',').any(|uri| {
         let uri = uri.trim();
+        let (uri, size) = uri.split_once('!').map_or((uri, None), |(uri, size)| (uri, Some(size)));
+        if !size.is_none_or(is_size) {
+            return false;
+        }
         match uri.split_once(':') {
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("mailto") => rest
-                .split('!')
-                .next()
-                .is_some_and(|a| a.split_once('@').is_some_and(|(l, d)| !l.is_empty() && !d.is_empty())),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("mailto") => {
+                rest.split_once('@').is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty())
+            }
             Some((scheme, rest)) => {
-                !rest.is_empty()
-                    && !scheme.is_empty()
-                    && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
+                let letters = scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
+                letters && !scheme.is_empty() && !rest.is_empty()
             }
             None => false,
         }
     })
+}
+
+fn is_size(text: &str) -> bool {
+    let digits = text.strip_suffix(|c: char| "kmgtKMGT".contains(c)).unwrap_or(text);
+    !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())
 }
 
 #[cfg(test)]
