@@ -2,4 +2,5 @@
 
 mod config;
 mod inspect;
+mod inspect_corpus;
 mod tidy;

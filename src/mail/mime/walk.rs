@@ -286,6 +286,10 @@ impl<'a> Walk<'a> {
             return;
         }
         let head = item.octets.get(..headers.body_offset()).unwrap_or_default();
+        if let Some(entity) = without_controls(head, headers, item.octets) {
+            self.odd("mime.ambiguous", &item.path, "control characters between header fields");
+            self.alternative(&item.path, "", "header without control characters", Cow::Owned(entity), true);
+        }
         let mut ends: Vec<(usize, usize, &'static str)> = Vec::new();
         if let Some(range) = blank_fold(head) {
             ends.push((range.0, range.1, "a line of blanks in the header section"));
@@ -377,6 +381,7 @@ impl<'a> Walk<'a> {
         }
         for (range, why) in [(&cut.preamble, "parts in the preamble"), (&cut.epilogue, "parts behind the closing delimiter")] {
             let margin = body.get(range.clone()).unwrap_or_default();
+            self.late_header(margin, item, path);
             let Some(boundary) = split::sniff(margin) else { continue };
             self.odd("mime.ambiguous", path, why);
             let cut = split::cut(margin, boundary, 64);
@@ -385,6 +390,16 @@ impl<'a> Walk<'a> {
         if let Some(near) = &cut.near {
             self.near_delimiter(body, near.clone(), item, path);
         }
+    }
+
+    /// Content fields that stand behind the empty line: a header for clients that skip it.
+    fn late_header(&mut self, body: &'a [u8], item: &Item<'a>, path: &str) {
+        let octets = body.trim_ascii_start();
+        if item.detour.is_some() || !octets.get(..8).is_some_and(|h| h.eq_ignore_ascii_case(b"content-")) {
+            return;
+        }
+        let (detour, is_message) = (Some("fields behind the empty line"), false);
+        self.detour(Item { octets, cut_at: None, depth: item.depth + 1, path: path.to_owned(), detour, is_message, ..item.clone() });
     }
 
     /// `--boundary and more`: a delimiter for clients that compare only the beginning.
@@ -449,12 +464,19 @@ impl<'a> Walk<'a> {
             let other = decode(encoding, part.body);
             self.alternative(&part.path, &part.name, "second transfer encoding", other, false);
         }
+        if part.encoding == "quoted-printable" {
+            let is_text = part.content_type.starts_with("text/");
+            for other in transfer::quoted_printable_alternatives(part.body, is_text) {
+                self.alternative(&part.path, &part.name, "quoted-printable read another way", Cow::Owned(other), false);
+            }
+        }
         if part.encoding == "base64" {
             for other in transfer::base64_alternatives(part.body) {
                 self.alternative(&part.path, &part.name, "base64 read another way", Cow::Owned(other), false);
             }
         }
         self.text_readings(&part);
+        self.late_header(part.body, item, &part.path);
         if item.detour.is_none() && let Some(boundary) = split::sniff(part.body) {
             self.odd("mime.ambiguous", &part.path, "parts inside a part that is no multipart");
             let cut = split::cut(part.body, boundary, 64);
@@ -468,6 +490,11 @@ impl<'a> Walk<'a> {
         if part.encoding != "base64" && transfer::looks_like_base64(part.body) {
             let data = transfer::base64(part.body);
             self.alternative(&part.path, &part.name, "base64 not announced", Cow::Owned(data), false);
+        }
+        if memchr::memmem::find(&part.decoded, b"=ybegin ").is_some() {
+            for file in transfer::yenc_files(&part.decoded, 64) {
+                self.alternative(&part.path, &file.name, "yEnc file", Cow::Owned(file.data), false);
+            }
         }
         if memchr::memmem::find(&part.decoded, b"begin").is_some() {
             for file in transfer::uu_files(&part.decoded, 64) {
@@ -491,7 +518,7 @@ fn decode<'b>(encoding: &str, body: &'b [u8]) -> Cow<'b, [u8]> {
         "base64" => Cow::Owned(transfer::base64(body)),
         "quoted-printable" => transfer::quoted_printable(body),
         "x-uuencode" => {
-            Cow::Owned(transfer::uu_files(body, 1).pop().map_or_else(|| body.to_vec(), |f| f.data))
+            Cow::Owned(transfer::uu_files(body, 1).pop().map_or_else(|| transfer::uu_lines(body), |f| f.data))
         }
         _ => Cow::Borrowed(body),
     }
@@ -521,6 +548,33 @@ fn distinct(texts: &[String]) -> usize {
 
 fn cut_text(text: &str) -> String {
     text.chars().take(60).collect()
+}
+
+/// The entity as a client sees it that ends lines at a lone carriage return and drops other controls; only where a
+/// Content field appears by that.
+fn without_controls(head: &[u8], headers: &Headers<'_>, octets: &[u8]) -> Option<Vec<u8>> {
+    let odd = |at: usize, b: u8| match b {
+        b'\r' => head.get(at + 1) != Some(&b'\n'),
+        b'\n' | b'\t' => false,
+        _ => b < b' ',
+    };
+    if !head.iter().enumerate().any(|(at, b)| odd(at, *b)) {
+        return None;
+    }
+    let mut clean = Vec::with_capacity(octets.len());
+    for (at, byte) in head.iter().enumerate() {
+        match byte {
+            b'\r' if odd(at, *byte) => clean.extend_from_slice(b"\r\n"),
+            _ if odd(at, *byte) => {}
+            _ => clean.push(*byte),
+        }
+    }
+    let count = |h: &Headers<'_>| h.fields().iter().filter(|f| f.name.to_ascii_lowercase().starts_with(b"content-")).count();
+    if count(&Headers::parse(&clean)) == count(headers) {
+        return None;
+    }
+    clean.extend_from_slice(octets.get(head.len()..).unwrap_or_default());
+    Some(clean)
 }
 
 /// The first line of blanks only: where the line before it ends, and where the next one begins.

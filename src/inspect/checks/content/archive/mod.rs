@@ -114,7 +114,7 @@ impl Report<'_> {
     fn check_name(&mut self, name: &str) {
         let climbs = name.split(['/', '\\']).any(|part| part == "..");
         if climbs || name.starts_with(['/', '\\']) || name.get(1..3) == Some(":\\") {
-            self.say("archive.path", &format!("the entry {name:?} leaves its folder"));
+            self.say("archive.traversal", &format!("the entry {name:?} leaves its folder"));
         }
     }
 }
