@@ -1,3 +1,5 @@
+//! The content checks together, over the rules that ship.
+
 use std::path::Path;
 
 use super::*;

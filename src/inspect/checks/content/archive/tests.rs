@@ -1,3 +1,5 @@
+//! Containers that agree with themselves, that lie, that burst, and that are broken.
+
 use std::borrow::Cow;
 use std::io::Write as _;
 
