@@ -13,6 +13,19 @@ use crate::inspect::{ContentFacts, Finding, PartFact};
 /// At most this many findings come from names and types; the first ones decide.
 const FINDINGS: usize = 100;
 
+/// The name of the stream that holds an encrypted Office document (MS-OFFCRYPTO §1.4.2), in UTF-16.
+const ENCRYPTED_STREAM: [u8; 32] = {
+    let (name, mut wide, mut i) = (b"EncryptedPackage", [0; 32], 0);
+    while i < name.len() {
+        #[allow(clippy::indexing_slicing)]
+        {
+            wide[2 * i] = name[i];
+        }
+        i += 1;
+    }
+    wide
+};
+
 pub struct Mime {
     parts: usize,
 }
@@ -119,6 +132,10 @@ fn by_name(object: &Object<'_>, name: &Name, said: &mut Said<'_>) {
 
 /// What members of an Office document say about it.
 fn office(object: &Object<'_>, said: &mut Said<'_>) {
+    let is_ole = object.kind == "application/x-ole-storage";
+    if is_ole && memchr::memmem::find(&object.data, &ENCRYPTED_STREAM).is_some() {
+        said.about("office.encrypted", object, "is encrypted: its content was not seen");
+    }
     if object.origin != Origin::Member {
         return;
     }

@@ -87,6 +87,16 @@ fn zips_that_programs_read_differently_are_read_in_full_and_reported() {
     }
 }
 
+#[test]
+fn the_theme_inside_an_old_office_file_is_opened_and_is_no_lie() {
+    let mut theme = zip(&[("theme.xml", b"<a/>"), ("b", b"2")], &["theme.xml"]);
+    theme.truncate(theme.len() - 22);
+    let end = b"PK\x05\x06".as_slice();
+    let data = [b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1".as_slice(), &[0; 512], &theme, &[0; 99], end].concat();
+    let (members, codes) = opened(&data, &mut Budget::new(&limits()));
+    assert_eq!((members.len(), codes.len()), (2, 0), "{codes:?}");
+}
+
 /// THREATS Z-03.
 #[test]
 fn bombs_stop_at_the_ratio_and_at_the_budget() {
