@@ -4,6 +4,7 @@
 //! A message is looked at by one inspector that holds one whole policy, so nothing is scanned by half a set.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -58,7 +59,7 @@ pub struct Policy {
     bytes: Vec<u8>,
     hash: String,
     limits: Limits,
-    rules: RuleSet,
+    rules: Arc<RuleSet>,
     yara_rules: Vec<yara::About>,
     /// Things worth saying that do not keep the policy from being used.
     warnings: Vec<Problem>,
@@ -110,7 +111,7 @@ impl Policy {
         match rules.filter(|_| problems.iter().all(|p| p.severity != Severity::Error)) {
             Some(rules) => {
                 warnings.append(&mut problems);
-                Ok(Self { bytes, hash, limits, rules, yara_rules, warnings })
+                Ok(Self { bytes, hash, limits, rules: Arc::new(rules), yara_rules, warnings })
             }
             None => Err(problems),
         }
@@ -132,7 +133,7 @@ impl Policy {
     }
     /// The rules that the numbers in `ContentFacts::atoms` belong to.
     #[must_use]
-    pub const fn rules(&self) -> &RuleSet {
+    pub const fn rules(&self) -> &Arc<RuleSet> {
         &self.rules
     }
     /// Every YARA rule, with the finding it makes and its points.

@@ -102,8 +102,13 @@ fn payloads_hidden_by_broken_mime_are_found() {
     let Some(folder) = samples("mime/mime-is-broken") else { return };
     let loaded = loaded();
     let examiner = Examiner::new(&loaded);
-    let (all, missed, held) = bypasses(&folder, &examiner, |c| c["file"].as_str().is_some_and(|f| f.starts_with("hide-content")));
-    println!("mime-is-broken: {all} messages, {} found, {held} only held, {} missed", all - held - missed.len(), missed.len());
+    let (all, missed, held) =
+        bypasses(&folder, &examiner, |c| c["file"].as_str().is_some_and(|f| f.starts_with("hide-content")));
+    println!(
+        "mime-is-broken: {all} messages, {} found, {held} only held, {} missed",
+        all - held - missed.len(),
+        missed.len()
+    );
     assert!(missed.is_empty(), "{missed:#?}");
     assert!(held * 10 <= all, "{held} of {all}");
 }
@@ -135,7 +140,11 @@ fn mimeminer_ambiguities_are_found() {
     let loaded = loaded();
     let examiner = Examiner::new(&loaded);
     let (all, missed, held) = bypasses(&folder, &examiner, |_| true);
-    println!("mimeminer: {all} messages, {} found, {held} only held, {} missed", all - held - missed.len(), missed.len());
+    println!(
+        "mimeminer: {all} messages, {} found, {held} only held, {} missed",
+        all - held - missed.len(),
+        missed.len()
+    );
     assert!(missed.is_empty(), "{missed:#?}");
     assert!(held * 10 <= all, "{held} of {all}");
 }

@@ -19,9 +19,7 @@ pub(super) fn decode<'b>(encoding: &str, body: &'b [u8]) -> Cow<'b, [u8]> {
         "base64" => Cow::Owned(transfer::base64(body)),
         "quoted-printable" => transfer::quoted_printable(body),
         "binhex" => Cow::Owned(uu::binhex(body).unwrap_or_else(|| body.to_vec())),
-        "x-uuencode" => {
-            Cow::Owned(uu::uu_files(body, 1).pop().map_or_else(|| uu::uu_lines(body), |f| f.data))
-        }
+        "x-uuencode" => Cow::Owned(uu::uu_files(body, 1).pop().map_or_else(|| uu::uu_lines(body), |f| f.data)),
         _ => Cow::Borrowed(body),
     }
 }
@@ -72,7 +70,8 @@ pub(super) fn without_controls(head: &[u8], headers: &Headers<'_>, octets: &[u8]
             _ => clean.push(*byte),
         }
     }
-    let count = |h: &Headers<'_>| h.fields().iter().filter(|f| f.name.to_ascii_lowercase().starts_with(b"content-")).count();
+    let count =
+        |h: &Headers<'_>| h.fields().iter().filter(|f| f.name.to_ascii_lowercase().starts_with(b"content-")).count();
     if count(&Headers::parse(&clean)) == count(headers) {
         return None;
     }

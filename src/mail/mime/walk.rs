@@ -179,7 +179,11 @@ impl<'a> Walk<'a> {
         if distinct(&texts) > 1 {
             self.odd("mime.ambiguous", &item.path, "several Content-Type fields");
         }
-        if headers.fields().iter().any(|f| f.malformed && f.name.len() > 8 && f.name.to_ascii_lowercase().starts_with(b"content-")) {
+        if headers
+            .fields()
+            .iter()
+            .any(|f| f.malformed && f.name.len() > 8 && f.name.to_ascii_lowercase().starts_with(b"content-"))
+        {
             self.odd("mime.ambiguous", &item.path, "white space before the colon of a Content field");
         }
         let mut kind = texts.first().map(|t| Value::read(t)).unwrap_or_default();
@@ -207,7 +211,8 @@ impl<'a> Walk<'a> {
         let absent = kind.main.is_empty();
         let plain: String = kind.main.chars().filter(|c| !c.is_whitespace() && *c != '"').collect();
         let (major, minor) = plain.split_once('/').unwrap_or((&plain, ""));
-        let good = |t: &str| !t.is_empty() && t.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+*'%".contains(&b));
+        let good =
+            |t: &str| !t.is_empty() && t.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+*'%".contains(&b));
         if good(major) && good(minor) {
             if plain != kind.main {
                 self.odd("mime.ambiguous", &item.path, "white space inside the media type");
@@ -228,7 +233,8 @@ impl<'a> Walk<'a> {
     }
 
     fn names(&mut self, headers: &Headers<'a>, kind: &Value, item: &Item<'a>) -> (String, Vec<String>) {
-        let texts: Vec<String> = headers.all("content-disposition").take(8).map(|f| f.unfolded().into_owned()).collect();
+        let texts: Vec<String> =
+            headers.all("content-disposition").take(8).map(|f| f.unfolded().into_owned()).collect();
         if distinct(&texts) > 1 {
             self.odd("mime.ambiguous", &item.path, "several Content-Disposition fields");
         }
@@ -357,7 +363,14 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn children(&mut self, body: &'a [u8], cut: &Cut, item: &Item<'a>, parent: Option<usize>, how: (bool, Option<&'static str>)) {
+    fn children(
+        &mut self,
+        body: &'a [u8],
+        cut: &Cut,
+        item: &Item<'a>,
+        parent: Option<usize>,
+        how: (bool, Option<&'static str>),
+    ) {
         let (digest, why) = how;
         for (number, range) in cut.parts.iter().enumerate().rev() {
             let number = number + 1;
@@ -390,7 +403,9 @@ impl<'a> Walk<'a> {
         if item.detour.is_some() {
             return;
         }
-        for (range, why) in [(&cut.preamble, "parts in the preamble"), (&cut.epilogue, "parts behind the closing delimiter")] {
+        for (range, why) in
+            [(&cut.preamble, "parts in the preamble"), (&cut.epilogue, "parts behind the closing delimiter")]
+        {
             let margin = body.get(range.clone()).unwrap_or_default();
             self.late_header(margin, item, path);
             let Some(boundary) = split::sniff(margin) else { continue };
@@ -410,7 +425,15 @@ impl<'a> Walk<'a> {
             return;
         }
         let (detour, is_message) = (Some("fields behind the empty line"), false);
-        self.detour(Item { octets, cut_at: None, depth: item.depth + 1, path: path.to_owned(), detour, is_message, ..item.clone() });
+        self.detour(Item {
+            octets,
+            cut_at: None,
+            depth: item.depth + 1,
+            path: path.to_owned(),
+            detour,
+            is_message,
+            ..item.clone()
+        });
     }
 
     /// `--boundary and more`: a delimiter for clients that compare only the beginning.
@@ -428,7 +451,15 @@ impl<'a> Walk<'a> {
         let end = memchr::memmem::find(after, b"\n--").map_or(after.len(), |i| i + 1);
         let octets = after.get(..end).unwrap_or_default();
         let (detour, is_message) = (Some("delimiter line with text behind it"), false);
-        self.detour(Item { octets, cut_at: None, depth: item.depth + 1, path: path.to_owned(), detour, is_message, ..item.clone() });
+        self.detour(Item {
+            octets,
+            cut_at: None,
+            depth: item.depth + 1,
+            path: path.to_owned(),
+            detour,
+            is_message,
+            ..item.clone()
+        });
     }
 
     fn message(&mut self, mut part: Part<'a>, item: &Item<'a>) {
@@ -488,7 +519,9 @@ impl<'a> Walk<'a> {
         }
         self.text_readings(&part);
         self.late_header(part.body, item, &part.path);
-        if item.detour.is_none() && let Some(boundary) = split::sniff(part.body) {
+        if item.detour.is_none()
+            && let Some(boundary) = split::sniff(part.body)
+        {
             self.odd("mime.ambiguous", &part.path, "parts inside a part that is no multipart");
             let cut = split::cut(part.body, boundary, 64);
             self.children(part.body, &cut, item, item.parent, (false, Some("hidden parts")));
@@ -502,7 +535,9 @@ impl<'a> Walk<'a> {
             let data = transfer::base64(part.body);
             self.alternative(&part.path, &part.name, "base64 not announced", Cow::Owned(data), false);
         }
-        if part.encoding != "binhex" && let Some(data) = uu::binhex(&part.decoded) {
+        if part.encoding != "binhex"
+            && let Some(data) = uu::binhex(&part.decoded)
+        {
             self.alternative(&part.path, &part.name, "BinHex file", Cow::Owned(data), false);
         }
         if memchr::memmem::find(&part.decoded, b"=ybegin ").is_some() {

@@ -145,7 +145,8 @@ fn office(object: &Object<'_>, said: &mut Said<'_>) {
     }
     let is_xml = name.ends_with(".xml") || name.ends_with(".rels");
     let head = object.data.get(..4096).unwrap_or(&object.data);
-    if is_xml && memchr::memmem::find(head, b"<!DOCTYPE").is_some() && memchr::memmem::find(head, b"<!ENTITY").is_some() {
+    if is_xml && memchr::memmem::find(head, b"<!DOCTYPE").is_some() && memchr::memmem::find(head, b"<!ENTITY").is_some()
+    {
         said.about("xml.dtd", object, "declares entities of its own");
     }
 }

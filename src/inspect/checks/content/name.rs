@@ -5,9 +5,39 @@ use unicode_normalization::UnicodeNormalization;
 
 /// Extensions of programs, installers and what Windows loads like one.
 const PROGRAMS: &[&str] = &[
-    "ade", "adp", "apk", "app", "application", "appx", "appxbundle", "chm", "com", "cpl", "dll", "diagcab", "exe", "ex_",
-    "gadget", "hlp", "inf", "ins", "isp", "jar", "jnlp", "mde", "msc", "msi", "msix", "msp", "mst", "pif", "scr", "sys",
-    "vxd", "xbap", "xll",
+    "ade",
+    "adp",
+    "apk",
+    "app",
+    "application",
+    "appx",
+    "appxbundle",
+    "chm",
+    "com",
+    "cpl",
+    "dll",
+    "diagcab",
+    "exe",
+    "ex_",
+    "gadget",
+    "hlp",
+    "inf",
+    "ins",
+    "isp",
+    "jar",
+    "jnlp",
+    "mde",
+    "msc",
+    "msi",
+    "msix",
+    "msp",
+    "mst",
+    "pif",
+    "scr",
+    "sys",
+    "vxd",
+    "xbap",
+    "xll",
 ];
 /// Extensions that a script host runs on a double click.
 const SCRIPTS: &[&str] = &[
@@ -20,8 +50,8 @@ const SHORTCUTS: &[&str] = &["library-ms", "lnk", "scf", "search-ms", "settingco
 const IMAGES: &[&str] = &["dmg", "img", "iso", "vhd", "vhdx"];
 /// Extensions that people take for harmless: the bait in `invoice.pdf.exe`.
 const DOCUMENTS: &[&str] = &[
-    "avi", "bmp", "csv", "doc", "docx", "gif", "htm", "html", "jpeg", "jpg", "mp3", "mp4", "odt", "pdf", "png", "ppt", "pptx",
-    "rtf", "tif", "tiff", "txt", "xls", "xlsx", "xml", "zip", "rar",
+    "avi", "bmp", "csv", "doc", "docx", "gif", "htm", "html", "jpeg", "jpg", "mp3", "mp4", "odt", "pdf", "png", "ppt",
+    "pptx", "rtf", "tif", "tiff", "txt", "xls", "xlsx", "xml", "zip", "rar",
 ];
 
 /// A name as it is judged.
@@ -72,7 +102,8 @@ impl Name {
             bidi: raw.chars().any(is_bidi),
             control: raw.chars().any(char::is_control),
             has_path: clean.contains('/') || clean.contains('\\'),
-            shell: (raw.contains(['`', '|']) || raw.contains("$(") || raw.contains("&&") || raw.contains("${")) && !text.is_empty(),
+            shell: (raw.contains(['`', '|']) || raw.contains("$(") || raw.contains("&&") || raw.contains("${"))
+                && !text.is_empty(),
             text,
         }
     }

@@ -1,1 +1,0 @@
-//! The receipt log: JSON lines with a hash chain.
