@@ -10,6 +10,7 @@ mod docs;
 mod flow;
 mod front;
 mod inspect;
+mod inspect_corpus;
 mod kit;
 mod peers;
 mod survive;

@@ -29,12 +29,22 @@ pub fn attempt(name: &str, memory_bytes: u64) -> Result<(), String> {
             // SAFETY: the page is ours alone and nothing lies in it.
             outcome(unsafe { libc::mprotect(page, 4096, libc::PROT_READ | libc::PROT_EXEC) } == 0)
         }
-        "allocate" => {
-            let bytes = usize::try_from(memory_bytes).unwrap_or(usize::MAX);
-            Vec::<u8>::new().try_reserve_exact(bytes).map_err(|e| e.to_string())
-        }
+        "allocate" => exhaust(memory_bytes),
         _ => Err(format!("no such probe: {name}")),
     }
+}
+
+/// Takes memory in pieces until it is refused; works when more than the limit came together.
+fn exhaust(memory_bytes: u64) -> Result<(), String> {
+    const PIECE: usize = 1 << 20;
+    let (mut held, mut total) = (Vec::new(), 0_u64);
+    while total <= memory_bytes {
+        let mut piece = Vec::<u8>::new();
+        piece.try_reserve_exact(PIECE).map_err(|e| format!("after {total} octets: {e}"))?;
+        held.push(piece);
+        total = total.saturating_add(PIECE as u64);
+    }
+    Ok(())
 }
 
 fn outcome(worked: bool) -> Result<(), String> {

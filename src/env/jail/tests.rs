@@ -1,3 +1,5 @@
+//! The jail without a cage: sealed memory and records between two ends.
+
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 

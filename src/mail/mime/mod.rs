@@ -5,10 +5,12 @@
 //! another client could read differently (a second boundary, another encoding, base64 behind padding) is kept beside
 //! it in [`Tree::alternatives`], so that scanners see every plausible reading (THREATS §4).
 
+mod entity;
 mod split;
 #[cfg(test)]
 mod tests;
 pub mod transfer;
+pub mod uu;
 pub mod value;
 mod walk;
 pub mod words;

@@ -105,7 +105,7 @@ pub fn sniff(body: &[u8]) -> Option<&[u8]> {
         let Some((line, next)) = rest.split_at_checked(length + 1) else { continue };
         let token = line.trim_ascii_end();
         let header = next.get(..8).is_some_and(|h| h.eq_ignore_ascii_case(b"content-"));
-        if header && (1..=200).contains(&token.len()) {
+        if header && token.len() <= 200 {
             return Some(token);
         }
     }

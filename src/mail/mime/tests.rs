@@ -1,3 +1,5 @@
+//! Trees, readings, names and limits (RFC 2045, 2046, 2047, 2231; THREATS §4).
+
 use super::*;
 
 const EICAR64: &str = "WDVPIVAlQEFQWzRcUFpYNTQoUF4pN0NDKTd9JEVJQ0FSLVNUQU5EQVJELUFOVElWSVJVUy1URVNULUZJTEUhJEgrSCo=";

@@ -53,7 +53,14 @@ pub fn base64_alternatives(text: &[u8]) -> Vec<Vec<u8>> {
     let mut out = Vec::new();
     let lines = text.split(|b| *b == b'\n').map(<[u8]>::trim_ascii);
     let clean: Vec<u8> = lines.filter(|l| l.iter().all(|b| value(*b) != SKIP)).flatten().copied().collect();
-    for other in [decode64(text, Padding::Stop), decode64(text, Padding::Ignore), base64(&clean)] {
+    let others = [
+        decode64(text, Padding::Stop),
+        decode64(text, Padding::Ignore),
+        base64(&clean),
+        by_line(text, Tail::Drop),
+        by_line(text, Tail::Keep),
+    ];
+    for other in others {
         if other != main && !other.is_empty() && !out.contains(&other) {
             out.push(other);
         }
@@ -61,11 +68,37 @@ pub fn base64_alternatives(text: &[u8]) -> Vec<Vec<u8>> {
     out
 }
 
-/// Only the alphabet, line ends, and padding at the very end: every decoder agrees.
+/// What a decoder that takes each line for itself does with an unfinished quantum at its end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tail {
+    Drop,
+    Keep,
+}
+
+/// Decoders that take each line for itself; padding inside a line is noise to them.
+fn by_line(text: &[u8], tail: Tail) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    for line in text.split(|b| *b == b'\n') {
+        let data: Vec<u8> = line.iter().copied().filter(|b| value(*b) < 64).collect();
+        let whole = if tail == Tail::Drop { data.len() / 4 * 4 } else { data.len() };
+        out.extend(base64(data.get(..whole).unwrap_or_default()));
+    }
+    out
+}
+
+/// Only the alphabet, in lines of whole quanta, and padding at the very end: every decoder agrees.
 fn is_canonical(text: &[u8]) -> bool {
     let text = text.trim_ascii_end();
     let data = text.strip_suffix(b"==").or_else(|| text.strip_suffix(b"=")).unwrap_or(text);
-    data.iter().all(|b| value(*b) < 64 || matches!(b, b'\r' | b'\n'))
+    let mut uneven = 0;
+    for line in data.split(|b| *b == b'\n') {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if uneven > 0 || !line.iter().all(|b| value(*b) < 64) {
+            return false;
+        }
+        uneven += line.len() % 4;
+    }
+    true
 }
 
 fn decode64(text: &[u8], padding: Padding) -> Vec<u8> {
@@ -135,59 +168,74 @@ pub fn quoted_printable(text: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(out)
 }
 
-/// One file of a uuencoded or `begin-base64` block (POSIX uuencode).
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct UuFile {
-    pub name: String,
-    pub data: Vec<u8>,
-}
-
-/// Every `begin 644 name` … `end` block in `text`, at most `limit`.
+/// What other clients see in quoted-printable text that breaks the rules: escapes cut by white space or noise put
+/// between them. Empty for a clean text, and for one that is mostly readable.
 #[must_use]
-pub fn uu_files(text: &[u8], limit: usize) -> Vec<UuFile> {
-    let mut files = Vec::new();
-    let mut open: Option<(UuFile, bool)> = None;
-    for line in text.split(|b| *b == b'\n') {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if let Some((file, is_base64)) = &mut open {
-            if line.trim_ascii() == b"end" || line.starts_with(b"====") {
-                files.extend(open.take().map(|(f, _)| f));
-            } else if *is_base64 {
-                file.data.extend(base64(line));
-            } else {
-                uu_line(line, &mut file.data);
-            }
-        } else if files.len() < limit {
-            open = uu_begin(line);
+pub fn quoted_printable_alternatives(text: &[u8], is_text: bool) -> Vec<Vec<u8>> {
+    let marks = memchr::memchr_iter(b'=', text).count();
+    let dense = marks.saturating_mul(6) > text.len();
+    if marks == 0 || !(is_irregular(text) || (dense && !is_text)) {
+        return Vec::new();
+    }
+    let main = quoted_printable(text);
+    let squeezed: Vec<u8> = text.iter().copied().filter(|b| *b > b' ').collect();
+    let mut out = Vec::new();
+    let others = [
+        escapes(text, Between::Drop, 1),
+        escapes(&squeezed, Between::Keep, 1),
+        escapes(text, Between::Keep, 1),
+        escapes(text, Between::Keep, 2),
+    ];
+    for other in others {
+        if other != *main && !other.is_empty() && !out.contains(&other) {
+            out.push(other);
         }
     }
-    files.extend(open.map(|(f, _)| f));
-    files.retain(|f| !f.data.is_empty());
-    files
+    out
 }
 
-fn uu_begin(line: &[u8]) -> Option<(UuFile, bool)> {
-    let (rest, is_base64) = match line.strip_prefix(b"begin-base64 ") {
-        Some(rest) => (rest, true),
-        None => (line.strip_prefix(b"begin ")?, false),
+/// An `=` that begins neither an escape nor a soft line break, or a carriage return alone.
+fn is_irregular(text: &[u8]) -> bool {
+    let bad = |at: usize| match text.get(at + 1..at + 3) {
+        Some([a, b]) if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => false,
+        rest => !matches!(rest.and_then(|r| r.first()), None | Some(b'\r' | b'\n' | b' ' | b'\t')),
     };
-    let space = memchr::memchr(b' ', rest)?;
-    let (mode, name) = rest.split_at_checked(space)?;
-    let octal = (3..=5).contains(&mode.len()) && mode.iter().all(|b| matches!(b, b'0'..=b'7'));
-    let name = String::from_utf8_lossy(name.trim_ascii()).into_owned();
-    octal.then_some((UuFile { name, data: Vec::new() }, is_base64))
+    let lone = |at: usize| !matches!(text.get(at + 1), None | Some(b'\n'));
+    memchr::memchr_iter(b'=', text).any(bad) || memchr::memchr_iter(b'\r', text).any(lone)
 }
 
-fn uu_line(line: &[u8], out: &mut Vec<u8>) {
-    let Some((&first, data)) = line.split_first() else { return };
-    let length = usize::from(first.wrapping_sub(b' ') & 63);
-    let start = out.len();
-    for group in data.chunks(4) {
-        let six = |i: usize| u32::from(group.get(i).map_or(0, |b| b.wrapping_sub(b' ') & 63));
-        let [_, a, b, c] = (six(0) << 18 | six(1) << 12 | six(2) << 6 | six(3)).to_be_bytes();
-        out.extend_from_slice(&[a, b, c]);
+/// What stands between valid escapes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Between {
+    Drop,
+    Keep,
+}
+
+/// What valid escapes say, with or without what stands between them; soft line breaks vanish, and so does a broken
+/// escape together with up to `broken` characters behind its mark.
+fn escapes(text: &[u8], between: Between, broken: usize) -> Vec<u8> {
+    let (mut out, mut at) = (Vec::new(), 0);
+    while let Some(&byte) = text.get(at) {
+        if byte != b'=' {
+            if between == Between::Keep {
+                out.push(byte);
+            }
+            at += 1;
+            continue;
+        }
+        let rest = text.get(at + 1..).unwrap_or_default();
+        let digit = |i: usize| rest.get(i).and_then(|b| char::from(*b).to_digit(16)).and_then(|d| u8::try_from(d).ok());
+        at += 1 + match (digit(0), digit(1)) {
+            (Some(high), Some(low)) => {
+                out.push(high << 4 | low);
+                2
+            }
+            (Some(_), None) => rest.iter().take(broken).take_while(|b| !matches!(b, b'=' | b'\r' | b'\n')).count(),
+            _ if rest.starts_with(b"\r\n") => 2,
+            _ => usize::from(rest.starts_with(b"\n")),
+        };
     }
-    out.truncate(start.saturating_add(length).min(out.len()));
+    out
 }
 
 /// Whether `text` looks like base64 whatever its header says: its first lines hold nothing else.

@@ -72,7 +72,13 @@ impl Value {
             }
         }
         for (base, mut list) in extended {
+            let written = join(&list);
+            let is_ordered = list.is_sorted_by_key(|p| p.index);
             list.sort_by_key(|p| p.index);
+            if !is_ordered {
+                // Some clients join the pieces as they stand.
+                self.add(base, written);
+            }
             self.add(base, join(&list));
         }
     }
@@ -129,7 +135,11 @@ fn pieces(text: &str) -> Pieces {
             continue;
         }
         match c {
-            '\\' if quoted || depth > 0 => {
+            '\\' if !quoted && depth == 0 => {
+                noisy = true;
+                item.push(c);
+            }
+            '\\' => {
                 escaped = true;
                 if depth == 0 {
                     item.push(c);
@@ -206,6 +216,10 @@ pub fn candidates(text: &str, name: &str) -> Vec<String> {
             add(quoted.split('"').next().unwrap_or_default().trim());
         }
         add(bare);
+        if bare.ends_with('\\') {
+            // An escape outside of quotes: `name=a\;.zip`.
+            add(&rest.replace('\\', ""));
+        }
         add(bare.trim_matches('"'));
         add(bare.split_ascii_whitespace().next().unwrap_or_default());
         if star.contains('*') {

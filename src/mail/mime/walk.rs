@@ -4,9 +4,10 @@
 
 use std::borrow::Cow;
 
+use super::entity::{self, distinct};
 use super::split::{self, Cut};
 use super::value::{self, Value};
-use super::{Alternative, Limits, Oddity, Part, Tree, transfer, words};
+use super::{Alternative, Limits, Oddity, Part, Tree, transfer, uu, words};
 use crate::mail::header::Headers;
 
 /// At most this many other readings are kept a message.
@@ -218,11 +219,11 @@ impl<'a> Walk<'a> {
             }
             kind.main = plain;
         } else if major == "multipart" || (boundaries > 0 && !absent) {
-            self.odd("mime.ambiguous", &item.path, format!("media type {:?}", cut_text(&kind.main)));
+            self.odd("mime.ambiguous", &item.path, format!("media type {:?}", entity::cut_text(&kind.main)));
             "multipart/mixed".clone_into(&mut kind.main);
         } else {
             if !absent && kind.main != "text" {
-                self.odd("mime.malformed", &item.path, format!("media type {:?}", cut_text(&kind.main)));
+                self.odd("mime.malformed", &item.path, format!("media type {:?}", entity::cut_text(&kind.main)));
             }
             item.default_type.clone_into(&mut kind.main);
         }
@@ -269,15 +270,22 @@ impl<'a> Walk<'a> {
             let text = field.unfolded();
             let value = Value::read(&text);
             let plain = value.main.trim_matches('"').trim().to_owned();
-            let known = known_encoding(&plain);
-            let encoding = known.or_else(|| loose_encoding(&text)).map_or(plain.clone(), str::to_owned);
+            let known = entity::known_encoding(&plain);
             if known.is_none() && !plain.is_empty() {
-                self.odd("mime.unknown-encoding", &item.path, format!("encoding {:?}", cut_text(&plain)));
+                self.odd("mime.unknown-encoding", &item.path, format!("encoding {:?}", entity::cut_text(&plain)));
             } else if known.is_some() && !text.trim().eq_ignore_ascii_case(&plain) && !value.noisy {
                 self.odd("mime.ambiguous", &item.path, "noise around the encoding name");
             }
-            if !found.contains(&encoding) {
-                found.push(encoding);
+            let loose = entity::loose_encodings(&text);
+            let taken: Vec<String> = match known {
+                Some(name) => vec![name.to_owned()],
+                None if loose.is_empty() => vec![plain],
+                None => loose.into_iter().map(str::to_owned).collect(),
+            };
+            for encoding in taken {
+                if !found.contains(&encoding) {
+                    found.push(encoding);
+                }
             }
         }
         if found.len() > 1 {
@@ -292,8 +300,12 @@ impl<'a> Walk<'a> {
             return;
         }
         let head = item.octets.get(..headers.body_offset()).unwrap_or_default();
+        if let Some(entity) = entity::without_controls(head, headers, item.octets) {
+            self.odd("mime.ambiguous", &item.path, "control characters between header fields");
+            self.alternative(&item.path, "", "header without control characters", Cow::Owned(entity), true);
+        }
         let mut ends: Vec<(usize, usize, &'static str)> = Vec::new();
-        if let Some(range) = blank_fold(head) {
+        if let Some(range) = entity::blank_fold(head) {
             ends.push((range.0, range.1, "a line of blanks in the header section"));
         }
         if let Some(field) = headers.fields().iter().find(|f| f.name.is_empty() && f.malformed) {
@@ -312,8 +324,11 @@ impl<'a> Walk<'a> {
         let coded = matches!(&*part.encoding, "base64" | "quoted-printable" | "x-uuencode");
         if coded {
             self.odd("mime.ambiguous", &path, "a multipart with a transfer encoding (RFC 2045 §6.4)");
-            let entity = rewrap(&part, &decode(&part.encoding, body));
+            let decoded = entity::decode(&part.encoding, body);
+            let entity = entity::rewrap(&part, &decoded);
             self.alternative(&path, "", "encoded multipart", Cow::Owned(entity), true);
+            // Without parts in it, clients show it as a file.
+            self.alternative(&path, &part.name, "encoded multipart as a file", decoded, false);
         }
         let deep = item.depth >= self.limits.depth;
         let room = self.limits.parts;
@@ -392,6 +407,7 @@ impl<'a> Walk<'a> {
             [(&cut.preamble, "parts in the preamble"), (&cut.epilogue, "parts behind the closing delimiter")]
         {
             let margin = body.get(range.clone()).unwrap_or_default();
+            self.late_header(margin, item, path);
             let Some(boundary) = split::sniff(margin) else { continue };
             self.odd("mime.ambiguous", path, why);
             let cut = split::cut(margin, boundary, 64);
@@ -400,6 +416,24 @@ impl<'a> Walk<'a> {
         if let Some(near) = &cut.near {
             self.near_delimiter(body, near.clone(), item, path);
         }
+    }
+
+    /// Content fields that stand behind the empty line: a header for clients that skip it.
+    fn late_header(&mut self, body: &'a [u8], item: &Item<'a>, path: &str) {
+        let octets = body.trim_ascii_start();
+        if item.detour.is_some() || !octets.get(..8).is_some_and(|h| h.eq_ignore_ascii_case(b"content-")) {
+            return;
+        }
+        let (detour, is_message) = (Some("fields behind the empty line"), false);
+        self.detour(Item {
+            octets,
+            cut_at: None,
+            depth: item.depth + 1,
+            path: path.to_owned(),
+            detour,
+            is_message,
+            ..item.clone()
+        });
     }
 
     /// `--boundary and more`: a delimiter for clients that compare only the beginning.
@@ -432,7 +466,7 @@ impl<'a> Walk<'a> {
         let (path, body) = (part.path.clone(), part.body);
         if matches!(&*part.encoding, "base64" | "quoted-printable" | "x-uuencode") {
             self.odd("mime.malformed", &path, "an embedded message with a transfer encoding (RFC 2045 §6.4)");
-            part.decoded = Cow::Owned(decode(&part.encoding, body).into_owned());
+            part.decoded = Cow::Owned(entity::decode(&part.encoding, body).into_owned());
             self.alternative(&path, &part.name, "encoded message", part.decoded.clone(), true);
             self.keep(part, item);
             return;
@@ -467,10 +501,16 @@ impl<'a> Walk<'a> {
             }
             _ => {}
         }
-        part.decoded = decode(&part.encoding, part.body);
+        part.decoded = entity::decode(&part.encoding, part.body);
         for encoding in encodings.iter().skip(1) {
-            let other = decode(encoding, part.body);
+            let other = entity::decode(encoding, part.body);
             self.alternative(&part.path, &part.name, "second transfer encoding", other, false);
+        }
+        if part.encoding == "quoted-printable" {
+            let is_text = part.content_type.starts_with("text/");
+            for other in transfer::quoted_printable_alternatives(part.body, is_text) {
+                self.alternative(&part.path, &part.name, "quoted-printable read another way", Cow::Owned(other), false);
+            }
         }
         if part.encoding == "base64" {
             for other in transfer::base64_alternatives(part.body) {
@@ -478,6 +518,7 @@ impl<'a> Walk<'a> {
             }
         }
         self.text_readings(&part);
+        self.late_header(part.body, item, &part.path);
         if item.detour.is_none()
             && let Some(boundary) = split::sniff(part.body)
         {
@@ -494,67 +535,20 @@ impl<'a> Walk<'a> {
             let data = transfer::base64(part.body);
             self.alternative(&part.path, &part.name, "base64 not announced", Cow::Owned(data), false);
         }
+        if part.encoding != "binhex"
+            && let Some(data) = uu::binhex(&part.decoded)
+        {
+            self.alternative(&part.path, &part.name, "BinHex file", Cow::Owned(data), false);
+        }
+        if memchr::memmem::find(&part.decoded, b"=ybegin ").is_some() {
+            for file in uu::yenc_files(&part.decoded, 64) {
+                self.alternative(&part.path, &file.name, "yEnc file", Cow::Owned(file.data), false);
+            }
+        }
         if memchr::memmem::find(&part.decoded, b"begin").is_some() {
-            for file in transfer::uu_files(&part.decoded, 64) {
+            for file in uu::uu_files(&part.decoded, 64) {
                 self.alternative(&part.path, &file.name, "uuencoded file", Cow::Owned(file.data), false);
             }
         }
     }
-}
-
-/// The body of an encoded multipart behind its own type, as an entity to be parsed.
-fn rewrap(part: &Part<'_>, decoded: &[u8]) -> Vec<u8> {
-    let mut entity = b"Content-Type:".to_vec();
-    entity.extend_from_slice(part.headers.find("content-type").map_or(b" multipart/mixed".as_slice(), |f| f.value));
-    entity.extend_from_slice(b"\r\n\r\n");
-    entity.extend_from_slice(decoded);
-    entity
-}
-
-fn decode<'b>(encoding: &str, body: &'b [u8]) -> Cow<'b, [u8]> {
-    match encoding {
-        "base64" => Cow::Owned(transfer::base64(body)),
-        "quoted-printable" => transfer::quoted_printable(body),
-        "x-uuencode" => Cow::Owned(transfer::uu_files(body, 1).pop().map_or_else(|| body.to_vec(), |f| f.data)),
-        _ => Cow::Borrowed(body),
-    }
-}
-
-fn known_encoding(name: &str) -> Option<&'static str> {
-    Some(match name {
-        "base64" => "base64",
-        "quoted-printable" => "quoted-printable",
-        "7bit" => "7bit",
-        "8bit" => "8bit",
-        "binary" => "binary",
-        "x-uuencode" | "uuencode" | "x-uue" | "uue" => "x-uuencode",
-        _ => return None,
-    })
-}
-
-fn loose_encoding(text: &str) -> Option<&'static str> {
-    let lower = text.to_ascii_lowercase();
-    let order = [("base64", "base64"), ("quoted", "quoted-printable"), ("uu", "x-uuencode")];
-    order.iter().find(|(mark, _)| lower.contains(mark)).map(|(_, name)| *name)
-}
-
-fn distinct(texts: &[String]) -> usize {
-    texts.iter().enumerate().filter(|(i, t)| !texts.iter().take(*i).any(|u| u == *t)).take(2).count()
-}
-
-fn cut_text(text: &str) -> String {
-    text.chars().take(60).collect()
-}
-
-/// The first line of blanks only: where the line before it ends, and where the next one begins.
-fn blank_fold(head: &[u8]) -> Option<(usize, usize)> {
-    let mut at = 0;
-    for line in head.split_inclusive(|b| *b == b'\n') {
-        let end = at + line.len();
-        if matches!(line.first(), Some(b' ' | b'\t')) && line.trim_ascii().is_empty() && line.ends_with(b"\n") {
-            return Some((at, end));
-        }
-        at = end;
-    }
-    None
 }

@@ -1,7 +1,7 @@
 //! Encoded words (RFC 2047) and percent-encoded values (RFC 2231 §4): octets with a charset label to text.
 //! Lenient: what cannot be decoded stays as it was.
 
-use encoding_rs::{Encoding, UTF_8};
+use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
 
 use super::transfer;
 
@@ -99,6 +99,10 @@ pub fn unescape(text: &[u8], mark: u8) -> Vec<u8> {
 /// By WHATWG label; UTF-8 with replacement characters when the label is unknown.
 #[must_use]
 pub fn to_text(charset: &str, octets: &[u8]) -> String {
-    let encoding = Encoding::for_label(charset.trim().as_bytes()).unwrap_or(UTF_8);
+    let mut encoding = Encoding::for_label(charset.trim().as_bytes()).unwrap_or(UTF_8);
+    // RFC 2781 §4.3: without a mark the big end comes first; WHATWG reads it the other way round.
+    if encoding == UTF_16LE && charset.trim().eq_ignore_ascii_case("utf-16") && octets.first() == Some(&0) {
+        encoding = UTF_16BE;
+    }
     encoding.decode(octets).0.into_owned()
 }

@@ -13,6 +13,19 @@ use crate::inspect::{ContentFacts, Finding, PartFact};
 /// At most this many findings come from names and types; the first ones decide.
 const FINDINGS: usize = 100;
 
+/// The name of the stream that holds an encrypted Office document (MS-OFFCRYPTO §1.4.2), in UTF-16.
+const ENCRYPTED_STREAM: [u8; 32] = {
+    let (name, mut wide, mut i) = (b"EncryptedPackage", [0; 32], 0);
+    while i < name.len() {
+        #[allow(clippy::indexing_slicing)]
+        {
+            wide[2 * i] = name[i];
+        }
+        i += 1;
+    }
+    wide
+};
+
 pub struct Mime {
     parts: usize,
 }
@@ -82,6 +95,7 @@ fn judge(object: &Object<'_>, said: &mut Said<'_>) {
     if kind::is_executable(object.kind) {
         said.about("attachment.executable", object, &format!("is a program ({})", object.kind));
     }
+    office(object, said);
     let declared = kind::family(&object.declared);
     let hidden = kind::is_executable(object.kind) && declared != "program" && declared != "other";
     if hidden || lies(object) {
@@ -90,23 +104,50 @@ fn judge(object: &Object<'_>, said: &mut Said<'_>) {
 }
 
 fn by_name(object: &Object<'_>, name: &Name, said: &mut Said<'_>) {
-    if name.is_program() {
-        said.about("name.blocked-extension", object, &format!("ends in .{}", name.extension));
-    }
-    if name.is_script() {
-        said.about("attachment.script", object, "is a script");
+    let ending = format!("ends in .{}", name.extension);
+    for (holds, code) in [
+        (name.is_active(), "name.blocked-extension"),
+        (name.is_program(), "attachment.executable"),
+        (name.is_script(), "attachment.script"),
+        (name.is_shortcut(), "attachment.shortcut"),
+        (name.is_disk_image(), "attachment.disk-image"),
+    ] {
+        if holds {
+            said.about(code, object, &ending);
+        }
     }
     if name.is_double() {
-        said.about("attachment.double-extension", object, "pretends to be a document");
+        said.about("attachment.disguised", object, "pretends to be a document");
     }
     if name.bidi {
-        said.about("attachment.rtlo", object, "turns the direction of its own letters");
+        said.about("attachment.rlo-name", object, "turns the direction of its own letters");
     }
     if name.control {
         said.about("name.control", object, "holds control characters");
     }
     if name.shell {
         said.about("name.suspicious", object, "holds characters of a command line");
+    }
+}
+
+/// What members of an Office document say about it.
+fn office(object: &Object<'_>, said: &mut Said<'_>) {
+    let is_ole = object.kind == "application/x-ole-storage";
+    if is_ole && memchr::memmem::find(&object.data, &ENCRYPTED_STREAM).is_some() {
+        said.about("office.encrypted", object, "is encrypted: its content was not seen");
+    }
+    if object.origin != Origin::Member {
+        return;
+    }
+    let name = object.name();
+    if name.ends_with("vbaProject.bin") {
+        said.about("office.macro", object, "is a macro project");
+    }
+    let is_xml = name.ends_with(".xml") || name.ends_with(".rels");
+    let head = object.data.get(..4096).unwrap_or(&object.data);
+    if is_xml && memchr::memmem::find(head, b"<!DOCTYPE").is_some() && memchr::memmem::find(head, b"<!ENTITY").is_some()
+    {
+        said.about("xml.dtd", object, "declares entities of its own");
     }
 }
 

@@ -3,84 +3,51 @@
 
 use unicode_normalization::UnicodeNormalization;
 
-/// Extensions that a mail client or Windows runs, opens with a script host, or mounts.
+/// Extensions of programs, installers and what Windows loads like one.
 const PROGRAMS: &[&str] = &[
     "ade",
     "adp",
     "apk",
     "app",
+    "application",
     "appx",
     "appxbundle",
-    "bat",
-    "cab",
     "chm",
-    "cmd",
     "com",
     "cpl",
     "dll",
     "diagcab",
-    "dmg",
-    "ex",
-    "ex_",
     "exe",
+    "ex_",
     "gadget",
     "hlp",
-    "hta",
-    "img",
     "inf",
     "ins",
     "isp",
-    "iso",
     "jar",
     "jnlp",
-    "js",
-    "jse",
-    "lib",
-    "lnk",
     "mde",
     "msc",
     "msi",
     "msix",
     "msp",
     "mst",
-    "nsh",
-    "one",
-    "onepkg",
     "pif",
-    "pl",
-    "ps1",
-    "ps1xml",
-    "ps2",
-    "psc1",
-    "psm1",
-    "py",
-    "pyw",
-    "reg",
-    "scf",
     "scr",
-    "sct",
-    "settingcontent-ms",
-    "sh",
-    "shb",
     "sys",
-    "url",
-    "vb",
-    "vbe",
-    "vbs",
-    "vhd",
-    "vhdx",
     "vxd",
-    "wsc",
-    "wsf",
-    "wsh",
-    "xll",
     "xbap",
+    "xll",
 ];
-/// Of these, the ones whose content is text for an interpreter.
+/// Extensions that a script host runs on a double click.
 const SCRIPTS: &[&str] = &[
-    "bat", "cmd", "hta", "js", "jse", "pl", "ps1", "ps1xml", "ps2", "psc1", "psm1", "py", "pyw", "reg", "scf", "sct",
-    "sh", "url", "vb", "vbe", "vbs", "wsc", "wsf", "wsh",
+    "bat", "cmd", "hta", "js", "jse", "nsh", "ps1", "ps1xml", "ps2", "psc1", "psm1", "pyw", "reg", "sct", "shb", "vb",
+    "vbe", "vbs", "wsc", "wsf", "wsh",
 ];
+/// Extensions that lead elsewhere.
+const SHORTCUTS: &[&str] = &["library-ms", "lnk", "scf", "search-ms", "settingcontent-ms", "url"];
+/// Extensions that Windows mounts: what lies inside carries no mark of the Internet.
+const IMAGES: &[&str] = &["dmg", "img", "iso", "vhd", "vhdx"];
 /// Extensions that people take for harmless: the bait in `invoice.pdf.exe`.
 const DOCUMENTS: &[&str] = &[
     "avi", "bmp", "csv", "doc", "docx", "gif", "htm", "html", "jpeg", "jpg", "mp3", "mp4", "odt", "pdf", "png", "ppt",
@@ -135,23 +102,40 @@ impl Name {
             bidi: raw.chars().any(is_bidi),
             control: raw.chars().any(char::is_control),
             has_path: clean.contains('/') || clean.contains('\\'),
-            shell: raw.contains(['`', '|', '$', ';', '&', '<', '>']) && !text.is_empty(),
+            shell: (raw.contains(['`', '|']) || raw.contains("$(") || raw.contains("&&") || raw.contains("${"))
+                && !text.is_empty(),
             text,
         }
     }
 
+    fn is_among(&self, list: &[&str]) -> bool {
+        list.contains(&self.extension.as_str())
+    }
     #[must_use]
     pub fn is_program(&self) -> bool {
-        PROGRAMS.contains(&self.extension.as_str())
+        self.is_among(PROGRAMS)
     }
     #[must_use]
     pub fn is_script(&self) -> bool {
-        SCRIPTS.contains(&self.extension.as_str())
+        self.is_among(SCRIPTS)
+    }
+    #[must_use]
+    pub fn is_shortcut(&self) -> bool {
+        self.is_among(SHORTCUTS)
+    }
+    #[must_use]
+    pub fn is_disk_image(&self) -> bool {
+        self.is_among(IMAGES)
+    }
+    /// What a double click runs.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.is_program() || self.is_script() || self.is_shortcut()
     }
     /// `invoice.pdf.exe`
     #[must_use]
     pub fn is_double(&self) -> bool {
-        self.is_program() && DOCUMENTS.contains(&self.inner.as_str())
+        self.is_active() && DOCUMENTS.contains(&self.inner.as_str())
     }
 }
 
@@ -177,7 +161,7 @@ mod tests {
             " a.exe\r\n",
         ] {
             let name = Name::read(raw);
-            assert!(name.is_program(), "{raw:?} {name:?}");
+            assert!(name.is_program() && name.is_active(), "{raw:?} {name:?}");
         }
         assert!(Name::read("báo cáo.pdf.scr").is_double());
         assert!(!Name::read("v1.2.pdf").is_program());

@@ -1,3 +1,5 @@
+//! The content checks together, over the rules that ship.
+
 use std::path::Path;
 
 use super::*;
@@ -163,9 +165,9 @@ fn names_and_types_that_lie_are_reported() {
     let examiner = Examiner::new(&loaded);
     for (name, declared, body, code) in [
         ("a.exe", "application/octet-stream", b"x".to_vec(), "name.blocked-extension"),
-        ("bill.pdf.exe", "application/octet-stream", b"x".to_vec(), "attachment.double-extension"),
+        ("bill.pdf.exe", "application/octet-stream", b"x".to_vec(), "attachment.disguised"),
         ("a.vbs", "text/plain", b"x".to_vec(), "attachment.script"),
-        ("gpj.\u{202e}exe", "image/jpeg", b"x".to_vec(), "attachment.rtlo"),
+        ("gpj.\u{202e}exe", "image/jpeg", b"x".to_vec(), "attachment.rlo-name"),
         ("a.dat", "application/octet-stream", program(), "attachment.executable"),
         ("a.png", "image/png", program(), "attachment.type-mismatch"),
         ("a.png", "image/png", b"PK\x03\x04aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa".to_vec(), "attachment.type-mismatch"),

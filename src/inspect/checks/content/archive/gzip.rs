@@ -13,7 +13,7 @@ pub(super) fn open(data: &[u8], name: &str, budget: &mut Budget, report: &mut Re
     let (out, stop) = budget.read(MultiGzDecoder::new(data), data.len());
     report.stopped(stop, &inner);
     if stop == Stop::Broken && out.is_empty() {
-        report.unknown("archive.damaged", "the gzip stream cannot be read");
+        report.unknown("archive.malformed", "the gzip stream cannot be read");
     }
     if out.is_empty() { Vec::new() } else { vec![Member { name: inner, data: out }] }
 }

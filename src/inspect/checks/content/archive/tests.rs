@@ -1,3 +1,5 @@
+//! Containers that agree with themselves, that lie, that burst, and that are broken.
+
 use std::borrow::Cow;
 use std::io::Write as _;
 
@@ -76,13 +78,23 @@ fn zips_that_programs_read_differently_are_read_in_full_and_reported() {
         ("hidden entry", zip(&[("a", b"1"), ("b", b"2")], &["a"]), 2, "archive.inconsistent"),
         ("other name", zip(&[("a.txt", b"1")], &["a.exe"]), 1, "archive.inconsistent"),
         ("overlap", zip(&[("a", b"1")], &["a", "a", "a"]), 1, "archive.inconsistent"),
-        ("slip", zip(&[("../../a", b"1")], &["../../a"]), 1, "archive.path"),
+        ("slip", zip(&[("../../a", b"1")], &["../../a"]), 1, "archive.traversal"),
     ];
     for (name, data, count, code) in cases {
         let (members, codes) = opened(&data, &mut Budget::new(&limits()));
         assert_eq!(members.len(), count, "{name}");
         assert!(codes.iter().any(|c| c == code), "{name}: {codes:?}");
     }
+}
+
+#[test]
+fn the_theme_inside_an_old_office_file_is_opened_and_is_no_lie() {
+    let mut theme = zip(&[("theme.xml", b"<a/>"), ("b", b"2")], &["theme.xml"]);
+    theme.truncate(theme.len() - 22);
+    let end = b"PK\x05\x06".as_slice();
+    let data = [b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1".as_slice(), &[0; 512], &theme, &[0; 99], end].concat();
+    let (members, codes) = opened(&data, &mut Budget::new(&limits()));
+    assert_eq!((members.len(), codes.len()), (2, 0), "{codes:?}");
 }
 
 /// THREATS Z-03.

@@ -130,7 +130,7 @@ impl<'d> Entry<'d> {
         };
         report.stopped(stop, &name);
         if self.method == 8 && self.flags & 1 == 0 && stop == Stop::Broken {
-            report.unknown("archive.damaged", &format!("{name:?} cannot be unpacked"));
+            report.unknown("archive.malformed", &format!("{name:?} cannot be unpacked"));
         }
         let empty = data.is_empty() && name.ends_with('/');
         ((!empty).then_some(Member { name, data }), length, stop)
