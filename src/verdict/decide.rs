@@ -180,7 +180,7 @@ fn class_of(code: &str, policy: &Policy, settings: &Verdict) -> Option<(Class, A
         _ if code.starts_with("malware.") => (Class::Malware, settings.malware.action()),
         "archive.encrypted" | "archive.bomb" | "archive.limit" | "archive.malformed" | "archive.inconsistent"
         | "unpack.limit" | "mime.limit" | "mime.ambiguous" | "inspect.failed" | "inspect.timeout" | "yara.failed"
-        | "smime.encrypted" | "smime.efail" | "office.encrypted" | "pdf.encrypted" | "engine.failed" => {
+        | "smime.encrypted" | "smime.efail" | "smime.compressed" | "office.encrypted" | "pdf.encrypted" | "engine.failed" => {
             (Class::Unscannable, settings.unscannable.action())
         }
         // RFC 5322 §3.6: exactly one From. No agency can read a sender out of these.

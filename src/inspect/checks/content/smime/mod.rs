@@ -80,12 +80,19 @@ pub fn examine(
     (fact, findings)
 }
 
-/// The content inside an opaque signed-data part (its decoded body), so that other checks can look at it too.
+/// The content inside opaque signed data, so that other checks can look at it too; `None` for all other octets.
+/// Costs nothing unless `der` begins like signed data.
 #[must_use]
 pub fn opaque_content(der: &[u8]) -> Option<Vec<u8>> {
+    if der.first() != Some(&0x30) || memchr::memmem::find(der.get(..32)?, &SIGNED_DATA).is_none() {
+        return None;
+    }
     let cms = Cms::parse(der)?;
     if cms.kind() == Kind::Signed { cms.content() } else { None }
 }
+
+/// id-signedData, 1.2.840.113549.1.7.2, with tag and length.
+const SIGNED_DATA: [u8; 11] = [0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x02];
 
 /// The finding code of a status.
 #[must_use]
