@@ -6,7 +6,6 @@
 //! addresses is From; validity counts at the time of receipt. Whatever is unclear is never `valid`.
 //! A pure function of its arguments; in production it runs inside an inspector.
 
-mod author;
 mod cms;
 mod locate;
 pub mod run;
@@ -18,7 +17,6 @@ use openssl::pkey::{Id, PKey, Public};
 use openssl::x509::X509;
 
 pub(crate) use signer::addresses as certificate_addresses;
-pub use author::author;
 pub use trust::{TrustMaterial, TrustStore};
 
 use self::cms::{Checked, Cms, Kind};
