@@ -143,8 +143,7 @@ fn take(fact: &mut SmimeFact, verdict: Verdict, index: usize, tree: &Tree<'_>) {
     }
     let path = tree.parts.get(index).map_or("", |p| p.path.as_str());
     fact.status = SmimeStatus::Partial;
-    fact.detail =
-        format!("only part {path} is signed, not the message ({}: {})", verdict.status, verdict.detail);
+    fact.detail = format!("only part {path} is signed, not the message ({}: {})", verdict.status, verdict.detail);
 }
 
 fn place(tree: &Tree<'_>, candidate: Candidate) -> String {

@@ -35,11 +35,8 @@ fn rfc5280_6_nist_pkits_paths() {
     let (mut wrong, mut total) = (Vec::new(), 0);
     for test in expected["tests"].as_array().unwrap() {
         let name = test["test"].as_str().unwrap();
-        let material = TrustMaterial {
-            anchors: vec![anchor.clone()],
-            pool: Vec::new(),
-            crls: files(&crls, &test["crls"]),
-        };
+        let material =
+            TrustMaterial { anchors: vec![anchor.clone()], pool: Vec::new(), crls: files(&crls, &test["crls"]) };
         let carried: Vec<X509> =
             files(&certs, &test["other_certs"]).iter().filter_map(|der| X509::from_der(der).ok()).collect();
         let leaf = X509::from_der(&fs::read(certs.join(test["cert"].as_str().unwrap())).unwrap()).unwrap();
@@ -117,8 +114,10 @@ fn scanners_see_what_an_opaque_signature_wraps() {
     let inner = b"Content-Type: application/zip; name=a.zip\r\nContent-Transfer-Encoding: base64\r\n\r\nUEsDBA==\r\n";
     // Without a signer: malware needs no valid signature to be shown.
     let body = base64::engine::general_purpose::STANDARD.encode(signed_data(inner));
-    let raw = format!("Content-Type: application/pkcs7-mime; smime-type=signed-data; name=smime.p7m\r\n\
-        Content-Transfer-Encoding: base64\r\n\r\n{body}\r\n");
+    let raw = format!(
+        "Content-Type: application/pkcs7-mime; smime-type=signed-data; name=smime.p7m\r\n\
+        Content-Transfer-Encoding: base64\r\n\r\n{body}\r\n"
+    );
     let tree = mime::parse(raw.as_bytes(), &Limits::default());
     let limits = super::super::Limits::from(&crate::session::settings::Limits::default());
     let (objects, _) = super::super::objects::collect(&tree, &limits);
