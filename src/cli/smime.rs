@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use crate::env::Clock;
+use crate::inspect::checks::auth;
 use crate::inspect::checks::content::smime::{self, TrustMaterial, TrustStore};
 use crate::inspect::{SmimeFact, SmimeStatus};
 use crate::mail::header::Headers;
@@ -99,7 +100,7 @@ fn read(file: &Path) -> Result<Vec<u8>, String> {
 fn examine(bytes: &[u8], store: &TrustStore) -> SmimeFact {
     let raw = with_crlf(bytes);
     let tree = mime::parse(&raw, &Limits::default());
-    let from = smime::author(&Headers::parse(&raw));
+    let from = auth::from::read(&Headers::parse(&raw)).mailbox;
     smime::examine(&raw, &tree, store, from.as_ref(), Clock::system().now()).0
 }
 

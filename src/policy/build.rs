@@ -109,9 +109,15 @@ impl Material {
         Self {
             spam: load("rules", "spam", &settings.rules.spam, &["toml"]),
             yara: load("rules", "yara", &settings.rules.yara, &["yar", "yara"]),
-            trust: load("smime", "trust", &settings.smime.trust, &["pem", "crt", "cer", "der"]),
+            trust: load("smime", "trust", &with_pools(&settings.smime.trust, files), &["pem", "crt", "cer", "der", "crl"]),
         }
     }
+}
+
+/// Trust folders and the `pool` inside each, whose certificates help to build chains.
+fn with_pools(paths: &[PathBuf], files: &Files<'_>) -> Vec<PathBuf> {
+    let pools = paths.iter().map(|path| path.join("pool")).filter(|pool| files.disk().is_folder(pool));
+    paths.iter().cloned().chain(pools).collect()
 }
 
 /// Where the defaults of a section stand: `rules/spam`, `certs/trust`.

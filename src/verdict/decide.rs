@@ -194,6 +194,7 @@ fn class_of(code: &str, policy: &Policy, settings: &Verdict) -> Option<(Class, A
         | "yara.failed"
         | "smime.encrypted"
         | "smime.efail"
+        | "smime.compressed"
         | "office.encrypted"
         | "pdf.encrypted"
         | "engine.failed" => (Class::Unscannable, settings.unscannable.action()),

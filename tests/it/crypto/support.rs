@@ -7,6 +7,7 @@ use std::process::Command;
 use luytre::deliver::seal::Sealed;
 use luytre::env::Clock;
 use luytre::envelope::Envelope;
+use luytre::inspect::checks::auth;
 use luytre::inspect::checks::content::smime::{self, TrustMaterial, TrustStore};
 use luytre::inspect::{Finding, SmimeFact};
 use luytre::listen::{ClientFacts, Role};
@@ -54,7 +55,7 @@ pub fn trust(files: &[PathBuf]) -> TrustStore {
 
 pub fn examine(raw: &[u8], trust: &TrustStore, now: Timestamp) -> (SmimeFact, Vec<Finding>) {
     let tree = mime::parse(raw, &Limits::default());
-    let from = smime::author(&Headers::parse(raw));
+    let from = auth::from::read(&Headers::parse(raw)).mailbox;
     smime::examine(raw, &tree, trust, from.as_ref(), now)
 }
 

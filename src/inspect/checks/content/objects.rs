@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use super::archive::{self, Budget};
-use super::{Limits, kind};
+use super::{Limits, kind, smime};
 use crate::inspect::Finding;
 use crate::mail::mime::{self, Tree};
 
@@ -109,6 +109,9 @@ fn open(
     if object.kind == kind::ENTITY || (object.kind == kind::MESSAGE && object.depth > 0) {
         return entity(object, limits, budget);
     }
+    if let Some(content) = smime::opaque_content(&object.data) {
+        return signed(object, content, limits, budget, findings);
+    }
     if !archive::is_container(object.kind, &object.data) {
         return Vec::new();
     }
@@ -130,6 +133,29 @@ fn open(
             depth: object.depth + 1,
         })
         .collect()
+}
+
+/// The entity inside an opaque signature (RFC 8551 §3.5.2): mail programs show it, so scanners see it too.
+fn signed(
+    object: &Object<'_>,
+    content: Vec<u8>,
+    limits: &Limits,
+    budget: &mut Budget,
+    findings: &mut Vec<Finding>,
+) -> Vec<Object<'static>> {
+    if object.depth >= limits.archive_depth || !budget.take(content.len()) {
+        findings.push(Finding::new("unpack.limit").with(format!("{}: the signed content was not opened", object.path)));
+        return Vec::new();
+    }
+    vec![Object {
+        path: format!("{}/signed", object.path),
+        names: Vec::new(),
+        declared: kind::ENTITY.to_owned(),
+        kind: kind::ENTITY,
+        data: Cow::Owned(content),
+        origin: Origin::Member,
+        depth: object.depth + 1,
+    }]
 }
 
 /// The leaves of a MIME entity that stood inside a transfer encoding or an archive.

@@ -3,6 +3,7 @@
 use super::smime::{self, TrustMaterial, TrustStore};
 use super::{ContentCheck, View};
 use crate::inspect::ContentFacts;
+use crate::inspect::checks::auth::from;
 
 pub struct Smime {
     trust: TrustStore,
@@ -17,7 +18,9 @@ impl Smime {
 
 impl ContentCheck for Smime {
     fn examine(&self, view: &View<'_>, facts: &mut ContentFacts) {
-        let (fact, findings) = smime::examine(view.raw, view.tree, &self.trust, view.from, view.task.now);
+        // As strictly as DMARC reads it: a signature must not speak for one of several authors (THREATS G-01).
+        let author = view.tree.parts.first().and_then(|root| from::read(&root.headers).mailbox);
+        let (fact, findings) = smime::examine(view.raw, view.tree, &self.trust, author.as_ref(), view.task.now);
         facts.smime = fact;
         facts.findings.extend(findings);
     }

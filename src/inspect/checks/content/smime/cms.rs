@@ -7,7 +7,7 @@
 
 #![allow(unsafe_code)]
 
-use std::ffi::{c_int, c_uint, c_void};
+use std::ffi::{c_int, c_uint, c_ulong, c_void};
 use std::ptr;
 
 use foreign_types::{ForeignType, ForeignTypeRef};
@@ -47,6 +47,7 @@ unsafe extern "C" {
     fn CMS_SignerInfo_verify_content(si: *mut SignerInfo, bio: *mut ffi::BIO) -> c_int;
     fn CMS_dataInit(cms: *mut ffi::CMS_ContentInfo, content: *mut ffi::BIO) -> *mut ffi::BIO;
     fn X509_STORE_CTX_set0_crls(context: *mut ffi::X509_STORE_CTX, crls: *mut ffi::OPENSSL_STACK);
+    fn X509_STORE_CTX_set_time(context: *mut ffi::X509_STORE_CTX, flags: c_ulong, time: i64);
     fn X509_VERIFY_PARAM_add0_policy(param: *mut ffi::X509_VERIFY_PARAM, policy: *mut ffi::ASN1_OBJECT) -> c_int;
     fn OBJ_nid2obj(nid: c_int) -> *mut ffi::ASN1_OBJECT;
 }
@@ -246,6 +247,12 @@ pub fn verify_with_crls(context: &mut X509StoreContextRef, crls: &[X509Crl]) -> 
         ffi::OPENSSL_sk_free(stack);
         outcome.map(|_| context.error())
     }
+}
+
+/// The moment for which an initialised context judges dates; seconds since 1970.
+pub fn set_time(context: &mut X509StoreContextRef, seconds: i64) {
+    // SAFETY: a write into a valid context; the flags are not used by OpenSSL. time_t has 64 bits where we build.
+    unsafe { X509_STORE_CTX_set_time(context.as_ptr(), 0, seconds) };
 }
 
 /// Any certificate policy will do, but what certificates demand of policies themselves is checked (RFC 5280 §6.1.1 c).

@@ -6,7 +6,6 @@
 //! addresses is From; validity counts at the time of receipt. Whatever is unclear is never `valid`.
 //! A pure function of its arguments; in production it runs inside an inspector.
 
-mod author;
 mod cms;
 mod locate;
 pub mod run;
@@ -17,7 +16,6 @@ use openssl::nid::Nid;
 use openssl::pkey::{Id, PKey, Public};
 use openssl::x509::X509;
 
-pub use author::author;
 pub(crate) use signer::addresses as certificate_addresses;
 pub use trust::{TrustMaterial, TrustStore};
 
@@ -80,12 +78,19 @@ pub fn examine(
     (fact, findings)
 }
 
-/// The content inside an opaque signed-data part (its decoded body), so that other checks can look at it too.
+/// The content inside opaque signed data, so that other checks can look at it too; `None` for all other octets.
+/// Costs nothing unless `der` begins like signed data.
 #[must_use]
 pub fn opaque_content(der: &[u8]) -> Option<Vec<u8>> {
+    if der.first() != Some(&0x30) || memchr::memmem::find(der.get(..32)?, &SIGNED_DATA).is_none() {
+        return None;
+    }
     let cms = Cms::parse(der)?;
     if cms.kind() == Kind::Signed { cms.content() } else { None }
 }
+
+/// id-signedData, 1.2.840.113549.1.7.2, with tag and length.
+const SIGNED_DATA: [u8; 11] = [0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x02];
 
 /// The finding code of a status.
 #[must_use]

@@ -106,3 +106,35 @@ fn cut_and_bent_cms_objects_never_pass() {
         assert_ne!(verdict.status, SmimeStatus::Valid, "octet {at}");
     }
 }
+
+#[test]
+fn scanners_see_what_an_opaque_signature_wraps() {
+    use base64::Engine as _;
+
+    let inner = b"Content-Type: application/zip; name=a.zip\r\nContent-Transfer-Encoding: base64\r\n\r\nUEsDBA==\r\n";
+    // Without a signer: malware needs no valid signature to be shown.
+    let body = base64::engine::general_purpose::STANDARD.encode(signed_data(inner));
+    let raw = format!(
+        "Content-Type: application/pkcs7-mime; smime-type=signed-data; name=smime.p7m\r\n\
+        Content-Transfer-Encoding: base64\r\n\r\n{body}\r\n"
+    );
+    let tree = mime::parse(raw.as_bytes(), &Limits::default());
+    let limits = super::super::Limits::from(&crate::session::settings::Limits::default());
+    let (objects, _) = super::super::objects::collect(&tree, &limits);
+    let zip = objects.iter().find(|o| o.names.iter().any(|n| n == "a.zip"));
+    assert_eq!(zip.map(|o| (o.path.as_str(), &o.data[..])), Some(("1/signed/1", &b"PK\x03\x04"[..])));
+}
+
+/// SignedData without signers (RFC 5652 §5.1), as DER.
+fn signed_data(content: &[u8]) -> Vec<u8> {
+    let tlv = |tag: u8, body: &[u8]| {
+        let mut out = vec![tag, 0x82];
+        out.extend(u16::try_from(body.len()).unwrap().to_be_bytes());
+        out.extend(body);
+        out
+    };
+    let data = [0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x01];
+    let encapsulated = tlv(0x30, &[&data[..], &tlv(0xa0, &tlv(0x04, content))].concat());
+    let signed = tlv(0x30, &[&[2, 1, 1][..], &tlv(0x31, &[]), &encapsulated, &tlv(0x31, &[])].concat());
+    tlv(0x30, &[&SIGNED_DATA[..], &tlv(0xa0, &signed)].concat())
+}

@@ -91,6 +91,8 @@ pub struct TrustStore {
     anchors: Vec<X509>,
     pool: Vec<X509>,
     crls: Vec<X509Crl>,
+    /// For paths and for revocation; `None` when OpenSSL could not make them: then nobody is believed.
+    stores: Option<(X509Store, X509Store)>,
 }
 
 /// What the chain of one certificate is worth: a status, and a sentence for operators.
@@ -100,12 +102,11 @@ impl TrustStore {
     /// Certificates that OpenSSL cannot read are left out; [`TrustMaterial::add`] has reported them already.
     #[must_use]
     pub fn from_der(material: &TrustMaterial) -> Self {
-        let parse = |list: &[Vec<u8>]| list.iter().filter_map(|der| X509::from_der(der).ok()).collect();
-        Self {
-            anchors: parse(&material.anchors),
-            pool: parse(&material.pool),
-            crls: material.crls.iter().filter_map(|der| X509Crl::from_der(der).ok()).collect(),
-        }
+        let parse = |list: &[Vec<u8>]| -> Vec<X509> { list.iter().filter_map(|der| X509::from_der(der).ok()).collect() };
+        let anchors = parse(&material.anchors);
+        let stores = store(&anchors, Check::Path).ok().zip(store(&anchors, Check::Revocation).ok());
+        let crls = material.crls.iter().filter_map(|der| X509Crl::from_der(der).ok()).collect();
+        Self { anchors, pool: parse(&material.pool), crls, stores }
     }
 
     /// Believes nobody: every signature is at best `untrusted`.
@@ -127,13 +128,16 @@ impl TrustStore {
     }
 
     fn try_judge(&self, certificate: &X509Ref, carried: &[X509], now: Timestamp) -> Result<Judgement, ErrorStack> {
+        let Some((paths, lists)) = &self.stores else {
+            return Ok((SmimeStatus::Untrusted, "there is no trust store".to_owned()));
+        };
         let mut helpers = Stack::new()?;
         for helper in carried.iter().chain(&self.pool) {
             helpers.push(helper.clone())?;
         }
-        let store = self.store(now, Check::Path)?;
         let mut context = X509StoreContext::new()?;
-        let (result, chain) = context.init(&store, certificate, &helpers, |c| {
+        let (result, chain) = context.init(paths, certificate, &helpers, |c| {
+            cms::set_time(c, now.seconds());
             c.verify_cert()?;
             let chain: Vec<X509> = c.chain().map(|s| s.iter().map(ToOwned::to_owned).collect()).unwrap_or_default();
             Ok((c.error(), chain))
@@ -144,16 +148,21 @@ impl TrustStore {
         if let Some(weak) = chain.iter().find(|c| c.public_key().is_ok_and(|key| weak_key(&key).is_some())) {
             return Ok((SmimeStatus::Weak, format!("the key of {} is below the floor", subject(weak))));
         }
-        self.revocation(&chain, &helpers, now)
+        self.revocation(lists, &chain, &helpers, now)
     }
 
     /// RFC 5280 §6.3 for each certificate but the anchor.
-    fn revocation(&self, chain: &[X509], helpers: &StackRef<X509>, now: Timestamp) -> Result<Judgement, ErrorStack> {
+    fn revocation(
+        &self,
+        store: &X509Store,
+        chain: &[X509],
+        helpers: &StackRef<X509>,
+        now: Timestamp,
+    ) -> Result<Judgement, ErrorStack> {
         if self.crls.is_empty() {
             let note = "revocation was not checked: the trust store holds no CRL";
             return Ok((SmimeStatus::Valid, note.to_owned()));
         }
-        let store = self.store(now, Check::Revocation)?;
         let mut note = String::new();
         for certificate in chain.iter().take(chain.len().saturating_sub(1)) {
             let listed = self.crls.iter().any(|crl| {
@@ -164,7 +173,10 @@ impl TrustStore {
                 continue;
             }
             let mut context = X509StoreContext::new()?;
-            let result = context.init(&store, certificate, helpers, |c| cms::verify_with_crls(c, &self.crls))?;
+            let result = context.init(store, certificate, helpers, |c| {
+                cms::set_time(c, now.seconds());
+                cms::verify_with_crls(c, &self.crls)
+            })?;
             if result != X509VerifyResult::OK {
                 let status = match status_of(result) {
                     SmimeStatus::Revoked => SmimeStatus::Revoked,
@@ -176,33 +188,33 @@ impl TrustStore {
         }
         Ok((SmimeStatus::Valid, note))
     }
+}
 
-    fn store(&self, now: Timestamp, check: Check) -> Result<X509Store, ErrorStack> {
-        let mut param = X509VerifyParam::new()?;
-        // A chain may end at any certificate of the store; it holds only what the operator trusts.
-        let mut flags = X509VerifyFlags::PARTIAL_CHAIN;
-        param.set_time(now.seconds());
-        param.set_depth(MAX_DEPTH);
-        match check {
-            Check::Path => {
-                param.set_purpose(X509PurposeId::SMIME_SIGN)?;
-                param.set_auth_level(AUTH_LEVEL);
-                flags |= X509VerifyFlags::POLICY_CHECK;
-                cms::accept_any_policy(&mut param);
-            }
-            Check::Revocation => {
-                flags |= X509VerifyFlags::CRL_CHECK | X509VerifyFlags::EXTENDED_CRL_SUPPORT;
-                flags |= X509VerifyFlags::USE_DELTAS;
-            }
+/// What OpenSSL looks anchors up in; made once, for looking-up sorts it.
+fn store(anchors: &[X509], check: Check) -> Result<X509Store, ErrorStack> {
+    let mut param = X509VerifyParam::new()?;
+    // A chain may end at any certificate of the store; it holds only what the operator trusts.
+    let mut flags = X509VerifyFlags::PARTIAL_CHAIN;
+    param.set_depth(MAX_DEPTH);
+    match check {
+        Check::Path => {
+            param.set_purpose(X509PurposeId::SMIME_SIGN)?;
+            param.set_auth_level(AUTH_LEVEL);
+            flags |= X509VerifyFlags::POLICY_CHECK;
+            cms::accept_any_policy(&mut param);
         }
-        param.set_flags(flags)?;
-        let mut builder = X509StoreBuilder::new()?;
-        for anchor in &self.anchors {
-            builder.add_cert(anchor.clone())?;
+        Check::Revocation => {
+            flags |= X509VerifyFlags::CRL_CHECK | X509VerifyFlags::EXTENDED_CRL_SUPPORT;
+            flags |= X509VerifyFlags::USE_DELTAS;
         }
-        builder.set_param(&param)?;
-        Ok(builder.build())
     }
+    param.set_flags(flags)?;
+    let mut builder = X509StoreBuilder::new()?;
+    for anchor in anchors {
+        builder.add_cert(anchor.clone())?;
+    }
+    builder.set_param(&param)?;
+    Ok(builder.build())
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
