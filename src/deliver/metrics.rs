@@ -1,1 +1,94 @@
-//! Counters of delivery.
+//! Counters of delivery. No label holds an address or a remote host name.
+
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+
+use super::settings::{Profile, TlsMode};
+
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    attempts: IntCounterVec,
+    cut_through: IntCounterVec,
+    tls: IntCounterVec,
+    downgrades: IntCounter,
+    reports: IntCounterVec,
+    hosts_down: IntGauge,
+    connections: IntGauge,
+}
+
+impl Metrics {
+    pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let counter = |name: &str, help: &str, labels: &[&str]| -> Result<IntCounterVec, prometheus::Error> {
+            let family = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(family.clone()))?;
+            Ok(family)
+        };
+        let gauge = |name: &str, help: &str| -> Result<IntGauge, prometheus::Error> {
+            let gauge = IntGauge::new(name, help)?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok(gauge)
+        };
+        let downgrades = IntCounter::new(
+            "luytre_delivery_downgrades_total",
+            "Connections to next hops that went on in clear after TLS was offered and failed",
+        )?;
+        registry.register(Box::new(downgrades.clone()))?;
+        Ok(Self {
+            attempts: counter(
+                "luytre_delivery_attempts_total",
+                "Attempts to hand a message to a next hop, by profile and what came of it",
+                &["profile", "outcome"],
+            )?,
+            cut_through: counter(
+                "luytre_cut_through_total",
+                "Messages handed on while the sender waited, by what the sender was told and why",
+                &["outcome"],
+            )?,
+            tls: counter(
+                "luytre_delivery_tls_total",
+                "Connections to next hops by TLS version (none: in clear) and configured policy",
+                &["version", "policy"],
+            )?,
+            downgrades,
+            reports: counter(
+                "luytre_delivery_reports_total",
+                "Undeliverable and delayed mail, by what was done about it: bounced, delayed, held, dropped",
+                &["kind"],
+            )?,
+            hosts_down: gauge("luytre_delivery_hosts_down", "Next hops that do not answer or asked for a pause")?,
+            connections: gauge("luytre_delivery_connections", "Open connections to next hops, in use or idle")?,
+        })
+    }
+
+    pub(super) fn attempt(&self, profile: Profile, outcome: &str) {
+        self.attempts.with_label_values(&[profile.as_str(), outcome]).inc();
+    }
+    pub(super) fn cut_through(&self, outcome: &str) {
+        self.cut_through.with_label_values(&[outcome]).inc();
+    }
+    pub(super) fn connected(&self, version: Option<&'static str>, policy: TlsMode) {
+        let policy = match policy {
+            TlsMode::None => "none",
+            TlsMode::Opportunistic => "opportunistic",
+            TlsMode::Required => "required",
+        };
+        self.tls.with_label_values(&[version.unwrap_or("none"), policy]).inc();
+    }
+    pub(super) fn downgraded(&self) {
+        self.downgrades.inc();
+    }
+    pub(super) fn report(&self, kind: &str) {
+        self.reports.with_label_values(&[kind]).inc();
+    }
+    pub(super) fn host_down(&self) {
+        self.hosts_down.inc();
+    }
+    pub(super) fn host_up(&self) {
+        self.hosts_down.dec();
+    }
+    pub(super) fn connection_opened(&self) {
+        self.connections.inc();
+    }
+    pub(super) fn connection_closed(&self) {
+        self.connections.dec();
+    }
+}

@@ -1,1 +1,153 @@
-//! Cut-through, the durable queue, limits per destination, attempts.
+//! The door of delivery: connections, cut-through, the durable queue, limits per destination, attempts.
+
+mod attempt;
+mod conn;
+mod giveup;
+mod handover;
+mod host;
+mod queue;
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use crate::env::tls::client::Connector;
+use crate::env::{Clock, Dice, Dns};
+use crate::mail::{Parcel, Reply};
+use crate::spool::{Spool, SpoolError, Spooled};
+
+use super::client::Abilities;
+use super::route::{Hop, Policy, Way, usable};
+use super::{Handover, Metrics, Undeliverable};
+use host::Host;
+
+/// Hosts of the Internet are remembered up to this many; then those that rest are forgotten.
+const HOSTS: usize = 4096;
+
+/// What delivery is made of.
+pub struct Parts {
+    pub spool: Spool,
+    pub dns: Dns,
+    pub clock: Clock,
+    pub dice: Dice,
+    pub metrics: Metrics,
+    pub connector: Connector,
+    pub undeliverable: Arc<dyn Undeliverable>,
+}
+
+/// Sends messages on. One for the gateway, shared by all sessions.
+pub struct Deliver {
+    parts: Parts,
+    hosts: RwLock<HashMap<Hop, Arc<Host>>>,
+    lanes: Mutex<queue::Lanes>,
+    /// Something happened that the queue's loop should look at.
+    stirred: tokio::sync::Notify,
+}
+
+impl std::fmt::Debug for Deliver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Deliver")
+    }
+}
+
+impl Deliver {
+    #[must_use]
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let (hosts, lanes) = (RwLock::default(), Mutex::default());
+        Arc::new(Self { parts, hosts, lanes, stirred: tokio::sync::Notify::new() })
+    }
+
+    /// Keeps a message durably; its delivery follows at once.
+    pub async fn queue(&self, parcel: &Parcel) -> Result<Spooled, SpoolError> {
+        self.parts.spool.accept(parcel, self.parts.clock.now()).await
+    }
+
+    /// Whether messages with this destination are handed over while the sender waits.
+    #[must_use]
+    pub fn is_cut_through(&self, parcel: &Parcel, policy: &Policy) -> bool {
+        matches!(policy.way(&parcel.meta.destination), Way::Hops(hops)
+            if hops.first().is_some_and(|h| h.delivery == super::settings::Delivery::CutThrough))
+    }
+
+    /// What the first next hop of this way said it can do when it was last greeted; `None` before that.
+    #[must_use]
+    pub fn abilities(&self, way: &Way) -> Option<Abilities> {
+        match way {
+            Way::Hops(hops) => hops.first().and_then(|hop| self.known(hop)).and_then(|host| host.abilities()),
+            Way::ByMx | Way::Nowhere => None,
+        }
+    }
+
+    /// Forgets that hosts did not answer: what the operator's `flush` and `retry` mean.
+    pub fn wake(&self) {
+        for host in self.hosts.read().unwrap_or_else(PoisonError::into_inner).values() {
+            host.wake();
+        }
+        self.stirred.notify_one();
+    }
+
+    /// Says goodbye on all resting connections. Call it when sessions and queue have ended.
+    pub async fn drain(&self) {
+        let hosts: Vec<Arc<Host>> =
+            self.hosts.read().unwrap_or_else(PoisonError::into_inner).values().map(Arc::clone).collect();
+        close(hosts.iter().flat_map(|host| host.empty()).collect()).await;
+    }
+
+    /// Closes connections that rested too long and forgets hosts that nobody needs.
+    async fn sweep(&self) {
+        let hosts: Vec<Arc<Host>> =
+            self.hosts.read().unwrap_or_else(PoisonError::into_inner).values().map(Arc::clone).collect();
+        close(hosts.iter().flat_map(|host| host.stale()).collect()).await;
+        if hosts.len() > HOSTS / 2 {
+            let mut hosts = self.hosts.write().unwrap_or_else(PoisonError::into_inner);
+            hosts.retain(|_, host| !host.is_forgettable());
+        }
+    }
+
+    fn known(&self, hop: &Hop) -> Option<Arc<Host>> {
+        self.hosts.read().unwrap_or_else(PoisonError::into_inner).get(hop).map(Arc::clone)
+    }
+
+    fn host(&self, hop: &Hop, policy: &Policy) -> Arc<Host> {
+        if let Some(host) = self.known(hop) {
+            return host;
+        }
+        let mut hosts = self.hosts.write().unwrap_or_else(PoisonError::into_inner);
+        if hosts.len() >= HOSTS {
+            hosts.retain(|_, host| !host.is_forgettable());
+        }
+        let fresh = || Arc::new(Host::new(policy.settings.concurrency, self.parts.metrics.clone()));
+        Arc::clone(hosts.entry(hop.clone()).or_insert_with(fresh))
+    }
+
+    /// The addresses of a hop. An exchanger's must be those of the Internet.
+    async fn addresses(&self, hop: &Hop) -> Result<Vec<SocketAddr>, String> {
+        let list = match hop.host.parse::<IpAddr>() {
+            Ok(literal) => vec![literal],
+            Err(_) => self.parts.dns.addresses(&hop.host).await.map_err(|e| e.to_string())?,
+        };
+        let list = if hop.internet { usable(list, hop.port) } else { list };
+        Ok(list.into_iter().map(|ip| SocketAddr::new(ip, hop.port)).collect())
+    }
+
+    fn jitter(&self) -> u64 {
+        self.parts.dice.below(1000)
+    }
+
+    /// Our own trouble: the sender still has the message.
+    fn deferred(error: &SpoolError) -> Handover {
+        let reply = match error {
+            SpoolError::Full => Reply::new(452, "4.3.1", "Not enough storage now, please try again later"),
+            _ => Reply::new(451, "4.3.0", "Temporary trouble here, please try again later"),
+        };
+        Handover::Deferred { reply, why: error.to_string() }
+    }
+}
+
+async fn close(conns: Vec<conn::Conn>) {
+    let mut closing = tokio::task::JoinSet::new();
+    for conn in conns {
+        closing.spawn(conn.quit());
+    }
+    closing.join_all().await;
+}

@@ -117,7 +117,13 @@ mod tests {
         let (started, running) = channel::<()>();
         let busy = tokio::spawn({
             let pool = pool.clone();
-            async move { pool.run(LONG, move || { started.send(()).unwrap(); gate.recv().unwrap(); }).await }
+            async move {
+                pool.run(LONG, move || {
+                    started.send(()).unwrap();
+                    gate.recv().unwrap();
+                })
+                .await
+            }
         });
         tokio::task::spawn_blocking(move || running.recv().unwrap()).await.unwrap();
         // One job runs; of the two that follow one waits, the other is turned away whichever comes first.
@@ -132,7 +138,7 @@ mod tests {
         assert_eq!(busy.await.unwrap(), Ok(()));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_job_past_its_deadline_is_not_run() {
         let pool = Pool::start(1, 4).unwrap();
         let (release, gate) = channel::<()>();

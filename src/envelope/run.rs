@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::relay::{Agency, Policy, Roster};
 use super::settings::{RecipientSource, Recipients};
-use crate::listen::{Network, Networks};
-use crate::mail::{AgencyId, Domain, Mailbox, Problem};
+use crate::listen::Networks;
+use crate::mail::{AgencyId, Domain, Mailbox, Network, Problem};
 
 /// One agency as the configuration has it.
 #[derive(Clone, Debug)]
@@ -14,7 +14,7 @@ pub struct Source<'a> {
     pub id: AgencyId,
     pub domains: Vec<Domain>,
     pub recipients: &'a Recipients,
-    pub networks: &'a [String],
+    pub networks: &'a [Network],
     /// The configuration file that says so: problems are reported there, paths are relative to its folder.
     pub file: &'a Path,
 }
@@ -44,23 +44,12 @@ pub fn compile(sources: &[Source<'_>]) -> Result<Policy, Vec<Problem>> {
 }
 
 fn networks(source: &Source<'_>, problems: &mut Vec<Problem>) -> Networks {
-    let mut good = Vec::new();
-    for text in source.networks {
-        let problem = match text.parse::<Network>() {
-            Ok(network) if network.is_narrow_enough_to_relay() => {
-                good.push(network);
-                continue;
-            }
-            Ok(_) => Problem::new(
-                source.file,
-                format!("agency {}: {text} is a public range that many share; it would make an open relay", source.id),
-            )
-            .help("name the agency's own addresses, /28 at most"),
-            Err(error) => Problem::new(source.file, format!("agency {}: {error}", source.id)),
-        };
-        problems.push(problem);
+    for network in source.networks.iter().filter(|network| network.is_wide_public()) {
+        let message =
+            format!("agency {}: {network} is a public range that many share; it would make an open relay", source.id);
+        problems.push(Problem::new(source.file, message).help("name the agency's own addresses, /28 at most"));
     }
-    good.into_iter().collect()
+    source.networks.iter().copied().collect()
 }
 
 fn subaddressing(source: &Source<'_>, problems: &mut Vec<Problem>) -> Option<char> {
@@ -76,7 +65,8 @@ fn subaddressing(source: &Source<'_>, problems: &mut Vec<Problem>) -> Option<cha
 }
 
 fn roster(source: &Source<'_>, problems: &mut Vec<Problem>) -> Roster {
-    let mut problem = |message: String| problems.push(Problem::new(source.file, format!("agency {}: {message}", source.id)));
+    let mut problem =
+        |message: String| problems.push(Problem::new(source.file, format!("agency {}: {message}", source.id)));
     match (source.recipients.from, &source.recipients.path) {
         (RecipientSource::Any, _) => Roster::Any,
         (RecipientSource::Callout, _) => {
@@ -131,13 +121,16 @@ fn read(path: &Path, text: &str, domains: &[Domain]) -> Result<HashSet<String>, 
                 listed.insert(mailbox.folded());
             }
             Some((_, Ok(mailbox))) => problems.push(
-                Problem::new(path, format!("{mailbox} is not in a domain of this agency")).at(number.saturating_add(1), 1).warning(),
+                Problem::new(path, format!("{mailbox} is not in a domain of this agency"))
+                    .at(number.saturating_add(1), 1)
+                    .warning(),
             ),
             Some((cell, Err(error))) => {
                 problems.push(Problem::new(path, format!("\"{cell}\": {error}")).at(number.saturating_add(1), 1));
             }
             None => problems.push(
-                Problem::new(path, "this line has several fields, but no column is named \"address\"").at(number.saturating_add(1), 1),
+                Problem::new(path, "this line has several fields, but no column is named \"address\"")
+                    .at(number.saturating_add(1), 1),
             ),
         }
     }
@@ -172,7 +165,11 @@ mod tests {
         let expected = Ok(vec!["an@agency.test".to_owned(), "binh@agency.test".to_owned()]);
         assert_eq!(lists("# staff\nAn@agency.test\n\nbinh@agency.test # new\n"), expected);
         assert_eq!(lists("\u{feff}name;address\r\n\"An\";an@agency.test\r\nBinh;\"binh@agency.test\"\r\n"), expected);
-        assert_eq!(lists("an@agency.test\nx@elsewhere.test\nbinh@agency.test\n"), expected, "a foreign address only warns");
+        assert_eq!(
+            lists("an@agency.test\nx@elsewhere.test\nbinh@agency.test\n"),
+            expected,
+            "a foreign address only warns"
+        );
     }
 
     #[test]
@@ -184,7 +181,7 @@ mod tests {
     }
 
     fn compiled(recipients: &Recipients, networks: &[&str]) -> Result<Policy, Vec<String>> {
-        let networks: Vec<String> = networks.iter().map(|n| (*n).to_owned()).collect();
+        let networks: Vec<Network> = networks.iter().map(|n| n.parse().unwrap()).collect();
         let source = Source {
             id: "one".parse().unwrap(),
             domains: vec![Domain::parse("agency.test").unwrap()],

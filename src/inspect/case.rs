@@ -97,6 +97,8 @@ pub struct AuthFacts {
     /// The domain the `spf` result speaks of.
     pub spf_domain: Option<String>,
     pub spf_detail: String,
+    /// The pass is one that nearly everybody gets; it vouches for nothing (THREATS A-09).
+    pub spf_permissive: bool,
     pub dkim: Vec<DkimFact>,
     pub arc: AuthResult,
     pub arc_detail: String,
@@ -116,7 +118,7 @@ impl AuthFacts {
     #[must_use]
     pub fn vouches_for(&self, sender: &ReversePath) -> bool {
         let Some(domain) = sender.domain() else { return false };
-        self.spf == AuthResult::Pass
+        (self.spf == AuthResult::Pass && !self.spf_permissive)
             || self.dkim.iter().any(|d| {
                 d.result == AuthResult::Pass
                     && crate::mail::Domain::parse(&d.domain).is_ok_and(|signer| domain.is_within(&signer))

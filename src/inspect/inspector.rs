@@ -1,9 +1,23 @@
 //! The inspector's own main loop and the messages it exchanges with the main process.
 //! Everything here runs after the cage has closed: no files, no sockets, one message at a time.
+//!
+//! Order of the start (DESIGN §5a): limits, OpenSSL, rules, landlock, one warm-up scan, seccomp, "ready".
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::{Deserialize, Serialize};
 
-use crate::mail::{ReversePath, Timestamp};
+pub use super::policy::Loaded;
+
+use super::ContentFacts;
+use super::checks::content::{self, ContentCheck, View, objects};
+use crate::env::jail::wire::Inner;
+use crate::env::jail::{cage, memory, probe};
+use crate::mail::mime::{self, words};
+use crate::mail::{Mailbox, ReversePath, Timestamp};
+
+/// Names the policy's longest serialised form: rules as native code included.
+const POLICY_MAX: u64 = 256 << 20;
 
 /// What the inspector is told about a message beside its bytes.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -15,4 +29,143 @@ pub struct Task {
     pub helo: String,
     /// What is left of the message's deadline.
     pub budget_ms: u64,
+}
+
+/// What an inspector says.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) enum Answer {
+    /// The cage is closed; `landlock` tells whether the kernel has that half of it.
+    Ready {
+        landlock: bool,
+    },
+    Facts(Box<ContentFacts>),
+    /// A parser gave up; the process ends after this.
+    Panicked(String),
+    /// The cage could not be closed or the policy not be opened.
+    Refused(String),
+    /// What came of a probe; `None`: it worked, which it must not.
+    Probed(Option<String>),
+}
+
+/// Looks at messages, one after the other: the work itself, in an inspector or in this process.
+pub struct Examiner<'p> {
+    loaded: &'p Loaded,
+    checks: Vec<Box<dyn ContentCheck + 'p>>,
+}
+
+impl<'p> Examiner<'p> {
+    #[must_use]
+    pub fn new(loaded: &'p Loaded) -> Self {
+        Self { loaded, checks: loaded.checks() }
+    }
+
+    /// Everything known of the content of `raw`.
+    #[must_use]
+    pub fn examine(&self, raw: &[u8], task: &Task) -> ContentFacts {
+        let mut facts = ContentFacts::default();
+        if self.checks.is_empty() {
+            let headers = crate::mail::header::Headers::parse_limited(raw, self.loaded.limits().header_fields);
+            facts.subject = subject(&headers);
+            return facts;
+        }
+        let tree = mime::parse(raw, &self.loaded.limits().tree());
+        let (objects, unpacked) = objects::collect(&tree, self.loaded.limits());
+        let root = tree.parts.first();
+        facts.subject = root.map(|p| subject(&p.headers)).unwrap_or_default();
+        let from = root.and_then(|p| sender(&p.headers));
+        let view = View { raw, tree: &tree, objects: &objects, unpacked: &unpacked, task, from: from.as_ref() };
+        for check in &self.checks {
+            check.examine(&view, &mut facts);
+        }
+        facts
+    }
+}
+
+fn subject(headers: &crate::mail::header::Headers<'_>) -> String {
+    use unicode_normalization::UnicodeNormalization as _;
+    let text = headers.text("subject").unwrap_or_default();
+    words::decode(&text).nfc().take(998).collect()
+}
+
+/// The address in the last angle brackets of the first From field, or the whole field.
+fn sender(headers: &crate::mail::header::Headers<'_>) -> Option<Mailbox> {
+    let text = headers.text("from")?;
+    let inner = text.rsplit_once('<').and_then(|(_, rest)| rest.split_once('>')).map_or(text.as_str(), |(a, _)| a);
+    Mailbox::parse(inner.trim()).ok()
+}
+
+/// The inspector process, from its first instruction to its end: `luytre inspector --memory BYTES`.
+/// `probe` tries one forbidden thing after the first message instead of going on.
+pub fn run(memory_bytes: u64, probe: Option<&str>) -> Result<(), String> {
+    let stream = cage::enter(memory_bytes).map_err(|e| e.to_string())?;
+    let mut link = Inner::new(stream);
+    match serve(&mut link, memory_bytes, probe) {
+        Ok(()) => Ok(()),
+        Err(why) => {
+            say(&mut link, &Answer::Refused(why.clone()));
+            Err(why)
+        }
+    }
+}
+
+fn serve(link: &mut Inner, memory_bytes: u64, probe: Option<&str>) -> Result<(), String> {
+    let text = |e: std::io::Error| e.to_string();
+    // OpenSSL's configuration and error strings are files; after landlock it could not read them.
+    content::initialise();
+    let Some((_, Some(policy))) = link.receive().map_err(text)? else { return Err("no policy came".to_owned()) };
+    let bytes = memory::read(policy, POLICY_MAX).map_err(text)?;
+    let loaded = Loaded::open(&bytes, None)?;
+    drop(bytes);
+    let landlock = cage::close_files().map_err(|e| e.to_string())?;
+    let examiner = Examiner::new(&loaded);
+    warm_up(&examiner);
+    std::panic::set_hook(Box::new(|_| {}));
+    cage::close_kernel().map_err(|e| e.to_string())?;
+    say(link, &Answer::Ready { landlock });
+    while let Some((record, memory)) = link.receive().map_err(text)? {
+        let (Ok(task), Some(memory)) = (postcard::from_bytes::<Task>(&record), memory) else {
+            return Err("a message came without its bytes".to_owned());
+        };
+        let limit = loaded.limits().message.as_u64().saturating_mul(2).max(64 << 20);
+        let raw = memory::read(memory, limit).map_err(text)?;
+        match catch_unwind(AssertUnwindSafe(|| examiner.examine(&raw, &task))) {
+            Ok(facts) => {
+                if let Some(name) = probe {
+                    say(link, &Answer::Probed(probe::attempt(name, memory_bytes).err()));
+                    return Ok(());
+                }
+                say(link, &Answer::Facts(Box::new(facts)));
+            }
+            Err(panic) => {
+                // State may be broken: this process looks at nothing more.
+                let what = panic.downcast_ref::<String>().cloned();
+                let what = what.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
+                say(link, &Answer::Panicked(what.unwrap_or_default()));
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// When the main process is gone there is nobody to tell; the loop ends at its next read.
+fn say(link: &mut Inner, answer: &Answer) {
+    if let Ok(bytes) = postcard::to_stdvec(answer) {
+        let _ = link.send(&bytes);
+    }
+}
+
+/// One scan before the kernel closes: lazily built tables, signal stacks and memory pools come into being.
+fn warm_up(examiner: &Examiner<'_>) {
+    const LETTER: &[u8] = b"From: a@b.example\r\nSubject: =?utf-8?B?eA==?=\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n\
+--x\r\nContent-Type: text/html\r\n\r\n<p>x</p>\r\n--x\r\nContent-Transfer-Encoding: base64\r\n\r\neHh4eA==\r\n--x--\r\n";
+    let task = Task {
+        now: Timestamp::EPOCH,
+        sender: ReversePath::Null,
+        recipients: Vec::new(),
+        client_ip: String::new(),
+        helo: String::new(),
+        budget_ms: 10_000,
+    };
+    let _ = examiner.examine(LETTER, &task);
 }

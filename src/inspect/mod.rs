@@ -5,10 +5,14 @@ pub mod case;
 pub mod check;
 pub mod checks;
 pub mod inspector;
+pub mod lanes;
 pub mod metrics;
+pub mod policy;
 pub mod rules;
 pub mod run;
 pub mod settings;
 
 pub use case::{AuthFacts, AuthResult, Case, ContentFacts, PartFact, SmimeFact, SmimeStatus};
 pub use check::{Certainty, Finding};
+pub use policy::Policy;
+pub use run::{Examined, InspectError, Pool};

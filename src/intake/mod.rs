@@ -1,7 +1,6 @@
 //! 4. The bytes, not ours yet.
 
 pub mod mail;
-mod map;
 pub mod run;
 
 pub use mail::Mail;

@@ -6,6 +6,8 @@
 //! socket is not read meanwhile); one that has begun and finds the budget empty moves to a file, so messages
 //! never wait for each other in a circle.
 
+mod map;
+
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -15,7 +17,6 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 
-use super::map;
 use crate::mail::ByteSize;
 use crate::session::desk::{self, BasinError};
 

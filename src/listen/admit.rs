@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 
+use crate::mail::{Span, Timestamp};
+
 /// The connections that are open now.
 #[derive(Debug, Default)]
 pub struct Admission {
@@ -56,6 +58,34 @@ impl Admission {
     }
 }
 
+/// Clients that have delivered mail of late; they need not wait for the banner.
+#[derive(Debug, Default)]
+pub struct Familiar(HashMap<IpAddr, Timestamp>);
+
+/// How long a client stays familiar, and how many are remembered.
+const FAMILIAR_FOR: Span = Span::days(30);
+const FAMILIAR_MAX: usize = 65_536;
+
+impl Familiar {
+    #[must_use]
+    pub fn is_known(&self, address: IpAddr, now: Timestamp) -> bool {
+        self.0.get(&key(address)).is_some_and(|seen| now.since(*seen) <= FAMILIAR_FOR)
+    }
+
+    /// A message of this client was accepted.
+    pub fn meet(&mut self, address: IpAddr, now: Timestamp) {
+        if self.0.len() >= FAMILIAR_MAX && !self.0.contains_key(&key(address)) {
+            // Full: the older half goes. It costs a pause, no mail.
+            let mut seen: Vec<Timestamp> = self.0.values().copied().collect();
+            let middle = seen.len() / 2;
+            let (_, median, _) = seen.select_nth_unstable(middle);
+            let median = *median;
+            self.0.retain(|_, at| *at > median);
+        }
+        self.0.insert(key(address), now);
+    }
+}
+
 /// What counts as one address: IPv4 as it is, IPv6 by its /64, for a host has a whole one.
 #[must_use]
 pub fn key(address: IpAddr) -> IpAddr {
@@ -84,6 +114,20 @@ mod tests {
         a.leave(Some(ip("192.0.2.1")));
         a.leave(None);
         assert_eq!((a.total(), a.by_address.len()), (0, 0), "nothing is remembered of those who left");
+    }
+
+    #[test]
+    fn familiar_clients_are_remembered_for_a_month_and_bounded() {
+        let (mut f, start) = (Familiar::default(), Timestamp::from_seconds(1_000_000));
+        f.meet(ip("192.0.2.1"), start);
+        assert!(f.is_known(ip("192.0.2.1"), start + Span::days(30)));
+        assert!(!f.is_known(ip("192.0.2.1"), start + Span::days(31)));
+        assert!(!f.is_known(ip("192.0.2.2"), start));
+        for i in 0..200_000_u32 {
+            f.meet(std::net::Ipv4Addr::from(i).into(), start + Span::millis(u64::from(i)));
+        }
+        assert!(f.0.len() <= FAMILIAR_MAX);
+        assert!(f.is_known(std::net::Ipv4Addr::from(199_999).into(), start + Span::hours(1)));
     }
 
     #[test]

@@ -8,7 +8,7 @@ pub mod settings;
 
 use std::net::SocketAddr;
 
-pub use network::{Network, Networks};
+pub use network::Networks;
 use serde::{Deserialize, Serialize};
 
 use crate::env::tls::server::Negotiated;

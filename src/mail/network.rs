@@ -15,14 +15,14 @@ pub struct Network {
     prefix: u8,
 }
 
-/// Ranges nobody owns alone on the Internet: private, loopback, link-local, shared (RFC 1918, 3927, 4193, 4291, 6598).
-const PRIVATE: [(IpAddr, u8); 9] = [
+/// Private, loopback and link-local ranges (RFC 1918, 3927, 4193, 4291). Not the shared space of RFC 6598: many
+/// customers of a provider stand behind it.
+const PRIVATE: [(IpAddr, u8); 8] = [
     (IpAddr::V4(Ipv4Addr::new(10, 0, 0, 0)), 8),
     (IpAddr::V4(Ipv4Addr::new(172, 16, 0, 0)), 12),
     (IpAddr::V4(Ipv4Addr::new(192, 168, 0, 0)), 16),
     (IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), 8),
     (IpAddr::V4(Ipv4Addr::new(169, 254, 0, 0)), 16),
-    (IpAddr::V4(Ipv4Addr::new(100, 64, 0, 0)), 10),
     (IpAddr::V6(Ipv6Addr::LOCALHOST), 128),
     (IpAddr::V6(Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0)), 7),
     (IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0)), 10),
@@ -106,6 +106,8 @@ impl FromStr for Network {
             None => (text, None),
         };
         let base: IpAddr = address.parse().map_err(|_| syntax())?;
+        // An IPv4-mapped address is the IPv4 address it carries; with a prefix it is written as IPv4.
+        let base = if prefix.is_none() { base.to_canonical() } else { base };
         let width = if base.is_ipv4() { 32 } else { 128 };
         let prefix = match prefix {
             None => width,

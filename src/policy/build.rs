@@ -3,20 +3,18 @@
 //! Relative paths are resolved by [`Files::resolve`]. Nothing here touches the disk: it asks a [`Disk`].
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
 use super::agencies::{self, Placed};
+use super::compile::compile;
 use super::file::{self, File};
 use super::files::{Disk, Files};
 use super::place::Place;
 use super::tree::{Document, Step};
-use super::{Agency, Policy, read, relations};
-use crate::inspect::rules::{RuleSet, Source};
+use super::{Agency, Policy, Settings, read, relations};
 use crate::mail::problem::Severity;
 use crate::mail::{Domain, Language, Problem};
-use crate::verdict;
 
 /// What was found: a policy unless there is an error among the problems. Problems are in the order of the files.
 #[derive(Debug)]
@@ -43,10 +41,10 @@ pub fn build(config: &Path, disk: &dyn Disk) -> Built {
     problems.dedup();
     let watched = files.watched();
     let policy = policy.filter(|_| problems.iter().all(|p| p.severity == Severity::Warning)).map(|mut policy| {
-        policy.hash = files.hash();
-        policy.compiled.verdict.hash.clone_from(&policy.hash);
-        policy.warnings.clone_from(&problems);
-        policy.watched.clone_from(&watched);
+        policy.settings.hash = files.hash();
+        policy.compiled.verdict.hash.clone_from(&policy.settings.hash);
+        policy.settings.warnings.clone_from(&problems);
+        policy.settings.watched.clone_from(&watched);
         policy
     });
     Built { policy, problems, language, watched }
@@ -78,51 +76,8 @@ fn assemble(config: &Path, files: &Files<'_>, told_in: &mut Language, problems: 
     let agencies = placed.iter().map(|p| finish(p.agency, &file, files)).collect();
     let settings = resolved(file, files, hostname?, agencies, config);
     let material = Material::gather(&settings, &root, files, problems);
-    let compiled = compile(&settings, &material, problems)?;
-    Some(Policy { compiled, ..settings })
-}
-
-/// Everything the other stages make of their settings, once, off the mail path.
-#[derive(Clone, Debug, Default)]
-pub struct Compiled {
-    pub verdict: verdict::settings::Policy,
-}
-
-/// THE place where each stage compiles its part: certificates into TLS contexts, rules into matchers, keys into
-/// signers. It gets the checked settings and the bytes of the rule files; what goes wrong is pushed as a `Problem`
-/// (with file, line and column where there are any), never returned early, so that one run tells everything.
-fn compile(settings: &Policy, material: &Material, problems: &mut Vec<Problem>) -> Option<Compiled> {
-    let rules = spam_rules(material, problems);
-    Some(Compiled {
-        verdict: verdict::settings::Policy {
-            default: settings.verdict.clone(),
-            agencies: settings.agencies.iter().map(|a| (a.id.clone(), a.verdict.clone())).collect(),
-            dmarc: settings.dmarc,
-            language: settings.language,
-            rules: Arc::new(rules?),
-            hash: String::new(),
-        },
-    })
-}
-
-fn spam_rules(material: &Material, problems: &mut Vec<Problem>) -> Option<RuleSet> {
-    let mut sources = Vec::new();
-    for (path, bytes) in &material.spam {
-        match String::from_utf8(bytes.clone()) {
-            Ok(text) => sources.push(Source { name: path.display().to_string(), text }),
-            Err(_) => problems.push(Problem::new(path, "the file is not UTF-8").help("save it with the encoding UTF-8")),
-        }
-    }
-    match RuleSet::from_sources(&sources) {
-        Ok(set) => {
-            problems.extend_from_slice(set.warnings());
-            Some(set)
-        }
-        Err(found) => {
-            problems.extend(found);
-            None
-        }
-    }
+    let compiled = compile(&settings, material, files.disk().now(), problems)?;
+    Some(Policy { settings, compiled })
 }
 
 /// The files that rules and trust are compiled from, in a stable order.
@@ -134,7 +89,7 @@ pub struct Material {
 }
 
 impl Material {
-    fn gather(settings: &Policy, root: &Place<'_>, files: &Files<'_>, problems: &mut Vec<Problem>) -> Self {
+    fn gather(settings: &Settings, root: &Place<'_>, files: &Files<'_>, problems: &mut Vec<Problem>) -> Self {
         let mut load = |section: &str, key: &str, paths: &[PathBuf], extensions: &[&str]| {
             let place = root.to(section).to(key);
             let mut found = Vec::new();
@@ -297,7 +252,7 @@ fn finish(agency: &file::Agency, file: &File, files: &Files<'_>) -> Agency {
     }
 }
 
-fn resolved(file: File, files: &Files<'_>, hostname: Domain, agencies: Vec<Agency>, config: &Path) -> Policy {
+fn resolved(file: File, files: &Files<'_>, hostname: Domain, agencies: Vec<Agency>, config: &Path) -> Settings {
     let resolve = |path: &mut PathBuf| *path = files.resolve(path);
     let File { mut listener, mut rules, mut smime, data_dir, .. } = file;
     for tls in listener.iter_mut().filter_map(|l| l.tls.as_mut()) {
@@ -307,7 +262,7 @@ fn resolved(file: File, files: &Files<'_>, hostname: Domain, agencies: Vec<Agenc
     rules.spam.iter_mut().for_each(resolve);
     rules.yara.iter_mut().for_each(resolve);
     smime.trust.iter_mut().for_each(resolve);
-    Policy {
+    Settings {
         generation: 1,
         hash: String::new(),
         file: config.to_owned(),
@@ -324,6 +279,7 @@ fn resolved(file: File, files: &Files<'_>, hostname: Domain, agencies: Vec<Agenc
         inspect: file.inspect,
         rules,
         smime,
+        protect: file.protect,
         verdict: file.verdict,
         dmarc: file.dmarc,
         deliver: file.deliver,
@@ -333,6 +289,5 @@ fn resolved(file: File, files: &Files<'_>, hostname: Domain, agencies: Vec<Agenc
         agencies,
         warnings: Vec::new(),
         watched: Vec::new(),
-        compiled: Compiled::default(),
     }
 }

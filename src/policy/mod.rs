@@ -6,6 +6,7 @@
 
 pub mod agencies;
 pub mod build;
+mod compile;
 pub mod fault;
 pub mod file;
 pub mod files;
@@ -22,7 +23,7 @@ use std::path::PathBuf;
 
 use crate::deliver::settings::{Deliver, DkimKey, NextHop, SmimeKey};
 use crate::envelope::settings::Recipients;
-use crate::inspect::settings::{DnsSettings, Inspect, Rules, Smime};
+use crate::inspect::settings::{DnsSettings, Inspect, Protect, Rules, Smime};
 use crate::listen::settings::Listener;
 use crate::mail::{AgencyId, Domain, Language, Network, Problem};
 use crate::quarantine::settings::Quarantine;
@@ -30,12 +31,27 @@ use crate::report::settings::Http;
 use crate::session::settings::Limits;
 use crate::verdict::settings::{Dmarc, Verdict};
 
-pub use build::{Compiled, build};
+pub use build::build;
+pub use compile::Compiled;
 pub use run::{Live, load};
 
-/// One checked configuration with everything compiled from it. Immutable; every path is resolved.
+/// One checked configuration with everything compiled from it. Immutable.
 #[derive(Debug)]
 pub struct Policy {
+    pub settings: Settings,
+    pub compiled: Compiled,
+}
+
+impl std::ops::Deref for Policy {
+    type Target = Settings;
+    fn deref(&self) -> &Settings {
+        &self.settings
+    }
+}
+
+/// One checked configuration; every path is resolved.
+#[derive(Debug)]
+pub struct Settings {
     /// 1 for the first of a process, one more with each reload that succeeded.
     pub generation: u64,
     /// SHA-256, hexadecimal, over every file it was made of; receipts name it.
@@ -55,6 +71,7 @@ pub struct Policy {
     pub inspect: Inspect,
     pub rules: Rules,
     pub smime: Smime,
+    pub protect: Protect,
     pub verdict: Verdict,
     pub dmarc: Dmarc,
     pub deliver: Deliver,
@@ -66,10 +83,9 @@ pub struct Policy {
     pub warnings: Vec<Problem>,
     /// Files and folders whose change is a change of this policy.
     pub watched: Vec<PathBuf>,
-    pub compiled: Compiled,
 }
 
-impl Policy {
+impl Settings {
     #[must_use]
     pub fn agency(&self, id: &AgencyId) -> Option<&Agency> {
         self.agencies.iter().find(|a| a.id == *id)

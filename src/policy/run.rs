@@ -139,7 +139,7 @@ impl Live {
             self.metrics.reload(Reload::Unchanged);
             return Ok(current);
         }
-        policy.generation = current.generation.saturating_add(1);
+        policy.settings.generation = current.generation.saturating_add(1);
         for setting in needs_restart(&current, &policy) {
             tracing::warn!(setting, "this change takes effect at the next start");
         }

@@ -1,15 +1,21 @@
 //! 8a. Held mail: stored and synced before 250, described by itself; SQL is only an index over it.
 
+pub mod file;
 pub mod metrics;
 pub mod run;
 pub mod settings;
 pub mod shelf;
+mod store;
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Serialize};
 
 use crate::mail::{ParcelMeta, Timestamp};
 
+pub use file::{Entry, HeldKey, Release};
 pub use run::Shelf;
+pub use shelf::Filter;
 
 /// Why a message is held, in one word.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]

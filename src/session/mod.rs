@@ -5,5 +5,6 @@ pub mod desk;
 pub mod dialogue;
 pub mod house;
 pub mod line;
+pub mod metrics;
 pub mod run;
 pub mod settings;

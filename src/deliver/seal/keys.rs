@@ -134,6 +134,12 @@ impl SmimePair {
         if !public.public_eq(&key) {
             return Err("the key does not belong to the first certificate of the file".to_owned());
         }
+        match key.id() {
+            Id::RSA if key.bits() >= 2048 => {}
+            Id::EC if key.bits() >= 256 => {}
+            // OpenSSL 3.0 cannot make CMS signatures with Edwards curves, and few mail programs read them.
+            _ => return Err("the key must be RSA with 2048 bits or more, or EC with P-256 or P-384".to_owned()),
+        }
         let not_after = openssl::asn1::Asn1Time::from_unix(0)
             .and_then(|epoch| epoch.diff(certificate.not_after()))
             .map_err(|e| format!("the certificate's end date cannot be read: {e}"))?;
@@ -181,10 +187,7 @@ impl SealKeys {
 /// # Errors
 /// OpenSSL's own words.
 pub fn new_key(ed25519: bool) -> Result<Vec<u8>, String> {
-    let key = if ed25519 {
-        PKey::generate_ed25519()
-    } else {
-        openssl::rsa::Rsa::generate(2048).and_then(PKey::from_rsa)
-    };
+    let key =
+        if ed25519 { PKey::generate_ed25519() } else { openssl::rsa::Rsa::generate(2048).and_then(PKey::from_rsa) };
     key.and_then(|key| key.private_key_to_pem_pkcs8()).map_err(|e| e.to_string())
 }

@@ -2,7 +2,6 @@
 
 use openssl::cms::{CMSOptions, CmsContentInfo};
 use openssl::error::ErrorStack;
-use openssl::pkey::Id;
 use openssl::stack::Stack;
 
 use super::keys::SmimePair;
@@ -34,7 +33,7 @@ pub fn sign(pair: &SmimePair, head: &[u8], body: &[u8], id: MailId) -> Result<Op
     entity.extend_from_slice(body);
     let Some(entity) = sevenbit::convert(entity) else { return Ok(None) };
     let signature = detached(pair, &entity).map_err(|e| SealError::Smime(e.to_string()))?;
-    Ok(Some(wrap(outer, &entity, &signature, micalg(pair), id)))
+    Ok(Some(wrap(outer, &entity, &signature, id)))
 }
 
 fn detached(pair: &SmimePair, entity: &[u8]) -> Result<Vec<u8>, ErrorStack> {
@@ -42,17 +41,13 @@ fn detached(pair: &SmimePair, entity: &[u8]) -> Result<Vec<u8>, ErrorStack> {
     for certificate in &pair.chain {
         chain.push(certificate.clone())?;
     }
-    // BINARY: the octets are canonical already. SHA-256 is OpenSSL's default digest.
+    // BINARY: the octets are canonical already. SHA-256 is OpenSSL's default digest for RSA
+    // and EC keys.
     let flags = CMSOptions::DETACHED | CMSOptions::BINARY;
     CmsContentInfo::sign(Some(&pair.certificate), Some(&pair.key), Some(&chain), Some(entity), flags)?.to_der()
 }
 
-/// RFC 8551 §3.5.3.2. Ed25519 signs SHA-512 digests in CMS (RFC 8419 §3).
-fn micalg(pair: &SmimePair) -> &'static str {
-    if pair.key.id() == Id::ED25519 { "sha-512" } else { "sha-256" }
-}
-
-fn wrap(mut head: Vec<u8>, entity: &[u8], signature: &[u8], micalg: &str, id: MailId) -> (Vec<u8>, Vec<u8>) {
+fn wrap(mut head: Vec<u8>, entity: &[u8], signature: &[u8], id: MailId) -> (Vec<u8>, Vec<u8>) {
     let mut boundary = format!("luytre-{id}");
     while memchr::memmem::find(entity, boundary.as_bytes()).is_some() {
         boundary.push('x');
@@ -60,7 +55,7 @@ fn wrap(mut head: Vec<u8>, entity: &[u8], signature: &[u8], micalg: &str, id: Ma
     head.extend_from_slice(
         format!(
             "MIME-Version: 1.0\r\nContent-Type: multipart/signed; protocol=\"application/pkcs7-signature\";\r\n\
-             \tmicalg={micalg}; boundary=\"{boundary}\"\r\n"
+             \tmicalg=sha-256; boundary=\"{boundary}\"\r\n"
         )
         .as_bytes(),
     );
@@ -83,8 +78,12 @@ fn wrap(mut head: Vec<u8>, entity: &[u8], signature: &[u8], micalg: &str, id: Ma
 pub fn is_sealed_by_author(tree: &Tree<'_>) -> bool {
     let Some(root) = tree.parts.first() else { return false };
     match root.content_type.as_str() {
-        "multipart/signed" | "multipart/encrypted" | "application/pkcs7-mime" | "application/x-pkcs7-mime"
-        | "application/pgp-encrypted" | "application/pgp" => true,
+        "multipart/signed"
+        | "multipart/encrypted"
+        | "application/pkcs7-mime"
+        | "application/x-pkcs7-mime"
+        | "application/pgp-encrypted"
+        | "application/pgp" => true,
         "application/octet-stream" => root.name.to_ascii_lowercase().ends_with(".p7m"),
         _ => tree.parts.iter().filter(|p| p.content_type.starts_with("text/")).any(|p| {
             let text = p.decoded.trim_ascii_start();

@@ -7,15 +7,16 @@
 
 #![allow(unsafe_code)]
 
+use std::ffi::{c_int, c_uint, c_void};
 use std::ptr;
 
 use foreign_types::{ForeignType, ForeignTypeRef};
-use libc::{c_int, c_uint, c_void};
 use openssl::cms::CmsContentInfo;
+use openssl::error::ErrorStack;
 use openssl::nid::Nid;
 use openssl::stack::Stack;
-use openssl::x509::store::X509StoreBuilderRef;
-use openssl::x509::{X509, X509Crl, X509Ref};
+use openssl::x509::verify::X509VerifyParamRef;
+use openssl::x509::{X509, X509Crl, X509Ref, X509StoreContextRef, X509VerifyResult};
 use openssl_sys as ffi;
 
 /// More SignerInfos than this is no mail anybody sends; each costs a public-key operation.
@@ -27,6 +28,7 @@ struct SignerInfo {
     _private: [u8; 0],
 }
 
+// SAFETY: the declarations are those of OpenSSL 3's <openssl/cms.h> and <openssl/x509_vfy.h>.
 unsafe extern "C" {
     fn CMS_get0_type(cms: *const ffi::CMS_ContentInfo) -> *const ffi::ASN1_OBJECT;
     fn CMS_get0_content(cms: *mut ffi::CMS_ContentInfo) -> *mut *mut ffi::ASN1_OCTET_STRING;
@@ -44,7 +46,9 @@ unsafe extern "C" {
     fn CMS_SignerInfo_verify(si: *mut SignerInfo) -> c_int;
     fn CMS_SignerInfo_verify_content(si: *mut SignerInfo, bio: *mut ffi::BIO) -> c_int;
     fn CMS_dataInit(cms: *mut ffi::CMS_ContentInfo, content: *mut ffi::BIO) -> *mut ffi::BIO;
-    fn X509_STORE_add_crl(store: *mut ffi::X509_STORE, crl: *mut ffi::X509_CRL) -> c_int;
+    fn X509_STORE_CTX_set0_crls(context: *mut ffi::X509_STORE_CTX, crls: *mut ffi::OPENSSL_STACK);
+    fn X509_VERIFY_PARAM_add0_policy(param: *mut ffi::X509_VERIFY_PARAM, policy: *mut ffi::ASN1_OBJECT) -> c_int;
+    fn OBJ_nid2obj(nid: c_int) -> *mut ffi::ASN1_OBJECT;
 }
 
 /// What a ContentInfo holds (RFC 5652 §4, RFC 5083, RFC 3274).
@@ -143,14 +147,13 @@ impl Cms {
                 // or the functions return an error.
                 let intact = unsafe {
                     let attributes = CMS_signed_get_attr_count(si) >= 0;
-                    (!attributes || CMS_SignerInfo_verify(si) == 1)
-                        && CMS_SignerInfo_verify_content(si, digests.0) == 1
+                    (!attributes || CMS_SignerInfo_verify(si) == 1) && CMS_SignerInfo_verify_content(si, digests.0) == 1
                 };
                 describe(si, intact)
             })
             .collect();
         drop(digests);
-        openssl::error::ErrorStack::get(); // Nothing of a stranger's message stays in the error queue.
+        ErrorStack::get(); // Nothing of a stranger's message stays in the error queue.
         checked
     }
 
@@ -227,11 +230,31 @@ impl Drop for DigestChain {
     }
 }
 
-/// Puts a CRL into a store under construction; the store takes its own reference.
-pub fn add_crl(store: &mut X509StoreBuilderRef, crl: &X509Crl) -> bool {
-    // SAFETY: both pointers are valid for the call; X509_STORE_add_crl up-references the CRL.
-    unsafe { X509_STORE_add_crl(store.as_ptr(), crl.as_ptr()) == 1 }
+/// Verifies the certificate of an initialised context with these CRLs at hand, indirect ones too (a store would offer
+/// only those of the certificate's own issuer).
+pub fn verify_with_crls(context: &mut X509StoreContextRef, crls: &[X509Crl]) -> Result<X509VerifyResult, ErrorStack> {
+    // SAFETY: the stack lends pointers of `crls`, which outlive the call; the context forgets the stack (null is
+    // allowed) before it is freed. OPENSSL_sk_free leaves the elements alone; a null stack is an empty one.
+    unsafe {
+        let stack = ffi::OPENSSL_sk_new_null();
+        for crl in crls {
+            ffi::OPENSSL_sk_push(stack, crl.as_ptr().cast::<c_void>());
+        }
+        X509_STORE_CTX_set0_crls(context.as_ptr(), stack);
+        let outcome = context.verify_cert();
+        X509_STORE_CTX_set0_crls(context.as_ptr(), ptr::null_mut());
+        ffi::OPENSSL_sk_free(stack);
+        outcome.map(|_| context.error())
+    }
 }
+
+/// Any certificate policy will do, but what certificates demand of policies themselves is checked (RFC 5280 §6.1.1 c).
+pub fn accept_any_policy(param: &mut X509VerifyParamRef) {
+    // SAFETY: the object of a built-in NID is static; freeing it, as its new owner will, does nothing.
+    unsafe { X509_VERIFY_PARAM_add0_policy(param.as_ptr(), OBJ_nid2obj(ANY_POLICY)) };
+}
+
+const ANY_POLICY: c_int = 746;
 
 /// Whether the certificate carries the extension at all, readable or not.
 pub fn has_extension(certificate: &X509Ref, nid: Nid) -> bool {

@@ -14,10 +14,11 @@ mod signer;
 mod trust;
 
 use openssl::nid::Nid;
+use openssl::pkey::{Id, PKey, Public};
 use openssl::x509::X509;
 
-pub(crate) use signer::addresses as certificate_addresses;
 pub use author::author;
+pub(crate) use signer::addresses as certificate_addresses;
 pub use trust::{TrustMaterial, TrustStore};
 
 use self::cms::{Checked, Cms, Kind};
@@ -47,20 +48,28 @@ pub fn examine(
 ) -> (SmimeFact, Vec<Finding>) {
     debug_assert!(tree.parts.first().is_none_or(|p| p.body.len() <= raw.len()), "the tree is of this message");
     let (mut fact, mut findings) = (SmimeFact::default(), Vec::new());
+    let mut only_ciphertext = false;
     for candidate in locate::candidates(tree) {
         let verdict = judge_candidate(tree, candidate, trust, from, now);
         if verdict.compressed {
             findings.push(Finding::new("smime.compressed").with(place(tree, candidate)));
         }
-        if verdict.encrypted {
+        if let Some(cover) = verdict.encrypted {
             fact.encrypted = true;
-            if has_clear_siblings(tree, candidate.index) {
+            if cover == Cover::Part || has_clear_siblings(tree, candidate.index) {
                 findings.push(Finding::new("smime.efail").with(place(tree, candidate)));
+            } else if fact.status == SmimeStatus::Valid || verdict.status == SmimeStatus::Valid {
+                only_ciphertext = true;
             }
         }
         if verdict.status != SmimeStatus::None && fact.status == SmimeStatus::None {
             take(&mut fact, verdict, candidate.index, tree);
         }
+    }
+    if only_ciphertext && fact.status == SmimeStatus::Valid {
+        // Whoever signs ciphertext need not know, or have written, the text inside.
+        fact.status = SmimeStatus::Unverifiable;
+        fact.detail = "the signature covers encrypted content only: who wrote it cannot be told".to_owned();
     }
     if fact.encrypted {
         findings.push(Finding::new("smime.encrypted").with("the content is encrypted and was not seen"));
@@ -103,8 +112,15 @@ struct Verdict {
     status: SmimeStatus,
     detail: String,
     signers: Vec<Signer>,
-    encrypted: bool,
+    /// Encrypted content: all of it, or a part beside clear ones.
+    encrypted: Option<Cover>,
     compressed: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cover {
+    Whole,
+    Part,
 }
 
 impl Verdict {
@@ -122,8 +138,7 @@ fn take(fact: &mut SmimeFact, verdict: Verdict, index: usize, tree: &Tree<'_>) {
     }
     let path = tree.parts.get(index).map_or("", |p| p.path.as_str());
     fact.status = SmimeStatus::Partial;
-    fact.detail =
-        format!("only part {path} is signed, not the message ({}: {})", verdict.status, verdict.detail);
+    fact.detail = format!("only part {path} is signed, not the message ({}: {})", verdict.status, verdict.detail);
 }
 
 fn place(tree: &Tree<'_>, candidate: Candidate) -> String {
@@ -147,10 +162,11 @@ fn judge_candidate(
         Form::Detached => judge_detached(tree, candidate.index, trust, from, now),
         Form::Opaque => judge_opaque(&part.decoded, trust, from, now),
     };
-    // Another reader may take the other field: what it shows was not signed (M-02).
-    if verdict.status == SmimeStatus::Valid && part.headers.all("Content-Type").count() > 1 {
+    // Another reader may see other parts than those that were hashed (M-02).
+    let ambiguous = tree.oddities.iter().any(|o| o.code == "mime.ambiguous" && o.path == part.path);
+    if verdict.status == SmimeStatus::Valid && ambiguous {
         verdict.status = SmimeStatus::Malformed;
-        verdict.detail = "the signed part has several Content-Type fields".to_owned();
+        verdict.detail = "the structure of the signed part can be read in several ways".to_owned();
     }
     verdict
 }
@@ -197,7 +213,7 @@ fn judge_opaque(der: &[u8], trust: &TrustStore, from: Option<&Mailbox>, now: Tim
         return Verdict::bad(SmimeStatus::Malformed, "the part is no CMS object");
     };
     match cms.kind() {
-        Kind::Encrypted => Verdict { encrypted: true, ..Verdict::default() },
+        Kind::Encrypted => Verdict { encrypted: Some(Cover::Whole), ..Verdict::default() },
         Kind::Compressed => Verdict { compressed: true, ..Verdict::default() },
         Kind::Other => Verdict::bad(SmimeStatus::Malformed, "the CMS object is of a type that mail does not use"),
         Kind::Signed => {
@@ -215,15 +231,16 @@ fn judge_opaque(der: &[u8], trust: &TrustStore, from: Option<&Mailbox>, now: Tim
     }
 }
 
-/// Sign-and-encrypt the other way round: the signed content is an encrypted part.
-fn holds_encrypted(content: &[u8]) -> bool {
+/// Sign-and-encrypt the other way round: the signed content is an encrypted part, or has one among others.
+fn holds_encrypted(content: &[u8]) -> Option<Cover> {
     let tree = mime::parse(content, &Limits::default());
-    locate::candidates(&tree).iter().filter(|c| c.form == Form::Opaque).any(|c| {
-        tree.parts
-            .get(c.index)
-            .and_then(|p| Cms::parse(&p.decoded))
-            .is_some_and(|inner| inner.kind() == Kind::Encrypted)
-    })
+    let encrypted = |c: &&Candidate| {
+        let part = tree.parts.get(c.index).filter(|_| c.form == Form::Opaque);
+        part.and_then(|p| Cms::parse(&p.decoded)).is_some_and(|inner| inner.kind() == Kind::Encrypted)
+    };
+    let candidates = locate::candidates(&tree);
+    let found = candidates.iter().find(encrypted)?;
+    Some(if has_clear_siblings(&tree, found.index) { Cover::Part } else { Cover::Whole })
 }
 
 /// Every SignerInfo by itself, then all of them together (G-02, G-03).
@@ -263,7 +280,8 @@ fn judge_signed(
         let names: Vec<&str> = verdict.signers.iter().flat_map(|s| &s.addresses).map(String::as_str).collect();
         let author = from.map_or_else(|| "no single author".to_owned(), ToString::to_string);
         verdict.status = SmimeStatus::WrongSender;
-        verdict.detail = format!("signed by {}, From is {author}", names.join(", "));
+        let names = if names.is_empty() { "a certificate without an address".to_owned() } else { names.join(", ") };
+        verdict.detail = format!("signed by {names}, From is {author}");
     }
     verdict
 }
@@ -278,9 +296,12 @@ fn judge_signer(checked: &Checked, carried: &[X509], trust: &TrustStore, now: Ti
         return (SmimeStatus::Unverifiable, "the signer's certificate is not in the message".to_owned());
     };
     if !checked.intact {
-        let unknown = digest_strength(checked.digest) == Strength::Unknown;
-        return if unknown {
-            (SmimeStatus::Unverifiable, "the digest algorithm is not known".to_owned())
+        // Not checked is not altered: OpenSSL 3.0 has no CMS signatures with Edwards curves (RFC 8419), and some
+        // keys it cannot read at all (DSA with inherited parameters).
+        let edwards = |key: PKey<Public>| matches!(key.id(), Id::ED25519 | Id::ED448);
+        let unusable = certificate.public_key().map_or(true, edwards);
+        return if unusable || digest_strength(checked.digest) == Strength::Unknown {
+            (SmimeStatus::Unverifiable, "the signature algorithm is not supported".to_owned())
         } else {
             (SmimeStatus::Altered, "the content is not what was signed".to_owned())
         };
@@ -353,3 +374,6 @@ pub fn describe_certificates(der: &[Vec<u8>], trust: &TrustStore, now: Timestamp
     };
     parsed.iter().map(line).collect()
 }
+
+#[cfg(test)]
+mod tests;

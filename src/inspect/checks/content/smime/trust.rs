@@ -164,10 +164,7 @@ impl TrustStore {
                 continue;
             }
             let mut context = X509StoreContext::new()?;
-            let result = context.init(&store, certificate, helpers, |c| {
-                c.verify_cert()?;
-                Ok(c.error())
-            })?;
+            let result = context.init(&store, certificate, helpers, |c| cms::verify_with_crls(c, &self.crls))?;
             if result != X509VerifyResult::OK {
                 let status = match status_of(result) {
                     SmimeStatus::Revoked => SmimeStatus::Revoked,
@@ -190,6 +187,8 @@ impl TrustStore {
             Check::Path => {
                 param.set_purpose(X509PurposeId::SMIME_SIGN)?;
                 param.set_auth_level(AUTH_LEVEL);
+                flags |= X509VerifyFlags::POLICY_CHECK;
+                cms::accept_any_policy(&mut param);
             }
             Check::Revocation => {
                 flags |= X509VerifyFlags::CRL_CHECK | X509VerifyFlags::EXTENDED_CRL_SUPPORT;
@@ -200,11 +199,6 @@ impl TrustStore {
         let mut builder = X509StoreBuilder::new()?;
         for anchor in &self.anchors {
             builder.add_cert(anchor.clone())?;
-        }
-        if check == Check::Revocation {
-            for crl in &self.crls {
-                cms::add_crl(&mut builder, crl);
-            }
         }
         builder.set_param(&param)?;
         Ok(builder.build())

@@ -1,0 +1,57 @@
+# make demo      see it work, on this machine, on loopback (ARGS=--once ends by itself)
+# make test      everything that is checked on every change
+# make check     formatting, clippy, configuration
+# make campaign  the long forms of the tests (hours)
+# make release   an optimised binary in target/release
+# make install   binary, configuration, rules and units into $(DESTDIR)$(PREFIX)
+# Both demo and test build the dev profile, so that one build serves both.
+
+PREFIX ?= /usr
+DESTDIR ?=
+ARGS ?=
+CARGO ?= cargo
+
+.PHONY: demo test check campaign release install
+
+demo:
+	@tests/setup.sh
+	@$(CARGO) run --quiet --locked -- demo $(ARGS)
+
+# nextest where it is installed; its, or cargo's, closing line is the last one printed.
+test:
+	@tests/setup.sh
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
+		$(CARGO) nextest run --locked --no-fail-fast $(ARGS); \
+	else \
+		$(CARGO) test --locked --no-fail-fast $(ARGS); \
+	fi
+
+check:
+	@tests/setup.sh build
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- --deny warnings
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check; else echo "cargo-deny is not installed: skipped"; fi
+	$(CARGO) run --quiet --locked -- check --config config/luytre.toml
+
+campaign:
+	@tests/setup.sh
+	LUYTRE_CAMPAIGN=1 $(CARGO) test --locked --release -- --nocapture $(ARGS)
+
+release:
+	@tests/setup.sh build
+	$(CARGO) build --locked --release
+
+install: release
+	install -D -m 755 target/release/luytre $(DESTDIR)$(PREFIX)/bin/luytre
+	install -D -m 644 config/systemd/luytre.service $(DESTDIR)/lib/systemd/system/luytre.service
+	install -D -m 644 config/systemd/luytre.socket $(DESTDIR)/lib/systemd/system/luytre.socket
+	install -D -m 644 config/luytre.toml $(DESTDIR)$(PREFIX)/share/doc/luytre/luytre.toml
+	install -D -m 644 README.md $(DESTDIR)$(PREFIX)/share/doc/luytre/README.md
+	install -D -m 644 README.vi.md $(DESTDIR)$(PREFIX)/share/doc/luytre/README.vi.md
+	mkdir -p $(DESTDIR)$(PREFIX)/share/luytre
+	cp -r rules certs $(DESTDIR)$(PREFIX)/share/luytre/
+	install -d -m 750 $(DESTDIR)/etc/luytre
+	@if [ -z "$(DESTDIR)" ] && ! getent passwd luytre >/dev/null; then \
+		useradd --system --home-dir /var/lib/luytre --shell /usr/sbin/nologin luytre && chgrp luytre /etc/luytre; \
+	fi
+	@echo "Next: luytre init, then systemctl enable --now luytre.socket luytre.service"

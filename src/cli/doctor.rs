@@ -1,9 +1,0 @@
-//! `luytre doctor`
-
-#[derive(Debug, clap::Args)]
-pub struct Args {}
-
-#[must_use]
-pub fn run(_: Args) -> std::process::ExitCode {
-    super::absent("doctor")
-}

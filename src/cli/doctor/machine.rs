@@ -1,0 +1,221 @@
+//! The machine under the gateway: user, ports, disk, clock, kernel, certificates.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::time::Duration;
+
+use nix::sys::statvfs::statvfs;
+use nix::unistd::User;
+
+use super::{Report, Weight, Words};
+use crate::env::Clock;
+use crate::env::tls::pair;
+use crate::mail::{ByteSize, Timestamp};
+use crate::policy::Policy;
+
+/// No clock is before the day this was written.
+const BUILT: Timestamp = Timestamp::from_seconds(1_795_219_200);
+
+pub fn look(policy: &Policy, report: &mut Report) {
+    user(policy, report);
+    let running = is_running(policy.http.address);
+    ports(policy, running, report);
+    data_folder(policy, report);
+    clock(report);
+    cage(report);
+    certificates(policy, report);
+}
+
+fn user(policy: &Policy, report: &mut Report) {
+    let name = &policy.user;
+    if name.is_empty() {
+        if nix::unistd::geteuid().is_root() {
+            report.tell(
+                Weight::Odd,
+                &Words::new("cổng thư sẽ chạy với quyền root", "the gateway would run as root"),
+                &Words::new("đặt user = \"luytre\"", "set user = \"luytre\""),
+            );
+        }
+    } else if !matches!(User::from_name(name), Ok(Some(_))) {
+        report.tell(
+            Weight::Bad,
+            &Words::new(format!("không có người dùng {name}"), format!("there is no user {name}")),
+            &Words::new(format!("useradd --system {name}"), format!("useradd --system {name}")),
+        );
+    }
+}
+
+/// Whether a gateway answers on the monitoring address.
+fn is_running(address: SocketAddr) -> bool {
+    let Ok(mut stream) = TcpStream::connect_timeout(&address, Duration::from_millis(500)) else { return false };
+    let limit = Some(Duration::from_secs(1));
+    let asked = stream.set_read_timeout(limit).is_ok()
+        && stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: doctor\r\nConnection: close\r\n\r\n").is_ok();
+    let mut answer = Vec::new();
+    asked && stream.take(4096).read_to_end(&mut answer).is_ok() && answer.ends_with(b"alive\n")
+}
+
+fn ports(policy: &Policy, running: bool, report: &mut Report) {
+    if running {
+        report.good(&Words::new("cổng thư đang chạy", "the gateway is running"));
+        return;
+    }
+    let wanted = policy.listeners.iter().map(|l| l.address).chain([policy.http.address]);
+    for address in wanted {
+        match TcpListener::bind(address) {
+            Ok(_) => report.good(&Words::new(format!("{address} còn trống"), format!("{address} is free"))),
+            Err(error) if error.kind() == ErrorKind::AddrInUse => report.tell(
+                Weight::Bad,
+                &Words::new(
+                    format!("{address} đã có chương trình khác dùng"),
+                    format!("{address} is in use by another program"),
+                ),
+                &Words::new("ss -ltnp để xem là chương trình nào", "see which one with ss -ltnp"),
+            ),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => report.tell(
+                Weight::Odd,
+                &Words::new(format!("không có quyền mở {address}"), format!("no right to open {address}")),
+                &Words::new(
+                    "chạy qua systemd (luytre.socket) hoặc với root",
+                    "start it by systemd (luytre.socket) or as root",
+                ),
+            ),
+            Err(error) => report.tell(
+                Weight::Bad,
+                &Words::new(
+                    format!("không mở được {address}: {error}"),
+                    format!("{address} cannot be opened: {error}"),
+                ),
+                &Words::new("máy có địa chỉ này không?", "does this machine have that address?"),
+            ),
+        }
+    }
+}
+
+fn data_folder(policy: &Policy, report: &mut Report) {
+    let folder = &policy.data_dir;
+    let shown = folder.display();
+    if !folder.is_dir() {
+        report.tell(
+            Weight::Bad,
+            &Words::new(format!("không có thư mục {shown}"), format!("the folder {shown} is missing")),
+            &Words::new(format!("mkdir -p {shown}"), format!("mkdir -p {shown}")),
+        );
+        return;
+    }
+    if let Err(error) = tempfile_in(folder) {
+        report.tell(
+            Weight::Bad,
+            &Words::new(format!("không ghi được vào {shown}: {error}"), format!("cannot write to {shown}: {error}")),
+            &Words::new("kiểm tra chủ sở hữu và quyền của thư mục", "look at the folder's owner and mode"),
+        );
+    }
+    match statvfs(folder) {
+        Ok(disk) => {
+            let free = ByteSize::bytes(disk.blocks_available().saturating_mul(disk.fragment_size()));
+            let wanted = policy.limits.disk_free;
+            let shown_free = free.as_u64() >> 20;
+            if free < wanted {
+                report.tell(
+                    Weight::Bad,
+                    &Words::new(
+                        format!("đĩa chỉ còn {shown_free} MiB, dưới mức {wanted}: thư sẽ bị hoãn (452)"),
+                        format!("only {shown_free} MiB free, below {wanted}: mail will be put off (452)"),
+                    ),
+                    &Words::new("dọn đĩa", "make room"),
+                );
+            } else {
+                report.good(&Words::new(
+                    format!("{shown}: còn trống {shown_free} MiB"),
+                    format!("{shown}: {shown_free} MiB free"),
+                ));
+            }
+        }
+        Err(error) => report.tell(
+            Weight::Odd,
+            &Words::new(format!("{shown}: {error}"), format!("{shown}: {error}")),
+            &Words::none(),
+        ),
+    }
+}
+
+/// Whether a file can be made there; it is gone again at once.
+fn tempfile_in(folder: &Path) -> std::io::Result<()> {
+    let path = folder.join(format!(".doctor-{}", std::process::id()));
+    std::fs::OpenOptions::new().write(true).create_new(true).open(&path)?;
+    std::fs::remove_file(&path)
+}
+
+fn clock(report: &mut Report) {
+    let now = Clock::system().now();
+    if now < BUILT {
+        report.tell(
+            Weight::Bad,
+            &Words::new(format!("đồng hồ chỉ {now}: đã sai"), format!("the clock says {now}: it is wrong")),
+            &Words::new("timedatectl set-ntp true", "timedatectl set-ntp true"),
+        );
+        return;
+    }
+    let kept = ["/run/systemd/timesync/synchronized", "/run/chrony/chronyd.pid", "/var/lib/ntp/ntp.drift"];
+    if kept.iter().any(|path| Path::new(path).exists()) {
+        report.good(&Words::new("đồng hồ được đồng bộ", "the clock is kept in time"));
+    } else {
+        report.tell(
+            Weight::Odd,
+            &Words::new("không thấy dịch vụ đồng bộ giờ", "no time service was found"),
+            &Words::new(
+                "timedatectl set-ntp true (chữ ký và DKIM cần giờ đúng)",
+                "timedatectl set-ntp true (signatures need the right time)",
+            ),
+        );
+    }
+}
+
+/// What the inspectors' sandbox needs of the kernel.
+fn cage(report: &mut Report) {
+    let modules = std::fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
+    if modules.split(',').any(|m| m.trim() == "landlock") {
+        report.good(&Words::new("nhân hệ điều hành có landlock", "the kernel has landlock"));
+    } else {
+        report.tell(
+            Weight::Odd,
+            &Words::new("không thấy landlock trong nhân", "landlock is not seen in the kernel"),
+            &Words::new(
+                "thêm lsm=landlock,… vào tham số khởi động (Debian 12 có sẵn)",
+                "add lsm=landlock,… to the boot parameters (Debian 12 has it)",
+            ),
+        );
+    }
+}
+
+fn certificates(policy: &Policy, report: &mut Report) {
+    let now = Clock::system().now();
+    for tls in policy.listeners.iter().filter_map(|l| l.tls.as_ref()) {
+        let shown = tls.certificate.display();
+        // What cannot be read was told by the configuration check.
+        let Ok(facts) = std::fs::read(&tls.certificate).map_err(drop).and_then(|b| pair::certificate(&b).map_err(drop))
+        else {
+            continue;
+        };
+        let days = facts.not_after.since(now).as_seconds() / 86_400;
+        report.good(&Words::new(format!("{shown}: còn {days} ngày"), format!("{shown}: {days} days left")));
+        let hostname = policy.hostname.as_str();
+        let covers = |name: &String| {
+            let name = name.to_ascii_lowercase();
+            let wildcard =
+                name.strip_prefix("*.").zip(hostname.split_once('.')).is_some_and(|(base, (_, rest))| base == rest);
+            name == hostname || wildcard
+        };
+        if !facts.names.iter().any(covers) {
+            report.tell(
+                Weight::Odd,
+                &Words::new(
+                    format!("{shown} là của {}, không phải {hostname}", facts.names.join(", ")),
+                    format!("{shown} is for {}, not for {hostname}", facts.names.join(", ")),
+                ),
+                &Words::new("xin chứng thư có tên của cổng thư", "get one with the gateway's name"),
+            );
+        }
+    }
+}

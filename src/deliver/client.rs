@@ -1,1 +1,0 @@
-//! The sending side of SMTP as (state, reply) to actions.

@@ -1,0 +1,189 @@
+//! One next hop as we know it: its resting connections, how many may be open, and whether it answers.
+//! A host that fails is left alone and asked by one message at a time (THREATS R-06).
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+use super::conn::Conn;
+use crate::deliver::client::Abilities;
+use crate::deliver::metrics::Metrics;
+
+/// A resting connection older than this is not used any more; servers close theirs after a minute or five.
+const REST: Duration = Duration::from_secs(30);
+/// A connection is replaced at this age and after this many messages, so that a balanced name is asked again.
+const AGE: Duration = Duration::from_secs(600);
+const MESSAGES: u32 = 10_000;
+/// After TLS failed, the clear way is taken at once for this long (DOMAIN §2.2: MDaemon does the same).
+const CLEAR: Duration = Duration::from_secs(3600);
+
+/// A next hop. Shared by sessions and queue.
+#[derive(Debug)]
+pub(super) struct Host {
+    resting: Mutex<Vec<Conn>>,
+    permits: Arc<Semaphore>,
+    health: Mutex<Health>,
+    metrics: Metrics,
+}
+
+#[derive(Debug)]
+struct Health {
+    /// In a row; 0 means that it answers.
+    failures: u32,
+    quiet_until: Instant,
+    probing: bool,
+    reason: String,
+    clear_until: Option<Instant>,
+    abilities: Option<Abilities>,
+    used: Instant,
+}
+
+/// Whether a message may go to a host now.
+#[derive(Debug)]
+pub(super) enum Entry {
+    /// Yes; the pass is for the whole attempt.
+    Open(Pass),
+    /// It does not answer; not before this moment.
+    Shut(Instant, String),
+}
+
+/// Leave to try one message. Says what came of it through [`Host::worked`] or [`Host::failed`].
+#[derive(Debug)]
+pub(super) struct Pass {
+    host: Arc<Host>,
+    probe: bool,
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        if self.probe {
+            self.host.health().probing = false;
+        }
+    }
+}
+
+impl Host {
+    pub fn new(concurrency: usize, metrics: Metrics) -> Self {
+        let health = Health {
+            failures: 0,
+            quiet_until: Instant::now(),
+            probing: false,
+            reason: String::new(),
+            clear_until: None,
+            abilities: None,
+            used: Instant::now(),
+        };
+        let permits = Arc::new(Semaphore::new(concurrency.max(1)));
+        Self { resting: Mutex::default(), permits, health: Mutex::new(health), metrics }
+    }
+
+    fn health(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    fn resting(&self) -> MutexGuard<'_, Vec<Conn>> {
+        self.resting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks for leave to send one message.
+    pub fn enter(self: &Arc<Self>) -> Entry {
+        let now = Instant::now();
+        let mut health = self.health();
+        health.used = now;
+        let probe = health.failures > 0;
+        if probe && (health.probing || now < health.quiet_until) {
+            return Entry::Shut(health.quiet_until.max(now + Duration::from_secs(1)), health.reason.clone());
+        }
+        health.probing |= probe;
+        Entry::Open(Pass { host: Arc::clone(self), probe })
+    }
+
+    /// It answered. True when it had not before: its queue may go.
+    pub fn worked(&self) -> bool {
+        let mut health = self.health();
+        let back = health.failures > 0;
+        if back {
+            health.failures = 0;
+            self.metrics.host_up();
+        }
+        back
+    }
+
+    /// It did not; it is left alone for what `pause` says of the number of failures in a row.
+    pub fn failed(&self, reason: String, pause: impl FnOnce(u32) -> Duration) {
+        let mut health = self.health();
+        let now = Instant::now();
+        // Messages that were under way together fail together: that is one failure.
+        if health.failures > 0 && now < health.quiet_until {
+            return;
+        }
+        if health.failures == 0 {
+            self.metrics.host_down();
+        }
+        health.failures = health.failures.saturating_add(1);
+        health.quiet_until = now + pause(health.failures);
+        health.reason = reason;
+        drop(health);
+        self.resting().clear();
+    }
+
+    /// An operator says "now": the next message asks, whatever happened before.
+    pub fn wake(&self) {
+        self.health().quiet_until = Instant::now();
+    }
+
+    /// Waits for a place among the open connections.
+    pub async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        match Arc::clone(&self.permits).try_acquire_owned() {
+            Ok(permit) => Some(permit),
+            Err(_) => Arc::clone(&self.permits).acquire_owned().await.ok(),
+        }
+    }
+
+    /// The connection that rested last and still is one.
+    pub fn take(&self) -> Option<Conn> {
+        let now = Instant::now();
+        loop {
+            let conn = self.resting().pop()?;
+            if now < conn.rested + REST && conn.is_fit() {
+                return Some(conn);
+            }
+        }
+    }
+
+    /// Lets a healthy connection rest here.
+    pub fn give_back(&self, conn: Conn) {
+        if conn.opened.elapsed() < AGE && conn.carried < MESSAGES {
+            self.health().abilities = Some(conn.abilities());
+            self.resting().push(conn);
+        }
+    }
+
+    /// Connections that rested too long, to be closed.
+    pub fn stale(&self) -> Vec<Conn> {
+        let now = Instant::now();
+        self.resting().extract_if(.., |conn| conn.rested + REST <= now).collect()
+    }
+
+    /// All resting connections, to be closed.
+    pub fn empty(&self) -> Vec<Conn> {
+        std::mem::take(&mut *self.resting())
+    }
+
+    pub fn goes_clear(&self) -> bool {
+        self.health().clear_until.is_some_and(|until| Instant::now() < until)
+    }
+    pub fn tls_failed(&self) {
+        self.health().clear_until = Some(Instant::now() + CLEAR);
+    }
+    /// What it said in its last EHLO.
+    pub fn abilities(&self) -> Option<Abilities> {
+        self.health().abilities
+    }
+    /// Nothing is under way and nothing is known that would be missed.
+    pub fn is_forgettable(&self) -> bool {
+        let health = self.health();
+        health.failures == 0 && health.used.elapsed() > AGE && self.resting().is_empty()
+    }
+}

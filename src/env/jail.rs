@@ -1,1 +1,0 @@
-//! Child processes: start sandboxed, hand over memory, kill at a deadline.

@@ -1,0 +1,107 @@
+//! The relay decision, case by case.
+
+use super::*;
+
+fn mailbox(text: &str) -> Mailbox {
+    Mailbox::parse(text).unwrap()
+}
+
+fn policy() -> Policy {
+    let agency = |id: &str, domain: &str, listed: &[&str], networks: &[&str]| Agency {
+        id: id.parse().unwrap(),
+        domains: vec![Domain::parse(domain).unwrap()],
+        roster: if listed.is_empty() {
+            Roster::Any
+        } else {
+            Roster::Listed(listed.iter().map(|a| mailbox(a).folded()).collect())
+        },
+        subaddressing: Some('+'),
+        networks: networks.iter().map(|n| n.parse().unwrap()).collect(),
+    };
+    Policy::build(vec![
+        agency("one", "agency.test", &["Alice@agency.test", "bob@agency.test"], &["192.0.2.25"]),
+        agency("two", "sở.other.test", &[], &["10.0.0.0/8", "192.0.2.25"]),
+    ])
+    .unwrap()
+}
+
+/// Code of the answer to an outside client; 250 when allowed.
+fn inward(recipient: &str) -> u16 {
+    let target = Target::Mailbox(mailbox(recipient));
+    policy().check_recipient(&Standing::Inward, &target).map_or_else(|reply| reply.code(), |_| 250)
+}
+
+#[test]
+fn threats_s_21_only_an_exact_domain_is_ours() {
+    for recipient in
+        ["alice@agency.test", "ALICE@AGENCY.test", "alice+x@agency.test", "x@xn--s-s4t.other.test", "x@SỞ.other.test"]
+    {
+        assert_eq!(inward(recipient), 250, "{recipient}");
+    }
+    for recipient in [
+        "a@outside.example",
+        "a@sub.agency.test",
+        "a@notagency.test",
+        "a@agency.test.evil.example",
+        "a@test",
+        "a@agency.tes",
+    ] {
+        let target = Target::Mailbox(mailbox(recipient));
+        let reply = policy().check_recipient(&Standing::Inward, &target).unwrap_err();
+        assert_eq!((reply.code(), reply.enhanced()), (550, "5.7.1"), "{recipient}");
+    }
+}
+
+#[test]
+fn threats_s_30_unknown_recipients_are_refused_in_the_session() {
+    for recipient in ["nobody@agency.test", "+alice@agency.test", "alic@agency.test", "nobody+alice@agency.test"] {
+        assert_eq!(inward(recipient), 550, "{recipient}");
+    }
+}
+
+#[test]
+fn rfc5321_4_5_1_postmaster_is_always_reached() {
+    for recipient in ["postmaster@agency.test", "PostMaster@agency.test", "abuse@agency.test", "abuse+1@agency.test"] {
+        assert_eq!(inward(recipient), 250, "{recipient}");
+    }
+    let (mailbox, destination) = policy().check_recipient(&Standing::Inward, &Target::Postmaster).unwrap();
+    assert_eq!((mailbox.to_string().as_str(), destination.agency().as_str()), ("postmaster@agency.test", "one"));
+    let empty = Policy::default().check_recipient(&Standing::Inward, &Target::Postmaster).unwrap_err();
+    assert!(empty.is_temporary(), "a trouble of ours");
+}
+
+fn sender(client: &str, from: &str) -> Result<Standing, u16> {
+    let path = if from.is_empty() { ReversePath::Null } else { ReversePath::Mailbox(mailbox(from)) };
+    policy().check_sender(Role::Relay, client.parse().unwrap(), &path).map_err(|reply| reply.code())
+}
+
+#[test]
+fn threats_a_24_a_relay_client_writes_as_its_own_agency_only() {
+    let outward = |id: &str| Ok(Standing::Outward(id.parse().unwrap()));
+    assert_eq!(sender("192.0.2.25", "x@agency.test"), outward("one"));
+    assert_eq!(sender("192.0.2.25", "x@sở.other.test"), outward("two"), "two agencies behind one address");
+    assert_eq!(sender("10.9.9.9", "x@sở.other.test"), outward("two"));
+    assert_eq!(sender("10.9.9.9", ""), outward("two"));
+    assert_eq!(sender("10.9.9.9", "x@agency.test"), Err(550));
+    assert_eq!(sender("10.9.9.9", "x@sub.agency.test"), Err(550));
+    assert_eq!(sender("127.0.0.1", "x@agency.test"), Err(550));
+    assert_eq!(sender("192.0.2.200", ""), Err(550), "the null sender is no passport");
+}
+
+#[test]
+fn outward_mail_leads_out_and_local_mail_home() {
+    let standing = Standing::Outward("two".parse().unwrap());
+    let to = |text: &str| policy().check_recipient(&standing, &Target::Mailbox(mailbox(text)));
+    assert_eq!(to("a@outside.example").unwrap().1, Destination::Outward("two".parse().unwrap()));
+    assert_eq!(to("alice@agency.test").unwrap().1, Destination::Agency("one".parse().unwrap()));
+    assert_eq!(to("nobody@agency.test").unwrap_err().code(), 550);
+    assert_eq!(to("root@localhost").unwrap_err().enhanced(), "5.1.2");
+}
+
+#[test]
+fn a_domain_has_one_agency() {
+    let mut agencies = policy().agencies().to_vec();
+    agencies[1].domains.push(Domain::parse("agency.test").unwrap());
+    let shared = Policy::build(agencies).unwrap_err();
+    assert_eq!(shared[0].to_string(), "the domain agency.test belongs to both one and two");
+}

@@ -1,0 +1,143 @@
+use std::borrow::Cow;
+use std::io::Write as _;
+
+use super::super::{Origin, kind};
+use super::*;
+use crate::session::settings::Limits as SessionLimits;
+
+fn limits() -> Limits {
+    Limits::from(&SessionLimits::default())
+}
+
+fn object(data: &[u8]) -> Object<'_> {
+    Object {
+        path: "2".to_owned(),
+        names: vec!["a.gz".to_owned()],
+        declared: String::new(),
+        kind: kind::of(data),
+        data: Cow::Borrowed(data),
+        origin: Origin::Part,
+        depth: 0,
+    }
+}
+
+fn opened(data: &[u8], budget: &mut Budget) -> (Vec<(String, usize)>, Vec<String>) {
+    let mut findings = Vec::new();
+    let members = open(&object(data), budget, &mut findings);
+    let members = members.into_iter().map(|m| (m.name, m.data.len())).collect();
+    (members, findings.into_iter().map(|f| f.code.into_owned()).collect())
+}
+
+/// A zip of deflated entries, as `central` names them.
+fn zip(entries: &[(&str, &[u8])], central: &[&str]) -> Vec<u8> {
+    let (mut out, mut offsets) = (Vec::new(), Vec::new());
+    for (name, data) in entries {
+        offsets.push(out.len());
+        let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(data).unwrap();
+        let packed = encoder.finish().unwrap();
+        out.extend_from_slice(b"PK\x03\x04\x14\0\0\0\x08\0\0\0\0\0\0\0\0\0");
+        out.extend_from_slice(&(packed.len() as u32).to_le_bytes());
+        out.extend_from_slice(&(data.len() as u32).to_le_bytes());
+        out.extend_from_slice(&(name.len() as u16).to_le_bytes());
+        out.extend_from_slice(&[0, 0]);
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(&packed);
+    }
+    for (number, name) in central.iter().enumerate() {
+        out.extend_from_slice(b"PK\x01\x02");
+        out.extend_from_slice(&[0; 24]);
+        out.extend_from_slice(&(name.len() as u16).to_le_bytes());
+        out.extend_from_slice(&[0; 12]);
+        out.extend_from_slice(&(offsets.get(number).copied().unwrap_or(0) as u32).to_le_bytes());
+        out.extend_from_slice(name.as_bytes());
+    }
+    out.extend_from_slice(b"PK\x05\x06");
+    out.extend_from_slice(&[0; 18]);
+    out
+}
+
+#[test]
+fn a_plain_zip_is_opened_without_findings() {
+    let data = zip(&[("a.txt", b"hello"), ("b/c.txt", b"world!")], &["a.txt", "b/c.txt"]);
+    let (members, codes) = opened(&data, &mut Budget::new(&limits()));
+    assert_eq!(members, [("a.txt".to_owned(), 5), ("b/c.txt".to_owned(), 6)]);
+    assert!(codes.is_empty(), "{codes:?}");
+}
+
+/// THREATS Z-01, Z-02, Z-05.
+#[test]
+fn zips_that_programs_read_differently_are_read_in_full_and_reported() {
+    let two = [zip(&[("a", b"1")], &["a"]), zip(&[("b", b"2")], &["b"])].concat();
+    let behind = [b"%PDF-1.7 ".to_vec(), zip(&[("a", b"1")], &["a"])].concat();
+    let cases = [
+        ("two in a row", two, 2, "archive.inconsistent"),
+        ("behind a PDF", behind, 1, "archive.inconsistent"),
+        ("hidden entry", zip(&[("a", b"1"), ("b", b"2")], &["a"]), 2, "archive.inconsistent"),
+        ("other name", zip(&[("a.txt", b"1")], &["a.exe"]), 1, "archive.inconsistent"),
+        ("overlap", zip(&[("a", b"1")], &["a", "a", "a"]), 1, "archive.inconsistent"),
+        ("slip", zip(&[("../../a", b"1")], &["../../a"]), 1, "archive.path"),
+    ];
+    for (name, data, count, code) in cases {
+        let (members, codes) = opened(&data, &mut Budget::new(&limits()));
+        assert_eq!(members.len(), count, "{name}");
+        assert!(codes.iter().any(|c| c == code), "{name}: {codes:?}");
+    }
+}
+
+/// THREATS Z-03.
+#[test]
+fn bombs_stop_at_the_ratio_and_at_the_budget() {
+    let zeros = vec![0; 64 << 20];
+    let data = zip(&[("zeros", &zeros)], &["zeros"]);
+    let (members, codes) = opened(&data, &mut Budget::new(&limits()));
+    assert!(members.iter().all(|(_, size)| *size < 20 << 20));
+    assert_eq!(codes, ["archive.bomb"]);
+
+    let mut small = Budget { bytes: 8, files: 100, ratio: 200 };
+    let (_, codes) = opened(&zip(&[("a", b"123456"), ("b", b"123456")], &["a", "b"]), &mut small);
+    assert_eq!(codes, ["unpack.limit"]);
+    let mut few = Budget { bytes: 1 << 20, files: 1, ratio: 200 };
+    let (_, codes) = opened(&zip(&[("a", b"1"), ("b", b"2")], &["a", "b"]), &mut few);
+    assert_eq!(codes, ["unpack.limit"]);
+}
+
+#[test]
+fn rfc1952_2_2_all_members_of_a_gzip_are_read() {
+    let pack = |data: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(data).unwrap();
+        encoder.finish().unwrap()
+    };
+    let data = [pack(b"one"), pack(b"two"), b"trailing".to_vec()].concat();
+    let (members, _) = opened(&data, &mut Budget::new(&limits()));
+    assert_eq!(members, [("a".to_owned(), 6)]);
+}
+
+#[test]
+fn tar_entries_and_their_links_are_seen() {
+    let mut builder = ::tar::Builder::new(Vec::new());
+    let mut header = ::tar::Header::new_gnu();
+    header.set_size(5);
+    header.set_cksum();
+    builder.append_data(&mut header, "a.txt", &b"hello"[..]).unwrap();
+    let mut link = ::tar::Header::new_gnu();
+    link.set_entry_type(::tar::EntryType::Symlink);
+    link.set_size(0);
+    builder.append_link(&mut link, "l", "/etc/passwd").unwrap();
+    let data = builder.into_inner().unwrap();
+    let (members, codes) = opened(&data, &mut Budget::new(&limits()));
+    assert_eq!(members, [("a.txt".to_owned(), 5)]);
+    assert_eq!(codes, ["archive.link"]);
+}
+
+#[test]
+fn damaged_containers_never_panic() {
+    let whole = zip(&[("a.txt", b"hello hello hello")], &["a.txt"]);
+    for cut in 0..whole.len() {
+        let _ = opened(&whole[..cut], &mut Budget::new(&limits()));
+        let mut bent = whole.clone();
+        bent[cut] ^= 0xFF;
+        let _ = opened(&bent, &mut Budget::new(&limits()));
+    }
+}

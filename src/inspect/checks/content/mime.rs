@@ -1,0 +1,124 @@
+//! The MIME structure itself, and every object by name and type: what was odd, what is a program, what lies about
+//! what it is. Also makes the list of parts for receipts and rules.
+
+use std::collections::HashSet;
+
+use sha2::{Digest as _, Sha256};
+
+use super::name::Name;
+use super::{ContentCheck, Object, Origin, View, kind};
+use crate::inspect::policy::Loaded;
+use crate::inspect::{ContentFacts, Finding, PartFact};
+
+/// At most this many findings come from names and types; the first ones decide.
+const FINDINGS: usize = 100;
+
+pub struct Mime {
+    parts: usize,
+}
+
+impl Mime {
+    #[must_use]
+    pub fn new(loaded: &Loaded) -> Self {
+        let limits = loaded.limits();
+        Self { parts: limits.mime_parts.saturating_add(limits.archive_files) }
+    }
+}
+
+impl ContentCheck for Mime {
+    fn examine(&self, view: &View<'_>, facts: &mut ContentFacts) {
+        let mut said = Said { seen: HashSet::new(), facts };
+        for oddity in &view.tree.oddities {
+            let place = if oddity.path.is_empty() { "message" } else { &oddity.path };
+            said.say(Finding::new(oddity.code).with(format!("{place}: {}", oddity.detail)));
+        }
+        view.unpacked.iter().for_each(|f| said.say(f.clone()));
+        for object in view.objects {
+            judge(object, &mut said);
+        }
+        let parts = view.objects.iter().filter(|o| o.origin != Origin::Reading).take(self.parts);
+        facts.parts.extend(parts.map(fact));
+    }
+}
+
+struct Said<'f> {
+    seen: HashSet<(String, String)>,
+    facts: &'f mut ContentFacts,
+}
+
+impl Said<'_> {
+    fn say(&mut self, finding: Finding) {
+        let key = (finding.code.to_string(), finding.detail.clone());
+        if self.seen.len() < FINDINGS && self.seen.insert(key) {
+            self.facts.findings.push(finding);
+        }
+    }
+    fn about(&mut self, code: &'static str, object: &Object<'_>, detail: &str) {
+        let name: String = object.name().chars().take(80).collect();
+        self.say(Finding::new(code).with(format!("{}: {name:?} {detail}", object.path)));
+    }
+}
+
+fn fact(object: &Object<'_>) -> PartFact {
+    let digest = Sha256::digest(&object.data);
+    PartFact {
+        path: object.path.clone(),
+        name: Name::read(object.name()).text.chars().take(255).collect(),
+        kind: object.kind.to_owned(),
+        declared_type: object.declared.clone(),
+        bytes: object.data.len() as u64,
+        sha256: digest.iter().map(|b| format!("{b:02x}")).collect(),
+    }
+}
+
+fn judge(object: &Object<'_>, said: &mut Said<'_>) {
+    for raw in &object.names {
+        let name = Name::read(raw);
+        by_name(object, &name, said);
+        if name.text.chars().count() > 255 {
+            said.about("name.malformed", object, "is longer than any file name");
+        }
+    }
+    if kind::is_executable(object.kind) {
+        said.about("attachment.executable", object, &format!("is a program ({})", object.kind));
+    }
+    let declared = kind::family(&object.declared);
+    let hidden = kind::is_executable(object.kind) && declared != "program" && declared != "other";
+    if hidden || lies(object) {
+        said.about("attachment.type-mismatch", object, &format!("is {}, not {}", object.kind, object.declared));
+    }
+}
+
+fn by_name(object: &Object<'_>, name: &Name, said: &mut Said<'_>) {
+    if name.is_program() {
+        said.about("name.blocked-extension", object, &format!("ends in .{}", name.extension));
+    }
+    if name.is_script() {
+        said.about("attachment.script", object, "is a script");
+    }
+    if name.is_double() {
+        said.about("attachment.double-extension", object, "pretends to be a document");
+    }
+    if name.bidi {
+        said.about("attachment.rtlo", object, "turns the direction of its own letters");
+    }
+    if name.control {
+        said.about("name.control", object, "holds control characters");
+    }
+    if name.shell {
+        said.about("name.suspicious", object, "holds characters of a command line");
+    }
+}
+
+/// A declared picture, sound, PDF or text that is something else which can be opened.
+fn lies(object: &Object<'_>) -> bool {
+    let (declared, actual) = (kind::family(&object.declared), object.kind);
+    let opaque = matches!(actual, "application/octet-stream" | "text/plain");
+    match declared {
+        "image" => !opaque && !actual.starts_with("image/"),
+        "media" => !opaque && !actual.starts_with("audio/") && !actual.starts_with("video/"),
+        "pdf" => !opaque && actual != "application/pdf",
+        "text" => matches!(kind::family(actual), "program") || actual.starts_with("application/zip"),
+        _ => false,
+    }
+}

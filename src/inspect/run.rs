@@ -1,1 +1,0 @@
-//! Rounds, deadlines, the pool of inspectors; a check that dies becomes a finding.

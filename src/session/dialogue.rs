@@ -1,1 +1,0 @@
-//! (state, input) to actions: the whole protocol, no socket.

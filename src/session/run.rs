@@ -1,1 +1,0 @@
-//! Moves bytes between a socket and the dialogue.

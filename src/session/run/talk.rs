@@ -1,0 +1,428 @@
+//! One session: bytes from the wire to the dialogue, its answers back, the desk asked in between.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use super::Surroundings;
+use super::wire::Wire;
+use crate::mail::header::Headers;
+use crate::mail::{Recipient, Reply, Span};
+use crate::session::desk::{Basin, BasinError, Desk, Reason, Refusal};
+use crate::session::dialogue::{Behind, Dialogue, Next, Silence, Step};
+use crate::session::line::{Fault, Fed, Line, Reader, command_line};
+use crate::session::metrics::Outcome;
+
+/// A line that begins so may be longer: RFC 4954 §4 allows 12 KiB; we read it whole to refuse it properly.
+const AUTH_MAX: usize = 12 << 10;
+/// A client that has introduced itself may be silent this many times the command timeout (RFC 5321 §4.5.3.2.7).
+const IDLE_FACTOR: u32 = 5;
+/// A message may arrive slowly for so long; after that at this rate (THREATS S-31).
+const DATA_GRACE: Span = Span::seconds(60);
+const DATA_RATE_BYTES: u64 = 1024;
+
+/// Whether the session goes on.
+type Flow<T = ()> = ControlFlow<Outcome, T>;
+
+/// One session with everything it needs.
+pub struct Talk<D: Desk> {
+    pub wire: Wire,
+    pub dialogue: Dialogue,
+    pub around: Arc<Surroundings<D>>,
+    pub stop: watch::Receiver<bool>,
+    pub transaction: Option<D::Transaction>,
+    /// The message that BDAT is building.
+    pub chunks: Option<Gathering<D::Basin>>,
+}
+
+/// A message on its way in. Without a basin it is only read to its end.
+pub struct Gathering<B> {
+    reader: Reader,
+    basin: Option<B>,
+}
+
+/// Why bytes of a message stopped coming.
+enum Broken {
+    Gone,
+    Slow,
+    TooMuch,
+    Trouble(BasinError),
+}
+
+impl<D: Desk> Talk<D> {
+    /// The whole session, up to the last reply.
+    pub async fn run(&mut self) -> Outcome {
+        let outcome = self.converse().await;
+        // Nobody waits for an answer to a transaction that was not finished.
+        self.transaction = None;
+        self.chunks = None;
+        outcome
+    }
+
+    async fn converse(&mut self) -> Outcome {
+        match self.greet().await {
+            Flow::Continue(()) => {}
+            Flow::Break(outcome) => return outcome,
+        }
+        loop {
+            let step = match self.next_step().await {
+                Flow::Continue(step) => step,
+                Flow::Break(outcome) => return outcome,
+            };
+            if let Flow::Break(outcome) = self.act(step).await {
+                return outcome;
+            }
+            if self.dialogue.opening().is_none() {
+                self.transaction = None;
+                self.chunks = None;
+            }
+        }
+    }
+
+    async fn greet(&mut self) -> Flow {
+        let strange = self.dialogue.waits_for_early_talkers()
+            && !self.around.familiar().is_known(self.dialogue.client().address.ip(), self.around.clock.now());
+        let early = if !self.wire.pending().is_empty() {
+            true
+        } else if strange {
+            let pause = self.dialogue.house().limits.pregreet.as_std();
+            match timeout(pause, self.wire.read_command()).await {
+                Err(_) => false,
+                Ok(Ok(count)) if count > 0 => true,
+                Ok(_) => return Flow::Break(Outcome::Gone),
+            }
+        } else {
+            false
+        };
+        let step = if early { self.dialogue.early() } else { self.dialogue.banner() };
+        self.act(step).await
+    }
+
+    /// Waits for one command line, or for what ends the wait, and lets the dialogue answer it.
+    async fn next_step(&mut self) -> Flow<Step> {
+        let mut deadline = None;
+        loop {
+            let pending = self.wire.pending();
+            // A TLS handshake begins with 22; nothing that begins so is a command.
+            if pending.first() == Some(&0x16) {
+                return Flow::Continue(self.dialogue.foreign());
+            }
+            let auth = pending.get(..5).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH "));
+            let limit = self.dialogue.house().limits.command.as_usize();
+            match command_line(pending, if auth { AUTH_MAX.max(limit) } else { limit }) {
+                Line::Complete(length) => return Flow::Continue(self.answer(length)),
+                Line::BareNewline => return Flow::Continue(self.dialogue.bad_line(false)),
+                Line::TooLong => return Flow::Continue(self.dialogue.bad_line(true)),
+                Line::Incomplete => {}
+            }
+            // THREATS S-31: the time of a line counts from its first octet, not from its last.
+            let begun = !pending.is_empty();
+            let patience = self.dialogue.house().limits.command_timeout.as_std();
+            let until = match deadline {
+                Some((until, true)) => until,
+                Some((until, false)) if !begun => until,
+                _ if !begun && self.dialogue.is_introduced() => Instant::now() + patience * IDLE_FACTOR,
+                _ => Instant::now() + patience,
+            };
+            deadline = Some((until, begun));
+            if self.wire.flush().await.is_err() {
+                return Flow::Break(Outcome::Gone);
+            }
+            let read = tokio::select! {
+                biased;
+                read = timeout_at(until, self.wire.read_command()) => read,
+                () = stopped(&mut self.stop) => return Flow::Continue(self.dialogue.shutdown()),
+            };
+            match read {
+                Ok(Ok(count)) if count > 0 => {}
+                Ok(_) => return Flow::Break(Outcome::Gone),
+                Err(_) => return Flow::Continue(self.dialogue.silent(Silence::Command)),
+            }
+        }
+    }
+
+    fn answer(&mut self, length: usize) -> Step {
+        let pending = self.wire.pending();
+        let behind = if pending.len() > length { Behind::Bytes } else { Behind::Nothing };
+        let line = pending.get(..length.saturating_sub(2)).unwrap_or_default();
+        let step = self.dialogue.line(line, behind);
+        self.wire.consume(length);
+        step
+    }
+
+    /// Does what the dialogue asks, until it asks for the next command.
+    async fn act(&mut self, mut step: Step) -> Flow {
+        loop {
+            if let Next::Swallow { size } = step.next {
+                self.swallow(size).await?;
+            }
+            self.say(&mut step).await;
+            step = match step.next {
+                Next::Read | Next::Swallow { .. } => return Flow::Continue(()),
+                Next::Close => {
+                    let quit = step.reply().is_some_and(|reply| reply.code() == 221);
+                    return Flow::Break(if quit { Outcome::Quit } else { Outcome::Ended });
+                }
+                Next::Open(sender, params) => {
+                    self.dialogue.refresh(self.around.house());
+                    let now = self.around.clock.now();
+                    let opening = self.dialogue.open(self.around.dice.mail_id(now), now, sender, params);
+                    // Boxed: an idle session should not carry the room this needs.
+                    let answer = Box::pin(self.around.desk.open(&opening)).await;
+                    let answer = answer.map(|transaction| self.transaction = Some(transaction));
+                    self.dialogue.opened(opening, answer)
+                }
+                Next::Check(request) => {
+                    let answer = self.check(request).await;
+                    self.dialogue.checked(answer)
+                }
+                Next::Data => Box::pin(self.data()).await?,
+                Next::Chunk { size, last } => Box::pin(self.chunk(size, last)).await?,
+                Next::StartTls => return self.starttls().await,
+            };
+        }
+    }
+
+    async fn check(&mut self, request: crate::session::desk::Request) -> Result<Recipient, Reply> {
+        match (&mut self.transaction, self.dialogue.opening()) {
+            (Some(transaction), Some(opening)) => {
+                Box::pin(self.around.desk.recipient(transaction, opening, request)).await
+            }
+            _ => Err(Reply::new(503, "5.5.1", "MAIL first")),
+        }
+    }
+
+    /// Puts the reply of a step into the buffer; a refusal of mail is named, counted and told to the desk.
+    async fn say(&mut self, step: &mut Step) {
+        let Some(said) = &mut step.say else { return };
+        if !step.delay.is_zero() {
+            sleep(step.delay.as_std()).await;
+        }
+        if let Some(reason) = said.reason {
+            self.around.metrics.refused(reason);
+            let now = self.around.clock.now();
+            let opening = said.opening.as_ref().or_else(|| self.dialogue.opening());
+            let id = said.id.or_else(|| opening.map(|o| o.id)).unwrap_or_else(|| self.around.dice.mail_id(now));
+            let client = self.dialogue.client();
+            if reason.concerns_mail() {
+                let (code, enhanced) = (said.reply.code(), said.reply.enhanced().to_owned());
+                said.reply = Reply::new(code, enhanced, format!("{} (id {id})", said.reply.text()));
+                let helo = self.dialogue.hello();
+                let sender = opening.map(|o| &o.sender);
+                self.around.desk.refused(&Refusal { id, at: now, client, helo, sender, reason, reply: &said.reply });
+            }
+            tracing::info!(%id, client = %client.address, reason = reason.as_str(), reply = %said.reply, "refused");
+        }
+        self.wire.say(&said.reply);
+    }
+
+    async fn data(&mut self) -> Flow<Step> {
+        if self.wire.flush().await.is_err() {
+            return Flow::Break(Outcome::Gone);
+        }
+        let mut gathering = self.gathering(Reader::data(self.dialogue.bounds()));
+        match self.gather(&mut gathering, None).await {
+            Ok(()) => Flow::Continue(self.hand_over(gathering).await),
+            Err(broken) => self.broken(broken),
+        }
+    }
+
+    async fn chunk(&mut self, size: u64, last: bool) -> Flow<Step> {
+        let mut gathering = match self.chunks.take() {
+            Some(gathering) => gathering,
+            None => self.gathering(Reader::chunks(self.dialogue.bounds())),
+        };
+        if let Err(broken) = self.gather(&mut gathering, Some(size)).await {
+            return self.broken(broken);
+        }
+        if last {
+            let Gathering { reader, basin } = &mut gathering;
+            reader.close(&mut |bytes| {
+                if let Some(basin) = basin {
+                    basin.pour(bytes);
+                }
+            });
+            return Flow::Continue(self.hand_over(gathering).await);
+        }
+        let fault = gathering.reader.fault();
+        self.chunks = fault.is_none().then_some(gathering);
+        Flow::Continue(self.dialogue.chunk_ended(size, fault))
+    }
+
+    fn gathering(&self, reader: Reader) -> Gathering<D::Basin> {
+        Gathering { reader, basin: self.transaction.as_ref().map(|transaction| self.around.desk.basin(transaction)) }
+    }
+
+    /// Reads to the end of the message, or exactly `count` octets.
+    async fn gather(&mut self, gathering: &mut Gathering<D::Basin>, count: Option<u64>) -> Result<(), Broken> {
+        let limits = &self.dialogue.house().limits;
+        let (begun, total) = (Instant::now(), limits.data_timeout);
+        let too_much = limits.message.as_u64().saturating_mul(2);
+        let mut got = 0_u64;
+        loop {
+            let missing = count.map_or(u64::MAX, |count| count.saturating_sub(got));
+            if missing == 0 {
+                return Ok(());
+            }
+            let until = begun + patience(total, got).as_std();
+            if self.wire.pending().is_empty() {
+                match timeout_at(until, self.wire.read_data(got)).await {
+                    Ok(Ok(count)) if count > 0 => {}
+                    Ok(_) => return Err(Broken::Gone),
+                    Err(_) => return Err(Broken::Slow),
+                }
+            }
+            let pending = self.wire.pending();
+            let input = pending.get(..usize::try_from(missing).unwrap_or(usize::MAX)).unwrap_or(pending);
+            let Gathering { reader, basin } = &mut *gathering;
+            if reader.fault().is_some() {
+                *basin = None;
+            }
+            if let Some(basin) = basin {
+                // Closing chunks may add a line end, normalising two octets for one.
+                let room = input.len().saturating_mul(2).saturating_add(2).min(input.len().saturating_add(4096));
+                match timeout_at(until, basin.reserve(room)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => return Err(Broken::Trouble(error)),
+                    Err(_) => return Err(Broken::Slow),
+                }
+            }
+            let fed = reader.feed(input, &mut |bytes| {
+                if let Some(basin) = basin {
+                    basin.pour(bytes);
+                }
+            });
+            let taken = match fed {
+                Fed::More => input.len(),
+                Fed::End(taken) => taken,
+            };
+            self.wire.consume(taken);
+            got = got.saturating_add(taken as u64);
+            if fed != Fed::More {
+                return Ok(());
+            }
+            if count.is_none() && got > too_much {
+                return Err(Broken::TooMuch);
+            }
+        }
+    }
+
+    fn broken(&mut self, broken: Broken) -> Flow<Step> {
+        match broken {
+            Broken::Gone => Flow::Break(Outcome::Gone),
+            Broken::Slow => Flow::Continue(self.dialogue.silent(Silence::Data)),
+            Broken::TooMuch => Flow::Continue(self.dialogue.endless()),
+            Broken::Trouble(error) => {
+                tracing::error!(%error, "a message cannot be kept");
+                Flow::Continue(self.dialogue.troubled(true))
+            }
+        }
+    }
+
+    /// The message is here, whole or condemned: its one reply.
+    async fn hand_over(&mut self, gathering: Gathering<D::Basin>) -> Step {
+        let Gathering { reader, basin } = gathering;
+        let raw = match (reader.fault(), basin) {
+            (None, Some(basin)) => match basin.finish().await {
+                Ok(raw) => raw,
+                Err(error) => {
+                    tracing::error!(%error, "a message cannot be kept");
+                    return self.dialogue.troubled(false);
+                }
+            },
+            (fault, _) => {
+                return self
+                    .dialogue
+                    .ended(fault.or(Some(Fault::MessageTooLong)), 0)
+                    .err()
+                    .unwrap_or_else(|| self.dialogue.troubled(false));
+            }
+        };
+        let own_hops = if reader.hops() > 0 { self.own_hops(&raw) } else { 0 };
+        match (self.dialogue.ended(None, own_hops), self.transaction.take()) {
+            (Ok(letter), Some(transaction)) => {
+                // What was said before should not wait for this; an error shows again with the reply.
+                let _ = self.wire.flush().await;
+                self.wire.rest();
+                let client = letter.opening.client.address.ip();
+                let reply = Box::pin(self.around.desk.take(transaction, letter, raw)).await;
+                if reply.is_positive() {
+                    self.around.familiar().meet(client, self.around.clock.now());
+                }
+                self.dialogue.answered(reply)
+            }
+            (Ok(_), None) => self.dialogue.troubled(false),
+            (Err(step), _) => step,
+        }
+    }
+
+    /// Received fields that we wrote ourselves on an earlier pass.
+    fn own_hops(&self, raw: &[u8]) -> usize {
+        let limits = &self.dialogue.house().limits;
+        let name = self.dialogue.house().hostname.to_ascii_lowercase();
+        Headers::parse_limited(raw, limits.header_fields)
+            .all("Received")
+            .filter(|field| {
+                let text = field.unfolded().to_ascii_lowercase();
+                let mut words = text.split_ascii_whitespace();
+                words.by_ref().any(|word| word == "by") && words.next() == Some(&name)
+            })
+            .count()
+    }
+
+    /// Reads and drops the octets of a chunk that was refused.
+    async fn swallow(&mut self, size: u64) -> Flow {
+        let (begun, total) = (Instant::now(), self.dialogue.house().limits.data_timeout);
+        let mut got = 0_u64;
+        while got < size {
+            if self.wire.pending().is_empty() {
+                match timeout_at(begun + patience(total, got).as_std(), self.wire.read_data(got)).await {
+                    Ok(Ok(count)) if count > 0 => {}
+                    _ => return Flow::Break(Outcome::Gone),
+                }
+            }
+            let missing = usize::try_from(size.saturating_sub(got)).unwrap_or(usize::MAX);
+            let taken = self.wire.pending().len().min(missing);
+            self.wire.consume(taken);
+            got = got.saturating_add(taken as u64);
+        }
+        Flow::Continue(())
+    }
+
+    async fn starttls(&mut self) -> Flow {
+        if self.wire.flush().await.is_err() {
+            return Flow::Break(Outcome::Gone);
+        }
+        let Some(acceptor) = self.dialogue.station().tls.clone() else { return Flow::Break(Outcome::Failed) };
+        let patience = self.dialogue.house().limits.command_timeout.as_std();
+        match timeout(patience, Box::pin(self.wire.secure(&acceptor))).await {
+            Ok(Ok(negotiated)) => {
+                self.around.metrics.secured(&negotiated.version);
+                self.dialogue.secured(negotiated.into());
+                Flow::Continue(())
+            }
+            Ok(Err(error)) => {
+                tracing::info!(client = %self.dialogue.client().address, %error, "TLS handshake failed");
+                self.around.metrics.refused(Reason::StartTls);
+                Flow::Break(Outcome::Tls)
+            }
+            Err(_) => Flow::Break(Outcome::Tls),
+        }
+    }
+}
+
+/// How long a message of which `got` octets have come may take in all.
+fn patience(total: Span, got: u64) -> Span {
+    let grace = DATA_GRACE.min(total);
+    let earned = Span::millis(got.saturating_mul(1000) / DATA_RATE_BYTES);
+    Span::millis(grace.as_millis().saturating_add(earned.as_millis())).min(total)
+}
+
+/// Resolves when the gateway goes down; never when nobody can say so any more.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

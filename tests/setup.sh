@@ -1,0 +1,57 @@
+#!/bin/sh
+# Installs what the build, the demo and the tests need on Debian 12, and nothing that is there already.
+# Called by the Makefile; safe to call again. Answers with one sentence when something cannot be had.
+set -eu
+
+need=""
+want() { # package, and a test whether it is there
+    package=$1; shift
+    "$@" >/dev/null 2>&1 || need="$need $package"
+}
+want pkg-config        command -v pkg-config
+want gcc               command -v cc
+want libc6-dev         test -e /usr/include/stdlib.h
+want libssl-dev        pkg-config --exists openssl
+want openssl           command -v openssl
+want curl              command -v curl
+want ca-certificates   test -e /etc/ssl/certs/ca-certificates.crt
+if [ "${1:-all}" = all ]; then
+    want swaks             command -v swaks
+    want postfix           test -x /usr/sbin/postfix
+    want python3-dkim      python3 -c 'import dkim'
+    want prometheus        command -v promtool
+fi
+
+if [ -n "$need" ]; then
+    command -v apt-get >/dev/null || { echo "setup: please install:$need" >&2; exit 1; }
+    as_root=""
+    if [ "$(id -u)" != 0 ]; then
+        command -v sudo >/dev/null || { echo "setup: as root: apt-get install$need" >&2; exit 1; }
+        as_root="sudo"
+    fi
+    # Postfix and Prometheus are wanted as programs, not as services: nothing may take a port on this machine.
+    # invoke-rc.d asks policy-rc.d; 101 means "do not start". A policy that is there already is left alone.
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e $policy ]; then
+        printf '#!/bin/sh\nexit 101\n' | $as_root tee $policy >/dev/null
+        $as_root chmod 755 $policy
+        trap '$as_root rm -f $policy' EXIT
+    fi
+    echo "setup: installing$need"
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq update
+    # shellcheck disable=SC2086  # a list of words
+    $as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq -o DPkg::Lock::Timeout=300 \
+        install --yes --no-install-recommends $need >/dev/null
+    # Nor at the next boot.
+    for service in postfix prometheus; do
+        case "$need" in
+        *" $service"*) [ -d /run/systemd/system ] && $as_root systemctl --quiet disable "$service" || true ;;
+        esac
+    done
+fi
+
+command -v cargo >/dev/null || { echo "setup: Rust is missing; see https://rustup.rs (1.95 or newer)" >&2; exit 1; }
+wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$(dirname "$0")/../Cargo.toml")
+have=$(rustc --version | cut -d' ' -f2)
+oldest=$(printf '%s\n%s\n' "$wanted" "$have" | sort -V | head -n1)
+[ "$oldest" = "$wanted" ] || { echo "setup: rustc $have is too old; $wanted or newer is needed (rustup update)" >&2; exit 1; }
