@@ -11,6 +11,7 @@ mod front;
 mod inspect;
 mod kit;
 mod peers;
+mod rules;
 mod survive;
 mod talk;
 mod tidy;
