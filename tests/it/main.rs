@@ -13,6 +13,7 @@ mod inspect;
 mod inspect_corpus;
 mod kit;
 mod peers;
+mod rules;
 mod survive;
 mod talk;
 mod tidy;

@@ -227,28 +227,27 @@ impl<'a> Compiler<'a> {
                 names.iter().filter_map(|n| self.names.get(*n).copied()).collect()
             })
             .collect();
-        let mut state = vec![0_u8; edges.len()];
+        let mut state = vec![Visit::New; edges.len()];
         let mut order = Vec::with_capacity(edges.len());
         for start in 0..edges.len() {
             // (rule, next edge to follow)
             let mut stack = vec![(start, 0_usize)];
             while let Some((at, next)) = stack.last_mut() {
                 let at = *at;
-                match state.get(at) {
-                    Some(2) => {
-                        stack.pop();
-                        continue;
-                    }
-                    Some(0) => state[at] = 1,
-                    _ => {}
-                }
+                let Some(slot) = state.get_mut(at).filter(|s| **s != Visit::Done) else {
+                    stack.pop();
+                    continue;
+                };
+                *slot = Visit::Open;
                 let target = edges.get(at).and_then(|e| e.get(*next)).copied();
                 *next += 1;
                 match target {
-                    Some(target) if state.get(target) == Some(&1) => self.cycle(at, target),
+                    Some(target) if state.get(target) == Some(&Visit::Open) => self.cycle(at, target),
                     Some(target) => stack.push((target, 0)),
                     None => {
-                        state[at] = 2;
+                        if let Some(slot) = state.get_mut(at) {
+                            *slot = Visit::Done;
+                        }
                         order.push(at);
                         stack.pop();
                     }
@@ -286,6 +285,14 @@ impl<'a> Compiler<'a> {
             }
         }
     }
+}
+
+/// How far the depth-first search has come with a rule.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Visit {
+    New,
+    Open,
+    Done,
 }
 
 fn references<'w>(written: &'w Written, out: &mut Vec<&'w str>) {

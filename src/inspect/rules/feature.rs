@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::surface::{Form, Outer, People, Reading, Surface, Surfaces, host_of};
+use super::place::host_of;
+use super::surface::{Form, Outer, People, Reading, Surface, Surfaces};
 use super::text::fold::is_invisible;
 use crate::mail::Domain;
 use crate::mail::mime::Tree;

@@ -12,6 +12,7 @@ pub mod feature;
 pub mod file;
 pub mod literal;
 pub mod matcher;
+pub mod place;
 pub mod run;
 pub mod sample;
 pub mod surface;
