@@ -60,7 +60,7 @@ pub struct Policy {
     hash: String,
     limits: Limits,
     rules: Arc<RuleSet>,
-    yara_rules: Vec<String>,
+    yara_rules: Vec<yara::About>,
     /// Things worth saying that do not keep the policy from being used.
     warnings: Vec<Problem>,
 }
@@ -93,7 +93,7 @@ impl Policy {
         let compiled = yara::RuleSet::compile(&sources.yara).map_err(|mut p| problems.append(&mut p)).ok();
         let native = compiled.as_ref().map(yara::RuleSet::to_bytes);
         let rules = RuleSet::from_sources(&sources.spam).map_err(|mut p| problems.append(&mut p)).ok();
-        let yara_rules = compiled.iter().flat_map(yara::RuleSet::names).collect();
+        let yara_rules = compiled.as_ref().map(yara::RuleSet::rules).unwrap_or_default();
         let yara = match native {
             Some(Ok(bytes)) => bytes,
             Some(Err(why)) => {
@@ -136,8 +136,9 @@ impl Policy {
     pub const fn rules(&self) -> &Arc<RuleSet> {
         &self.rules
     }
+    /// Every YARA rule, with the finding it makes and its points.
     #[must_use]
-    pub fn yara_rules(&self) -> &[String] {
+    pub fn yara_rules(&self) -> &[yara::About] {
         &self.yara_rules
     }
     #[must_use]

@@ -2,8 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod board;
 mod config;
 mod crypto;
+mod docs;
+mod inspect;
 mod kit;
 mod talk;
 mod tidy;
+mod units;
