@@ -4,6 +4,7 @@
 
 mod board;
 mod config;
+mod crash;
 mod crypto;
 mod docs;
 mod inspect;
