@@ -9,6 +9,7 @@ pub mod doctor;
 pub mod init;
 pub mod inspector;
 pub mod log;
+pub mod place;
 pub mod quarantine;
 pub mod queue;
 pub mod receipt;

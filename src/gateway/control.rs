@@ -8,6 +8,8 @@ pub mod client;
 pub mod filter;
 pub mod serve;
 pub mod stores;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 

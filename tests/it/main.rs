@@ -5,6 +5,7 @@
 mod auth;
 mod board;
 mod config;
+mod crash;
 mod crypto;
 mod docs;
 mod flow;

@@ -1,0 +1,91 @@
+//! Where a gateway keeps its data, and whether it is there to be asked: for the commands that talk to it.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::gateway::control::client::Client;
+use crate::gateway::control::{Reply, Request};
+use crate::mail::Problem;
+
+/// Why a command could not do what it was asked, as a sentence.
+#[derive(Debug)]
+pub enum Trouble {
+    Config(Problem),
+    /// Only the running gateway can do this.
+    NotRunning(PathBuf),
+    Socket(PathBuf, std::io::Error),
+    Said(String),
+}
+
+impl Trouble {
+    /// An answer that does not fit the question.
+    #[must_use]
+    pub fn unexpected(reply: &Reply) -> Self {
+        match reply {
+            Reply::Failed { why } => Self::Said(why.clone()),
+            _ => Self::Said("the gateway is of another version; use the `luytre` that started it".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(problem) => problem.fmt(f),
+            Self::NotRunning(data) => {
+                write!(f, "the gateway is not running on {}; start it and say this again", data.display())
+            }
+            Self::Socket(data, error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                write!(f, "you may not talk to the gateway on {}: use its user, its group or root", data.display())
+            }
+            Self::Socket(data, error) => write!(f, "the gateway on {} does not answer: {error}", data.display()),
+            Self::Said(why) => f.write_str(why),
+        }
+    }
+}
+
+/// `data_dir` of a configuration file; nothing else in it needs to be right.
+pub fn data_dir(config: &Path) -> Result<PathBuf, Problem> {
+    let text = std::fs::read_to_string(config).map_err(|error| Problem::new(config, error.to_string()))?;
+    let table: toml::Table = toml::from_str(&text).map_err(|error| {
+        let offset = error.span().map_or(0, |span| span.start);
+        Problem::new(config, error.message()).at_offset(&text, offset)
+    })?;
+    let folder = match table.get("data_dir") {
+        None => crate::policy::file::File::default().data_dir,
+        Some(toml::Value::String(folder)) => PathBuf::from(folder),
+        Some(_) => return Err(Problem::new(config, "data_dir is not a text")),
+    };
+    Ok(if folder.is_absolute() { folder } else { config.parent().unwrap_or(Path::new(".")).join(folder) })
+}
+
+/// The running gateway, if there is one.
+pub fn gateway(data: &Path) -> Result<Option<Client>, Trouble> {
+    Client::connect(data).map_err(|error| Trouble::Socket(data.to_owned(), error))
+}
+
+/// The running gateway, for what only it can do.
+pub fn needs_gateway(data: &Path) -> Result<Client, Trouble> {
+    gateway(data)?.ok_or_else(|| Trouble::NotRunning(data.to_owned()))
+}
+
+/// Asks; a refusal is a trouble.
+pub fn ask(client: &mut Client, request: &Request) -> Result<Reply, Trouble> {
+    match client.ask(request) {
+        Ok(Reply::Failed { why }) => Err(Trouble::Said(why)),
+        Ok(reply) => Ok(reply),
+        Err(error) => Err(Trouble::Said(format!("the gateway stopped answering: {error}"))),
+    }
+}
+
+/// A stranger's text without what would steer a terminal.
+#[must_use]
+pub fn safe(text: &str) -> String {
+    text.chars()
+        .map(|c| {
+            let steers = c.is_control() && c != '\t';
+            let bends = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            if steers || bends { '\u{fffd}' } else { c }
+        })
+        .collect()
+}

@@ -1,0 +1,153 @@
+//! kill -9 under load, on the real disk: what was acknowledged is there afterwards, what was delivered does not come
+//! back. Power cuts at every operation are tested beside the spool itself, on a simulated disk.
+//!
+//! `LUYTRE_CAMPAIGN` set to anything asks for the long form (`make campaign`).
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use luytre::env::disk::{Disk, Real};
+use luytre::env::{Clock, Dice};
+use luytre::mail::transaction::Notify;
+use luytre::mail::{ByteSize, Destination, MailId, MailParams, Parcel, ParcelMeta, Recipient, ReversePath, Timestamp};
+use luytre::spool::{Attempt, Fate, Spool, metrics::Metrics, settings};
+
+const DIR: &str = "LUYTRE_CRASH_DIR";
+const FIRST: &str = "LUYTRE_CRASH_FIRST";
+const DUE: Timestamp = Timestamp::from_seconds(1000);
+
+fn parcel(number: u64) -> Parcel {
+    let destination = Destination::Agency("so-tttt".parse().unwrap());
+    let recipient = Recipient {
+        mailbox: "a@tinh.gov.vn".parse().unwrap(),
+        destination: destination.clone(),
+        original: None,
+        notify: Notify::default(),
+    };
+    let meta = ParcelMeta {
+        id: MailId::from_u128(u128::from(number)),
+        received_at: DUE,
+        sender: ReversePath::Null,
+        recipients: vec![recipient],
+        destination,
+        params: MailParams::default(),
+        sender_authenticated: false,
+        subject: String::new(),
+    };
+    let size = number % 7 * 1500;
+    let body: Vec<u8> = (0..size).map(|n| (n.wrapping_mul(number) % 251) as u8).collect();
+    Parcel { meta, head: "Subject: x\r\n\r\n".into(), body: body.into() }
+}
+
+fn open(dir: &Path) -> Spool {
+    let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
+    let shape = settings::Spool { segment: ByteSize::mib(1), ..settings::Spool::default() };
+    let disk: Arc<dyn Disk> = Arc::new(Real);
+    let (spool, found) = Spool::open(disk, dir, shape, Clock::system(), metrics).unwrap();
+    assert_eq!(found.damages, 0, "{found:?}");
+    spool
+}
+
+/// The process that will be killed: takes mail, delivers some of it, and says so line by line.
+async fn victim(dir: &Path, first: u64) {
+    let (spool, next) = (open(dir), Arc::new(AtomicU64::new(first)));
+    let say = |word: &str, id: MailId| {
+        let mut out = std::io::stdout().lock();
+        let _ = writeln!(out, "\n{word} {}", id.as_u128()).and_then(|()| out.flush());
+    };
+    for _ in 0..8 {
+        let (spool, next) = (spool.clone(), Arc::clone(&next));
+        tokio::spawn(async move {
+            loop {
+                let parcel = parcel(next.fetch_add(1, Ordering::Relaxed));
+                say("kept", spool.accept(&parcel, DUE).await.unwrap().id());
+            }
+        });
+    }
+    loop {
+        for job in spool.claim_due(DUE, 5) {
+            // Every fourth is deferred for ever, so that there is always something to lose.
+            let fate = if job.key.0 % 4 == 0 { Fate::Later("451".to_owned()) } else { Fate::Done };
+            let done = fate == Fate::Done;
+            let next_attempt = Timestamp::from_seconds(1 << 40);
+            let attempt = Attempt { at: DUE, fates: vec![(0, fate)], next_attempt, warned: false };
+            spool.record(job.key, attempt).await.unwrap();
+            if done {
+                say("done", job.meta.id);
+            }
+        }
+        spool.changed().await;
+    }
+}
+
+/// Starts the victim, kills it after some lines, and returns what it had said by then.
+fn one_life(dir: &Path, first: u64, lines: u64) -> (BTreeSet<u64>, BTreeSet<u64>) {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["crash::r01_kill_nine_under_load_loses_nothing", "--exact", "--nocapture"])
+        .envs([(DIR, dir.to_str().unwrap()), (FIRST, &first.to_string())])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let (mut kept, mut done, mut count, mut line) = (BTreeSet::new(), BTreeSet::new(), 0, String::new());
+    while out.read_line(&mut line).unwrap() > 0 && line.ends_with('\n') {
+        if let Some((word, number)) = line.trim().split_once(' ')
+            && let Ok(number) = number.parse()
+        {
+            count += 1;
+            match word {
+                "kept" => drop(kept.insert(number)),
+                "done" => drop(done.insert(number)),
+                _ => {}
+            }
+        }
+        if count == lines {
+            child.kill().unwrap();
+        }
+        line.clear();
+    }
+    child.wait().unwrap();
+    assert!(count >= lines, "the victim died by itself after {count} lines");
+    (kept, done)
+}
+
+#[test]
+fn r01_kill_nine_under_load_loses_nothing() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    if let (Some(dir), Ok(first)) = (std::env::var_os(DIR), std::env::var(FIRST)) {
+        return runtime.block_on(victim(Path::new(&dir), first.parse().unwrap()));
+    }
+    let rounds = if std::env::var_os("LUYTRE_CAMPAIGN").is_some() { 200 } else { 5 };
+    let seed = std::env::var("LUYTRE_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    let (dice, dir) = (Dice::seeded(seed), std::env::temp_dir().join(format!("luytre-crash-{}", std::process::id())));
+    let (mut kept, mut done) = (BTreeSet::new(), BTreeSet::new());
+    for round in 0..rounds {
+        let (more, gone) = one_life(&dir, (round + 1) * 1_000_000, 50 + dice.below(800));
+        kept.extend(more);
+        done.extend(gone);
+        let spool = open(&dir);
+        let there: BTreeSet<u64> = spool.jobs().iter().map(|job| job.meta.id.as_u128() as u64).collect();
+        let lost: Vec<_> = kept.difference(&done).filter(|number| !there.contains(number)).collect();
+        assert!(lost.is_empty(), "seed {seed}, round {round}: acknowledged and lost: {lost:?}");
+        let back: Vec<_> = done.intersection(&there).collect();
+        assert!(back.is_empty(), "seed {seed}, round {round}: delivered and back: {back:?}");
+        runtime.block_on(async {
+            for job in spool.jobs() {
+                let (found, sent) = (spool.read(job.key).await.unwrap(), parcel(job.meta.id.as_u128() as u64));
+                assert!(found.head == sent.head && found.body == sent.body, "seed {seed}: {} is altered", job.meta.id);
+            }
+            spool.close().await;
+        });
+    }
+    println!(
+        "seed {seed}: {rounds} kills, {} acknowledged, {} delivered, none lost, none twice",
+        kept.len(),
+        done.len()
+    );
+    std::fs::remove_dir_all(&dir).unwrap();
+}
