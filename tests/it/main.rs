@@ -4,6 +4,7 @@
 
 mod config;
 mod crypto;
+mod deliver;
 mod kit;
 mod talk;
 mod tidy;
