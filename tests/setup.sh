@@ -42,6 +42,12 @@ if [ -n "$need" ]; then
     # shellcheck disable=SC2086  # a list of words
     $as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq -o DPkg::Lock::Timeout=300 \
         install --yes --no-install-recommends $need >/dev/null
+    # Nor at the next boot.
+    for service in postfix prometheus; do
+        case "$need" in
+        *" $service"*) [ -d /run/systemd/system ] && $as_root systemctl --quiet disable "$service" || true ;;
+        esac
+    done
 fi
 
 command -v cargo >/dev/null || { echo "setup: Rust is missing; see https://rustup.rs (1.95 or newer)" >&2; exit 1; }

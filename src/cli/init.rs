@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::{DEFAULT_CONFIG, say};
+use crate::deliver::seal::{DkimPair, new_key};
 use crate::mail::problem::Severity;
 use crate::mail::{AgencyId, Domain, Language, Mailbox};
 use crate::policy::run::examine;
@@ -83,7 +84,11 @@ fn set_up(args: &Args) -> Result<String, String> {
     }
     let interactive = !args.yes && io::stdin().is_terminal();
     let answers = ask(args, interactive, &mut io::stdin().lock())?;
-    write_new(&args.config, &configuration(args, &answers))?;
+    let (key, dkim) = signing_key(&answers)?;
+    let key_path = PathBuf::from("keys").join(format!("{}.{SELECTOR}.pem", answers.domain));
+    let folder = args.config.parent().unwrap_or(Path::new(""));
+    write_new(&folder.join(&key_path), &key)?;
+    write_new(&args.config, configuration(args, &answers, &key_path).as_bytes())?;
     let built = examine(&args.config);
     let mut out = String::new();
     for problem in &built.problems {
@@ -95,16 +100,13 @@ fn set_up(args: &Args) -> Result<String, String> {
     let vi = format!("Đã ghi {}. Công bố các bản ghi DNS sau:", args.config.display());
     let en = format!("{} is written. Publish these DNS records:", args.config.display());
     let _ = writeln!(out, "{}\n", say(answers.language, &vi, &en));
-    out.push_str(&records(&answers));
+    out.push_str(&records(&answers, &dkim));
     let config = args.config.display();
-    let domain = &answers.domain;
     let vi = format!(
-        "\nKhóa DKIM và bản ghi của nó:  luytre dkim new --domain {domain} --selector lt1\n\
-         Tiếp theo:  luytre doctor --config {config}  rồi  luytre serve --config {config}"
+        "\nTiếp theo:  luytre doctor --config {config}  rồi  luytre serve --config {config}"
     );
     let en = format!(
-        "\nA DKIM key and its record:  luytre dkim new --domain {domain} --selector lt1\n\
-         Next:  luytre doctor --config {config}  then  luytre serve --config {config}"
+        "\nNext:  luytre doctor --config {config}  then  luytre serve --config {config}"
     );
     out.push_str(say(answers.language, &vi, &en));
     Ok(out)
@@ -165,8 +167,21 @@ fn ask(args: &Args, interactive: bool, input: &mut impl BufRead) -> Result<Answe
     Ok(Answers { language, domain, hostname, next_hop, postmaster, mode })
 }
 
+/// The name of the first DKIM key.
+const SELECTOR: &str = "lt1";
+
+/// A new DKIM key (PEM) and its DNS record as a line of a zone file.
+fn signing_key(answers: &Answers) -> Result<(Vec<u8>, String), String> {
+    let pem = new_key(false)?;
+    let pair = DkimPair::parse(answers.domain.clone(), SELECTOR, &pem)?;
+    // One string of a TXT record holds 255 octets (RFC 1035 §3.3.14).
+    let value = pair.record_value()?;
+    let strings: Vec<String> = value.as_bytes().chunks(250).map(|c| format!("\"{}\"", String::from_utf8_lossy(c))).collect();
+    Ok((pem, format!("{}.  IN TXT ( {} )", pair.record_name(), strings.join(" "))))
+}
+
 /// The file: what was decided, and nothing that is a default.
-fn configuration(args: &Args, answers: &Answers) -> String {
+fn configuration(args: &Args, answers: &Answers, key: &Path) -> String {
     let user = match nix::unistd::User::from_name("luytre") {
         Ok(Some(_)) => "user = \"luytre\"\n",
         _ => "",
@@ -189,11 +204,18 @@ fn configuration(args: &Args, answers: &Answers) -> String {
          [[agency]]\n\
          id = \"{}\"\n\
          domains = [\"{domain}\"]\n\
-         next_hops = [{{ address = {} }}]\n",
+         next_hops = [{{ address = {} }}]\n\n\
+         # Signs the agency's outgoing mail (a listener with role = \"relay\" and networks of the agency's servers).\n\
+         # Ký thư đi của cơ quan.\n\
+         [[agency.dkim]]\n\
+         domain = \"{domain}\"\n\
+         selector = \"{SELECTOR}\"\n\
+         key = {}\n",
         args.listen,
         answers.mode == Mode::Observe,
         agency_id(domain),
         text(&answers.next_hop),
+        text(&key.to_string_lossy()),
     )
 }
 
@@ -210,24 +232,25 @@ fn agency_id(domain: &Domain) -> AgencyId {
 }
 
 /// What to publish, in the form of a zone file.
-fn records(answers: &Answers) -> String {
+fn records(answers: &Answers, dkim: &str) -> String {
     let Answers { domain, hostname, postmaster, .. } = answers;
     format!(
         "{domain}.         IN MX  10 {hostname}.\n\
          {domain}.         IN TXT \"v=spf1 mx -all\"\n\
          _dmarc.{domain}.  IN TXT \"v=DMARC1; p=none; rua=mailto:{postmaster}\"\n\
+         {dkim}\n\
          {hostname}.       IN A   <the address of this machine / địa chỉ của máy này>\n"
     )
 }
 
 /// Creates the file (and its folder), only if there is none; readable by owner and group.
-fn write_new(path: &Path, text: &str) -> Result<(), String> {
+fn write_new(path: &Path, contents: &[u8]) -> Result<(), String> {
     let told = |e: io::Error| format!("cannot write {}: {e}", path.display());
     if let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).map_err(told)?;
     }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o640).open(path).map_err(told)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(told)
+    file.write_all(contents).and_then(|()| file.sync_all()).map_err(told)
 }
 
 #[cfg(test)]
@@ -256,6 +279,8 @@ mod tests {
         let printed = set_up(&args(&flags)).unwrap();
         assert!(printed.contains("tttt.tinh.gov.vn.         IN MX  10 mx1.tttt.tinh.gov.vn."), "{printed}");
         let policy = crate::policy::load(&file).unwrap();
+        assert!(printed.contains("lt1._domainkey.tttt.tinh.gov.vn.  IN TXT ( \"v=DKIM1;"), "{printed}");
+        assert_eq!(policy.agencies[0].dkim[0].selector, SELECTOR);
         assert!(policy.verdict.observe, "the first days are for watching");
         assert_eq!(policy.agencies[0].next_hops[0].address, "10.1.2.3:25");
         let again = set_up(&args(&flags)).unwrap_err();

@@ -55,7 +55,7 @@ enum Command {
     #[command(after_help = "Example:  luytre scan --config config/luytre.toml --json tests/corpus/*.eml")]
     Scan(scan::Args),
     /// Test, list or replay rules. / Thử và xem các quy tắc.
-    #[command(after_help = "Example:  luytre rules test --config config/luytre.toml")]
+    #[command(after_help = "Example:  luytre rules test rules/spam")]
     Rules(rules::Args),
     /// See and steer the mail that waits. / Thư đang chờ chuyển.
     #[command(after_help = "Example:  luytre queue list --json")]
@@ -73,7 +73,7 @@ enum Command {
     #[command(after_help = "Example:  luytre dkim new --domain tttt.tinh.gov.vn --selector lt2026")]
     Dkim(dkim::Args),
     /// Look at S/MIME certificates and signatures. / Chứng thư và chữ ký S/MIME.
-    #[command(after_help = "Example:  luytre smime --help")]
+    #[command(after_help = "Example:  luytre smime verify --trust certs/trust message.eml")]
     Smime(smime::Args),
     /// A few questions to a working configuration. / Vài câu hỏi là có cấu hình chạy được.
     #[command(

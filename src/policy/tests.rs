@@ -9,6 +9,7 @@ use super::file::{Agency, AgencyVerdict, File};
 use super::files::Disk;
 use super::read;
 use super::tree::{Document, Entry, Node, Value};
+use crate::env::tls::pair::tests::made;
 use crate::mail::problem::Severity;
 use crate::mail::{ByteSize, Span, Timestamp};
 use crate::verdict::settings::{Severe, Verdict};
@@ -258,11 +259,40 @@ fn keys_and_certificates_must_be_there_and_belong_to_the_agency() {
 }
 
 #[test]
+fn a_certificate_must_match_its_key_and_be_valid_today() {
+    let text = GOOD.replace("[[agency]]", "tls = { certificate = \"mx.pem\", key = \"mx.key\" }\n[[agency]]");
+    let pem = |key: &openssl::pkey::PKey<openssl::pkey::Private>| {
+        String::from_utf8(key.private_key_to_pem_pkcs8().unwrap()).unwrap()
+    };
+    let told = |certificate: &[u8], key: &str| {
+        let certificate = String::from_utf8(certificate.to_vec()).unwrap();
+        let disk = Memory::default()
+            .with(CONFIG, &text)
+            .with("/etc/luytre/mx.pem", &certificate)
+            .with("/etc/luytre/mx.key", key);
+        let built = build(Path::new(CONFIG), &disk);
+        let lines = built.problems.iter().filter(|p| p.line > 0).map(|p| format!("{}:{} {}", p.line, p.column, p.message));
+        (built.policy.is_some(), lines.collect::<Vec<_>>().join("; "))
+    };
+    let now = Memory::default().now().seconds();
+    let (good, key) = made(now - 1000, now + 100 * 86_400);
+    let (_, other) = made(now - 1000, now + 100 * 86_400);
+    let (ended, ended_key) = made(now - 1000, now - 10);
+    let (soon, soon_key) = made(now - 1000, now + 86_400);
+    let (early, early_key) = made(now + 1000, now + 100 * 86_400);
+    assert_eq!(told(&good, &pem(&key)), (true, String::new()));
+    assert_eq!(told(&good, &pem(&other)), (false, "6:38 the key does not belong to the certificate".to_owned()));
+    assert_eq!(told(&ended, &pem(&ended_key)), (false, "6:23 the certificate ended on 2026-11-21".to_owned()));
+    assert_eq!(told(&soon, &pem(&soon_key)), (true, "6:23 the certificate ends on 2026-11-22".to_owned()));
+    assert!(!told(&early, &pem(&early_key)).0);
+}
+
+#[test]
 fn paths_are_looked_for_beside_the_file_then_above_it() {
     let config = "/home/me/luytre/config/luytre.toml";
     let disk = Memory::default()
         .with(config, GOOD)
-        .with("/home/me/luytre/rules/spam/vn.toml", "x")
+        .with("/home/me/luytre/rules/spam/vn.toml", "# none yet")
         .with("/home/me/luytre/rules/yara/a.yar", "y")
         .with("/home/me/luytre/rules/yara/notes.txt", "z")
         .with("/home/me/luytre/config/certs/trust/root.pem", "r");
@@ -280,8 +310,8 @@ fn the_hash_follows_every_file_and_nothing_else() {
             Memory::default().with(&format!("{at}/luytre.toml"), GOOD).with(&format!("{at}/rules/spam/a.toml"), rule);
         build(Path::new(&format!("{at}/luytre.toml")), &disk).policy.unwrap().settings.hash
     };
-    assert_eq!(disk("one", "/etc/luytre"), disk("one", "/srv/luytre"));
-    assert_ne!(disk("one", "/etc/luytre"), disk("two", "/etc/luytre"));
+    assert_eq!(disk("# one", "/etc/luytre"), disk("# one", "/srv/luytre"));
+    assert_ne!(disk("# one", "/etc/luytre"), disk("# two", "/etc/luytre"));
 }
 
 #[test]

@@ -2,9 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod board;
 mod config;
 mod crypto;
 mod deliver;
+mod docs;
+mod inspect;
 mod kit;
 mod talk;
 mod tidy;
+mod units;

@@ -63,7 +63,7 @@ fn first(pem: &[u8]) -> Result<X509, PairError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use openssl::asn1::Asn1Integer;
     use openssl::bn::BigNum;
     use openssl::hash::MessageDigest;
@@ -74,7 +74,8 @@ mod tests {
 
     use super::*;
 
-    fn made(from: i64, until: i64) -> (Vec<u8>, PKey<Private>) {
+    /// A self-signed certificate for mx.test and its key.
+    pub(crate) fn made(from: i64, until: i64) -> (Vec<u8>, PKey<Private>) {
         let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
         let mut name = X509NameBuilder::new().unwrap();
         name.append_entry_by_text("CN", "common.test").unwrap();

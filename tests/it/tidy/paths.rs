@@ -101,24 +101,34 @@ fn without_tests(tokens: Vec<(Token, usize)>) -> Vec<(Token, usize)> {
             at += 1;
             continue;
         }
-        let mut depth = 0_usize;
-        at += marker.len();
-        while let Some((token, _)) = tokens.get(at) {
-            at += 1;
-            match token {
-                Token::Sign('{') => depth += 1,
-                Token::Sign('}') => {
-                    depth -= 1;
-                    if depth == 0 {
-                        break;
-                    }
-                }
-                Token::Sign(';') if depth == 0 => break,
-                _ => {}
-            }
-        }
+        at = behind_item(&tokens, at + marker.len());
     }
     out
+}
+
+/// Where the item, field or statement that begins at `start` ends.
+fn behind_item(tokens: &[(Token, usize)], start: usize) -> usize {
+    let first = tokens.get(start).map(|t| &t.0);
+    // A field ends with its comma; the comma of an item is one between its generics.
+    let is_item = matches!(first, Some(Token::Word(w)) if ["pub", "fn", "mod", "impl", "struct", "enum", "const", "unsafe", "async"].contains(&w.as_str()));
+    let (mut depth, mut at) = (0_usize, start);
+    while let Some((token, _)) = tokens.get(at) {
+        let Token::Sign(sign) = token else {
+            at += 1;
+            continue;
+        };
+        match sign {
+            '{' | '(' | '[' => depth += 1,
+            '}' | ')' | ']' if depth == 0 => return at,
+            '}' if depth == 1 => return at + 1,
+            '}' | ')' | ']' => depth -= 1,
+            ';' if depth == 0 => return at + 1,
+            ',' if depth == 0 && !is_item => return at + 1,
+            _ => {}
+        }
+        at += 1;
+    }
+    at
 }
 
 fn tokens(source: &str) -> Vec<(Token, usize)> {
@@ -223,6 +233,8 @@ use crate::{mail::{Domain, units::Span as S}, verdict};
 fn f<'a>(x: &'a str) -> char { let _ = ("crate::text", r#"crate::"raw""#, 'c', '\''); crate::spool::run(x.is_dir()) }
 #[cfg(test)]
 mod tests { use crate::gateway; fn g() { std::fs::read("x"); } }
+struct S { a: u8, #[cfg(test)] b: std::fs::File }
+impl S { #[cfg(test)] fn h<A, B>(a: A, b: B) { std::fs::write("x"); } }
 pub use tokio::sync;
 "##;
     let found: Vec<String> = paths(source).iter().map(|p| p.segments.join("::")).collect();
