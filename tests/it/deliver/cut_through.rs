@@ -65,13 +65,17 @@ async fn threats_r_08_every_state_and_every_fault_has_its_one_outcome() {
 
 #[tokio::test]
 async fn a_clean_message_arrives_as_it_was_over_one_connection() {
-    for (extensions, profile) in [(DATA, Profile::Generic), (BDAT, Profile::Generic), (DATA, Profile::Domino), (&[], Profile::Qmail)] {
+    for (extensions, profile) in
+        [(DATA, Profile::Generic), (BDAT, Profile::Generic), (DATA, Profile::Domino), (&[], Profile::Qmail)]
+    {
         for one_octet in [false, true] {
             let peer = Peer::with(extensions, |_| None, one_octet, None).await;
             let house = House::new(vec![hop(peer.address, profile, TlsMode::None)]);
             let mail = parcel(&["a@y.vn", "b@y.vn"], ".dot\r\n..\r\nlast");
             for _ in 0..5 {
-                let Handover::Handed { reply, refused, .. } = house.hand_over(&mail).await else { panic!("{profile:?}") };
+                let Handover::Handed { reply, refused, .. } = house.hand_over(&mail).await else {
+                    panic!("{profile:?}")
+                };
                 assert_eq!((reply.to_string().as_str(), refused.len()), ("250 2.0.0 Queued as 4711", 0));
             }
             let taken = peer.taken();
@@ -104,7 +108,9 @@ async fn a_link_cut_or_stalled_in_the_middle_of_a_large_message_spools_it() {
 
 #[tokio::test]
 async fn trouble_of_the_host_is_never_the_senders() {
-    for text in ["421 4.3.2 shutting down", "452 4.3.1 Insufficient system resources", "412 4.3.2 Service not active", "what?"] {
+    for text in
+        ["421 4.3.2 shutting down", "452 4.3.1 Insufficient system resources", "412 4.3.2 Service not active", "what?"]
+    {
         for at in [At::Mail, At::Rcpt, At::Data, At::Dot] {
             let peer = Peer::start(DATA, move |m| (m.at == at).then(|| Act::Say(text.to_owned()))).await;
             let house = House::before(&peer);
@@ -145,11 +151,8 @@ async fn mixed_recipients_get_250_and_the_refused_are_made_safe_first() {
         assert_eq!((refused[0].0, refused[0].1.code()), (0, 550));
         assert_eq!((later[0].0, later[0].1.code()), (2, 452));
         assert_eq!(peer.taken()[0].to, ["RCPT TO:<a@y.vn>"]);
-        let mut waiting: Vec<(String, String)> = house
-            .jobs()
-            .iter()
-            .map(|j| (j.meta.sender.to_string(), j.pending[0].mailbox.to_string()))
-            .collect();
+        let mut waiting: Vec<(String, String)> =
+            house.jobs().iter().map(|j| (j.meta.sender.to_string(), j.pending[0].mailbox.to_string())).collect();
         waiting.sort();
         let held = house.shelf.0.lock().unwrap();
         if authenticated {
@@ -265,7 +268,9 @@ async fn what_a_hop_cannot_take_is_refused_in_the_session() {
         panic!()
     };
     assert_eq!((reply.code(), reply.enhanced()), (552, "5.3.4"));
-    let Handover::Refused { reply, .. } = house.hand_over(&parcel(&["\u{111}\u{1ed7}@y.vn"], "x\r\n")).await else { panic!() };
+    let Handover::Refused { reply, .. } = house.hand_over(&parcel(&["\u{111}\u{1ed7}@y.vn"], "x\r\n")).await else {
+        panic!()
+    };
     assert_eq!(reply.enhanced(), "5.6.7");
     assert!(!peer.commands().iter().any(|c| c.starts_with("MAIL")), "nothing was begun");
 }

@@ -13,8 +13,8 @@ use luytre::env::tls::client::Connector;
 use luytre::env::{Clock, Dice, Dns};
 use luytre::mail::transaction::Notify;
 use luytre::mail::{
-    AgencyId, ByteSize, Destination, Domain, Language, MailId, MailParams, Mailbox, Parcel, ParcelMeta, Recipient, ReversePath,
-    Span, Timestamp,
+    AgencyId, ByteSize, Destination, Domain, Language, MailId, MailParams, Mailbox, Parcel, ParcelMeta, Recipient,
+    ReversePath, Span, Timestamp,
 };
 use luytre::spool::{Job, Spool};
 use prometheus::Registry;
@@ -57,17 +57,26 @@ impl House {
     }
 
     pub fn with(hops: Vec<NextHop>, roots: Option<&Path>, set: impl FnOnce(&mut settings::Deliver)) -> Self {
+        let nowhere: SocketAddr = "127.0.0.1:9".parse().unwrap();
+        Self::of(vec![("a", "y.vn", hops)], nowhere, roots, set)
+    }
+
+    /// Agencies with one domain each, and a DNS server.
+    pub fn of(
+        agencies: Vec<(&str, &str, Vec<NextHop>)>,
+        dns: SocketAddr,
+        roots: Option<&Path>,
+        set: impl FnOnce(&mut settings::Deliver),
+    ) -> Self {
         let registry = Registry::new();
         let (clock, hand) = Clock::by_hand(START);
         let disk = Arc::new(Simulated::new(1));
         let metrics = luytre::spool::metrics::Metrics::new(&registry).unwrap();
         let small =
             luytre::spool::settings::Spool { segment: ByteSize::mib(1), ..luytre::spool::settings::Spool::default() };
-        let (spool, _) =
-            Spool::open(disk, Path::new("/spool"), small, clock.clone(), metrics).unwrap();
+        let (spool, _) = Spool::open(disk, Path::new("/spool"), small, clock.clone(), metrics).unwrap();
         let shelf = Arc::new(Shelf::default());
-        let nowhere: SocketAddr = "127.0.0.1:9".parse().unwrap();
-        let options = luytre::env::dns::Options { servers: vec![nowhere], ..luytre::env::dns::Options::default() };
+        let options = luytre::env::dns::Options { servers: vec![dns], ..luytre::env::dns::Options::default() };
         let parts = Parts {
             spool: spool.clone(),
             dns: Dns::new(&options).unwrap(),
@@ -79,8 +88,10 @@ impl House {
         };
         let mut settings = settings::Deliver { cut_through_wait: Span::seconds(30), ..settings::Deliver::default() };
         set(&mut settings);
-        let domains = vec![Domain::parse("y.vn").unwrap()];
-        let agencies = [Agency { id: agency(), domains, next_hops: hops }];
+        let agencies = agencies.into_iter().map(|(id, domain, next_hops)| {
+            let domains = vec![Domain::parse(domain).unwrap()];
+            Agency { id: id.parse().unwrap(), domains, next_hops }
+        });
         let policy = Arc::new(Policy::build(settings, "mx1.tinh.gov.vn", Language::Vi, agencies).unwrap());
         Self { deliver: Deliver::new(parts), spool, policy, hand, shelf, registry }
     }

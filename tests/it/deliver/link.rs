@@ -5,7 +5,9 @@ use std::io::Write as _;
 use luytre::deliver::settings::{Profile, TlsMode};
 
 use super::house::{House, hop, parcel, word};
-use crate::kit::peer::{Act, At, Moment, Peer, certificate, say};
+use openssl::ssl::{SslAcceptor, SslMethod, SslVersion};
+
+use crate::kit::peer::{Act, At, Moment, Peer, certificate, key_and_certificate, say};
 
 const TLS: &[&str] = &["PIPELINING", "STARTTLS"];
 
@@ -86,4 +88,24 @@ async fn threats_s_05_octets_behind_the_220_end_the_connection() {
         assert_eq!((outcome.as_str(), house.jobs().len()), ("spooled", 1));
     }
     assert!(peer.taken().is_empty());
+}
+
+#[tokio::test]
+async fn kb3029667_tls_1_0_is_spoken_only_where_the_profile_needs_it() {
+    let mut old = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).unwrap();
+    let (key, certificate) = key_and_certificate("127.0.0.1");
+    old.set_private_key(&key).unwrap();
+    old.set_certificate(&certificate).unwrap();
+    old.clear_options(openssl::ssl::SslOptions::NO_TLSV1 | openssl::ssl::SslOptions::NO_TLSV1_1);
+    old.set_min_proto_version(Some(SslVersion::TLS1)).unwrap();
+    old.set_max_proto_version(Some(SslVersion::TLS1)).unwrap();
+    old.set_cipher_list("ALL:@SECLEVEL=0").unwrap();
+    let peer = Peer::with(TLS, |_| None, false, Some(old.build())).await;
+    for (profile, tls) in [(Profile::Exchange2007, true), (Profile::Generic, false)] {
+        let house = House::new(vec![hop(peer.address, profile, TlsMode::Opportunistic)]);
+        assert_eq!(word(&house.hand_over(&parcel(&["a@y.vn"], "x\r\n")).await), "handed");
+        let version = if tls { "TLSv1" } else { "none" };
+        assert_eq!(peer.taken().last().unwrap().tls, tls, "{profile:?}");
+        assert_eq!(house.metric("luytre_delivery_tls_total", &[("version", version)]), 1.0);
+    }
 }

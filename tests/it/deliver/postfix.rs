@@ -133,10 +133,15 @@ async fn postfix_takes_what_we_send_and_nothing_is_changed() {
     postfix.ready().await;
     for (i, profile) in [Profile::Generic, Profile::Qmail, Profile::Exchange2010].into_iter().enumerate() {
         let house = House::new(vec![hop(postfix.address, profile, TlsMode::Opportunistic)]);
-        let mut mail = parcel(&["a@y.vn", "b@y.vn"], &format!(".dot\r\n..two\r\nK\u{ed}nh g\u{1eed}i {profile:?}\r\n.\r\nend\r\n"));
+        let mut mail = parcel(
+            &["a@y.vn", "b@y.vn"],
+            &format!(".dot\r\n..two\r\nK\u{ed}nh g\u{1eed}i {profile:?}\r\n.\r\nend\r\n"),
+        );
         mail.meta.id = MailId::new(START, i as u128);
         assert_eq!(word(&house.hand_over(&mail).await), "handed");
-        let Handover::Refused { reply, .. } = house.hand_over(&parcel(&["nobody@y.vn"], "x\r\n")).await else { panic!() };
+        let Handover::Refused { reply, .. } = house.hand_over(&parcel(&["nobody@y.vn"], "x\r\n")).await else {
+            panic!()
+        };
         assert_eq!((reply.code(), reply.enhanced()), (550, "5.1.1"));
         let queued = parcel(&["a@y.vn"], "queued\r\n");
         house.deliver.queue(&queued).await.unwrap();

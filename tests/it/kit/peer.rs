@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use openssl::asn1::Asn1Time;
 use openssl::hash::MessageDigest;
-use openssl::pkey::PKey;
+use openssl::pkey::{PKey, Private};
 use openssl::rsa::Rsa;
 use openssl::ssl::{Ssl, SslAcceptor, SslMethod};
 use openssl::x509::extension::SubjectAlternativeName;
@@ -389,6 +389,14 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Talk<'a, S> {
 
 /// A self-signed certificate for `name`, and the acceptor that shows it.
 pub fn certificate(name: &str) -> (SslAcceptor, Vec<u8>) {
+    let (key, certificate) = key_and_certificate(name);
+    let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).unwrap();
+    acceptor.set_private_key(&key).unwrap();
+    acceptor.set_certificate(&certificate).unwrap();
+    (acceptor.build(), certificate.to_pem().unwrap())
+}
+
+pub fn key_and_certificate(name: &str) -> (PKey<Private>, X509) {
     let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
     let mut subject = X509NameBuilder::new().unwrap();
     subject.append_entry_by_text("CN", name).unwrap();
@@ -401,13 +409,13 @@ pub fn certificate(name: &str) -> (SslAcceptor, Vec<u8>) {
     builder.set_not_before(&Asn1Time::days_from_now(0).unwrap()).unwrap();
     builder.set_not_after(&Asn1Time::days_from_now(2).unwrap()).unwrap();
     let mut names = SubjectAlternativeName::new();
-    if name.parse::<std::net::IpAddr>().is_ok() { names.ip(name) } else { names.dns(name) };
+    if name.parse::<std::net::IpAddr>().is_ok() {
+        names.ip(name)
+    } else {
+        names.dns(name)
+    };
     let names = names.build(&builder.x509v3_context(None, None)).unwrap();
     builder.append_extension(names).unwrap();
     builder.sign(&key, MessageDigest::sha256()).unwrap();
-    let certificate = builder.build();
-    let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).unwrap();
-    acceptor.set_private_key(&key).unwrap();
-    acceptor.set_certificate(&certificate).unwrap();
-    (acceptor.build(), certificate.to_pem().unwrap())
+    (key, builder.build())
 }
