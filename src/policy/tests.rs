@@ -271,7 +271,8 @@ fn a_certificate_must_match_its_key_and_be_valid_today() {
             .with("/etc/luytre/mx.pem", &certificate)
             .with("/etc/luytre/mx.key", key);
         let built = build(Path::new(CONFIG), &disk);
-        let lines = built.problems.iter().filter(|p| p.line > 0).map(|p| format!("{}:{} {}", p.line, p.column, p.message));
+        let lines =
+            built.problems.iter().filter(|p| p.line > 0).map(|p| format!("{}:{} {}", p.line, p.column, p.message));
         (built.policy.is_some(), lines.collect::<Vec<_>>().join("; "))
     };
     let now = Memory::default().now().seconds();

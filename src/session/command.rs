@@ -7,8 +7,8 @@
 use std::borrow::Cow;
 
 use smtp_proto::{
-    MAIL_BODY_8BITMIME, MAIL_BODY_BINARYMIME, MAIL_REQUIRETLS, MAIL_RET_FULL, MAIL_RET_HDRS, MAIL_SMTPUTF8, RCPT_NOTIFY_DELAY,
-    RCPT_NOTIFY_FAILURE, RCPT_NOTIFY_NEVER, RCPT_NOTIFY_SUCCESS, Request as Grammar,
+    MAIL_BODY_8BITMIME, MAIL_BODY_BINARYMIME, MAIL_REQUIRETLS, MAIL_RET_FULL, MAIL_RET_HDRS, MAIL_SMTPUTF8,
+    RCPT_NOTIFY_DELAY, RCPT_NOTIFY_FAILURE, RCPT_NOTIFY_NEVER, RCPT_NOTIFY_SUCCESS, Request as Grammar,
 };
 
 use super::desk::{Request, Target};
@@ -22,12 +22,24 @@ const PATH_MAX: usize = 256;
 /// What a client asks for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Command {
-    Hello { name: String, esmtp: bool },
-    Mail { sender: ReversePath, params: MailParams },
+    Hello {
+        name: String,
+        esmtp: bool,
+    },
+    Mail {
+        sender: ReversePath,
+        params: MailParams,
+    },
     /// `ascii`: whether the address was written without letters beyond ASCII.
-    Rcpt { request: Request, ascii: bool },
+    Rcpt {
+        request: Request,
+        ascii: bool,
+    },
     Data,
-    Bdat { size: u64, last: bool },
+    Bdat {
+        size: u64,
+        last: bool,
+    },
     Rset,
     Noop,
     Help,
@@ -57,12 +69,27 @@ impl From<Reply> for Refused {
 
 /// Verbs of HTTP and of its header, which a browser or a tricked server sends to port 25 (THREATS S-07).
 const HTTP: [&str; 16] = [
-    "GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT", "PRI", "HOST:", "USER-AGENT:", "ACCEPT:",
-    "CONTENT-TYPE:", "CONTENT-LENGTH:", "REFERER:",
+    "GET",
+    "POST",
+    "PUT",
+    "HEAD",
+    "DELETE",
+    "OPTIONS",
+    "PATCH",
+    "TRACE",
+    "CONNECT",
+    "PRI",
+    "HOST:",
+    "USER-AGENT:",
+    "ACCEPT:",
+    "CONTENT-TYPE:",
+    "CONTENT-LENGTH:",
+    "REFERER:",
 ];
 /// Verbs that exist somewhere and not here (RFC 5321 §4.2.4: 502).
 const LEGACY: [&str; 15] = [
-    "EXPN", "ETRN", "ATRN", "TURN", "SEND", "SOML", "SAML", "DEBUG", "WIZ", "BURL", "LHLO", "KILL", "SHOWQ", "XEXCH50", "XFORWARD",
+    "EXPN", "ETRN", "ATRN", "TURN", "SEND", "SOML", "SAML", "DEBUG", "WIZ", "BURL", "LHLO", "KILL", "SHOWQ", "XEXCH50",
+    "XFORWARD",
 ];
 
 /// Reads one line without its CRLF.
@@ -75,8 +102,8 @@ pub fn parse(line: &[u8]) -> Result<Command, Refused> {
     let verb = String::from_utf8_lossy(verb).to_ascii_uppercase();
     let argument = rest.trim_ascii();
     match verb.as_str() {
-        "MAIL" => mail(line, argument),
-        "RCPT" => rcpt(line, argument),
+        "MAIL" => mail(argument),
+        "RCPT" => rcpt(argument),
         "BDAT" => bdat(argument),
         "EHLO" | "HELO" => hello(argument, verb == "EHLO"),
         "XCLIENT" => xclient(argument),
@@ -91,7 +118,11 @@ pub fn parse(line: &[u8]) -> Result<Command, Refused> {
 }
 
 fn bare(argument: &[u8], command: Command) -> Result<Command, Refused> {
-    if argument.is_empty() { Ok(command) } else { Err(Reply::new(501, "5.5.4", "This command takes no parameter").into()) }
+    if argument.is_empty() {
+        Ok(command)
+    } else {
+        Err(Reply::new(501, "5.5.4", "This command takes no parameter").into())
+    }
 }
 
 /// The verbs whose arguments do not matter to us: smtp-proto knows them.
@@ -104,7 +135,9 @@ fn plain(line: &[u8]) -> Result<Command, Refused> {
         Ok(Grammar::Auth { .. }) => Ok(Command::Auth),
         Ok(_) | Err(smtp_proto::Error::UnknownCommand) => Err(unknown()),
         Err(smtp_proto::Error::SyntaxError { syntax }) if syntax.starts_with("AUTH") => Ok(Command::Auth),
-        Err(smtp_proto::Error::SyntaxError { syntax }) => Err(Reply::new(501, "5.5.4", format!("Syntax: {syntax}")).into()),
+        Err(smtp_proto::Error::SyntaxError { syntax }) => {
+            Err(Reply::new(501, "5.5.4", format!("Syntax: {syntax}")).into())
+        }
         Err(_) => Err(unknown()),
     }
 }
@@ -160,7 +193,7 @@ fn xclient(argument: &[u8]) -> Result<Command, Refused> {
     pairs.filter(|pairs| !pairs.is_empty()).map(Command::Xclient).ok_or_else(bad)
 }
 
-fn mail(line: &[u8], argument: &[u8]) -> Result<Command, Refused> {
+fn mail(argument: &[u8]) -> Result<Command, Refused> {
     let syntax = || Reply::new(501, "5.5.4", "Syntax: MAIL FROM:<address> [parameters]");
     let (path, rest) = path_of(argument, "FROM:").ok_or_else(syntax)?;
     let pairs = parameters(rest, &["SIZE", "BODY", "SMTPUTF8", "RET", "ENVID", "REQUIRETLS", "AUTH"])?;
@@ -177,7 +210,7 @@ fn mail(line: &[u8], argument: &[u8]) -> Result<Command, Refused> {
     let size = pairs.iter().find(|(name, _)| name == "SIZE").map(|(_, value)| size_of(value)).transpose()?;
     let envid = xtext_parameter(&pairs, "ENVID", 100)?;
     xtext_parameter(&pairs, "AUTH", 500)?;
-    let flags = match grammar(&for_grammar(line, rest, "MAIL FROM:<>")) {
+    let flags = match grammar(&for_grammar(&pairs, "MAIL FROM:<>")) {
         Ok(Grammar::Mail { from }) => from.flags,
         Err(smtp_proto::Error::InvalidParameter { param }) => {
             return Err(Reply::new(501, "5.5.4", format!("The value of {param} is not valid")).into());
@@ -203,7 +236,7 @@ fn mail(line: &[u8], argument: &[u8]) -> Result<Command, Refused> {
     Ok(Command::Mail { sender, params })
 }
 
-fn rcpt(line: &[u8], argument: &[u8]) -> Result<Command, Refused> {
+fn rcpt(argument: &[u8]) -> Result<Command, Refused> {
     let syntax = || Reply::new(501, "5.5.4", "Syntax: RCPT TO:<address> [parameters]");
     let (path, rest) = path_of(argument, "TO:").ok_or_else(syntax)?;
     let pairs = parameters(rest, &["NOTIFY", "ORCPT"])?;
@@ -218,7 +251,7 @@ fn rcpt(line: &[u8], argument: &[u8]) -> Result<Command, Refused> {
         Target::Mailbox(Mailbox::parse(&path).map_err(recipient_refusal)?)
     };
     let original = pairs.iter().find(|(name, _)| name == "ORCPT").map(|(_, value)| orcpt(value)).transpose()?;
-    let flags = match grammar(&for_grammar(line, rest, "RCPT TO:<a@b>")) {
+    let flags = match grammar(&for_grammar(&pairs, "RCPT TO:<a@b>")) {
         Ok(Grammar::Rcpt { to }) => to.flags,
         Err(smtp_proto::Error::InvalidParameter { param }) => {
             return Err(Reply::new(501, "5.5.4", format!("The value of {param} is not valid")).into());
@@ -231,24 +264,31 @@ fn rcpt(line: &[u8], argument: &[u8]) -> Result<Command, Refused> {
         return Err(Reply::new(501, "5.5.4", "NOTIFY=NEVER stands alone").into());
     }
     let notify = if explicit {
-        Notify { success: has(RCPT_NOTIFY_SUCCESS), failure: has(RCPT_NOTIFY_FAILURE), delay: has(RCPT_NOTIFY_DELAY), explicit }
+        Notify {
+            success: has(RCPT_NOTIFY_SUCCESS),
+            failure: has(RCPT_NOTIFY_FAILURE),
+            delay: has(RCPT_NOTIFY_DELAY),
+            explicit,
+        }
     } else {
         Notify::default()
     };
     Ok(Command::Rcpt { request: Request { target, original, notify }, ascii })
 }
 
-/// The line for smtp-proto, with a harmless path: ours was read already, and its reading of paths is not ours.
-fn for_grammar<'a>(line: &'a [u8], rest: &[u8], start: &str) -> Cow<'a, [u8]> {
-    if rest.is_empty() && start.ends_with("<>") && line.ends_with(b"<>") {
-        return Cow::Borrowed(line);
+/// The line for smtp-proto, with a harmless path and without SIZE: those were read here already, and its reading of
+/// paths and of numbers that do not fit is not ours.
+fn for_grammar(pairs: &Pairs, start: &str) -> Vec<u8> {
+    let mut whole = start.to_owned();
+    for (name, value) in pairs.iter().filter(|(name, _)| name != "SIZE") {
+        whole.push(' ');
+        whole.push_str(name);
+        if !value.is_empty() {
+            whole.push('=');
+            whole.push_str(value);
+        }
     }
-    let mut whole = start.as_bytes().to_vec();
-    if !rest.is_empty() {
-        whole.push(b' ');
-        whole.extend_from_slice(rest);
-    }
-    Cow::Owned(whole)
+    whole.into_bytes()
 }
 
 /// `FROM:<path> rest` to path and rest. A blank behind the colon is taken, for many old senders write it.
@@ -362,7 +402,9 @@ fn xtext(value: &str) -> Option<String> {
 fn sender_refusal(error: AddressError) -> Refused {
     match error {
         AddressError::Route => Reply::new(550, "5.7.1", "Source routes are not accepted").into(),
-        AddressError::LocalTooLong | AddressError::DomainTooLong => Reply::new(501, "5.1.7", "The sender address is too long").into(),
+        AddressError::LocalTooLong | AddressError::DomainTooLong => {
+            Reply::new(501, "5.1.7", "The sender address is too long").into()
+        }
         _ => Reply::new(501, "5.1.7", "The sender address is not valid").into(),
     }
 }
@@ -371,7 +413,9 @@ fn recipient_refusal(error: AddressError) -> Refused {
     match error {
         // RFC 5321 §F.2: routes are refused even where they end at a domain of ours (THREATS S-21).
         AddressError::Route | AddressError::Literal => Reply::new(550, "5.7.1", "Relaying is not allowed").into(),
-        AddressError::LocalTooLong | AddressError::DomainTooLong => Reply::new(501, "5.1.3", "The recipient address is too long").into(),
+        AddressError::LocalTooLong | AddressError::DomainTooLong => {
+            Reply::new(501, "5.1.3", "The recipient address is too long").into()
+        }
         _ => Reply::new(501, "5.1.3", "The recipient address is not valid").into(),
     }
 }

@@ -41,6 +41,15 @@ pub enum Target {
     Mailbox(Mailbox),
 }
 
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Postmaster => f.write_str("postmaster"),
+            Self::Mailbox(mailbox) => mailbox.fmt(f),
+        }
+    }
+}
+
 /// A complete transaction whose bytes have arrived.
 #[derive(Clone, Debug)]
 pub struct Letter {
@@ -57,6 +66,8 @@ pub struct Refusal<'a> {
     pub client: &'a ClientFacts,
     pub helo: &'a str,
     pub sender: Option<&'a ReversePath>,
+    /// With a refused RCPT TO.
+    pub recipient: Option<&'a str>,
     pub reason: Reason,
     pub reply: &'a Reply,
 }
@@ -115,7 +126,14 @@ impl Reason {
     pub const fn concerns_mail(self) -> bool {
         matches!(
             self,
-            Self::Helo | Self::Sender | Self::Recipient | Self::LineEnds | Self::Size | Self::Limits | Self::Loop | Self::Resources
+            Self::Helo
+                | Self::Sender
+                | Self::Recipient
+                | Self::LineEnds
+                | Self::Size
+                | Self::Limits
+                | Self::Loop
+                | Self::Resources
         )
     }
 }
@@ -133,7 +151,7 @@ pub enum BasinError {
 pub trait Basin: Send {
     /// Waits until `bytes` more may be poured. While it waits the socket is not read.
     fn reserve(&mut self, bytes: usize) -> impl Future<Output = Result<(), BasinError>> + Send;
-    /// Takes bytes; never more between two reservations than were reserved.
+    /// Takes bytes: those reserved, or a few more where line ends are mended.
     fn pour(&mut self, bytes: &[u8]);
     /// All of them.
     fn finish(self) -> impl Future<Output = Result<Bytes, BasinError>> + Send;

@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use luytre::env::{Clock, Dice};
 use luytre::envelope::relay::{Agency, Policy, Roster};
 use luytre::intake::run::Store;
+use luytre::listen::Role;
 use luytre::listen::run::bind;
 use luytre::listen::settings::{BareNewline, Certificate, Listener};
-use luytre::listen::Role;
 use luytre::mail::{ByteSize, Domain, Mailbox, Span};
 use luytre::session::house::{House, Station};
 use luytre::session::metrics::Metrics;
@@ -24,11 +24,12 @@ use crate::kit::desk::MemoryDesk;
 use crate::kit::script::{Script, check};
 
 /// The names of `profile.json` of the attack vectors, as our settings.
-fn limits() -> Limits {
+fn limits(profile: &str) -> Limits {
+    let hasty = profile.contains("hasty");
     Limits {
         message: ByteSize::mib(10),
-        command_timeout: Span::seconds(3),
-        data_timeout: Span::seconds(10),
+        command_timeout: if hasty { Span::millis(400) } else { Span::seconds(3) },
+        data_timeout: if hasty { Span::millis(400) } else { Span::seconds(10) },
         ..Limits::default()
     }
 }
@@ -59,7 +60,10 @@ fn policy() -> Policy {
 
 /// A self-signed certificate and its key in `folder`.
 fn certificate(folder: &Path) -> Certificate {
-    use openssl::{asn1::Asn1Time, bn::BigNum, ec::EcGroup, ec::EcKey, hash::MessageDigest, nid::Nid, pkey::PKey, x509::X509Builder, x509::X509NameBuilder};
+    use openssl::{
+        asn1::Asn1Time, bn::BigNum, ec::EcGroup, ec::EcKey, hash::MessageDigest, nid::Nid, pkey::PKey,
+        x509::X509Builder, x509::X509NameBuilder,
+    };
     let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
     let key = PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap();
     let mut name = X509NameBuilder::new().unwrap();
@@ -129,7 +133,7 @@ fn play_all(scripts: &[(Script, String)]) -> Vec<String> {
                 while let Some((script, profile)) = scripts.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let folder = tempfile::tempdir().unwrap();
                     let guard = runtime.enter();
-                    let gate = open(folder.path(), profile, limits());
+                    let gate = open(folder.path(), profile, limits(profile));
                     drop(guard);
                     let found = check(script, gate.address(), &|| gate.desk.sink());
                     let left = runtime.block_on(gate.front.drain(Span::seconds(5)));

@@ -23,7 +23,7 @@ const SLOW_AFTER: u32 = 10;
 /// This many times the recipient limit may be overrun with 452 before the session ends.
 const OVERRUN: usize = 10;
 /// Received fields that carry our own name: more are a loop (THREATS S-29).
-const OWN_HOPS: usize = 5;
+pub(super) const OWN_HOPS: usize = 5;
 
 /// One session.
 #[derive(Debug)]
@@ -228,7 +228,8 @@ impl Dialogue {
     /// Trouble of ours with the message's bytes; `halfway` means that more of them would come.
     pub fn troubled(&mut self, halfway: bool) -> Step {
         let draft = self.draft.take();
-        let reply = Reply::new(if halfway { 421 } else { 451 }, "4.3.0", "The message cannot be kept now; try again later");
+        let reply =
+            Reply::new(if halfway { 421 } else { 451 }, "4.3.0", "The message cannot be kept now; try again later");
         let step = Step::refuse(reply, Reason::Resources).about(draft.map(|draft| draft.opening));
         if halfway { step.then(Next::Close) } else { step }
     }

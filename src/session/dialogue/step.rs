@@ -21,6 +21,8 @@ pub struct Said {
     pub id: Option<MailId>,
     /// Its sender and the rest, where the refusal ended the transaction.
     pub opening: Option<Opening>,
+    /// The recipient that was refused.
+    pub recipient: Option<String>,
 }
 
 /// What to do when the reply is said.
@@ -35,9 +37,14 @@ pub enum Next {
     /// Read the message up to `CRLF . CRLF`, then `ended`.
     Data,
     /// Read so many octets, then `chunk_ended` or `ended`.
-    Chunk { size: u64, last: bool },
+    Chunk {
+        size: u64,
+        last: bool,
+    },
     /// Read so many octets, drop them, and only then say the reply.
-    Swallow { size: u64 },
+    Swallow {
+        size: u64,
+    },
     /// The TLS handshake, then `secured`.
     StartTls,
     Close,
@@ -59,11 +66,15 @@ pub enum Silence {
 
 impl Step {
     pub(super) fn say(reply: Reply) -> Self {
-        Self { say: Some(Said { reply, reason: None, id: None, opening: None }), next: Next::Read, delay: Span::ZERO }
+        Self { say: Some(Said { reply, reason: None, id: None, opening: None, recipient: None }), next: Next::Read, delay: Span::ZERO }
     }
 
     pub(super) fn refuse(reply: Reply, reason: Reason) -> Self {
-        Self { say: Some(Said { reply, reason: Some(reason), id: None, opening: None }), next: Next::Read, delay: Span::ZERO }
+        Self {
+            say: Some(Said { reply, reason: Some(reason), id: None, opening: None, recipient: None }),
+            next: Next::Read,
+            delay: Span::ZERO,
+        }
     }
 
     pub(super) fn close(reply: Reply, reason: Reason) -> Self {
@@ -82,6 +93,14 @@ impl Step {
     pub(super) fn with_id(mut self, id: MailId) -> Self {
         if let Some(said) = &mut self.say {
             said.id = Some(id);
+        }
+        self
+    }
+
+    /// Names the recipient that a refusal speaks of.
+    pub fn naming(mut self, recipient: String) -> Self {
+        if let Some(said) = &mut self.say {
+            said.recipient = Some(recipient);
         }
         self
     }

@@ -11,7 +11,7 @@ use super::wire::Wire;
 use crate::mail::header::Headers;
 use crate::mail::{Recipient, Reply, Span};
 use crate::session::desk::{Basin, BasinError, Desk, Reason, Refusal};
-use crate::session::dialogue::{Behind, Dialogue, Next, Silence, Step};
+use crate::session::dialogue::{Behind, Dialogue, Next, OWN_HOPS, Silence, Step};
 use crate::session::line::{Fault, Fed, Line, Reader, command_line};
 use crate::session::metrics::Outcome;
 
@@ -175,8 +175,9 @@ impl<D: Desk> Talk<D> {
                     self.dialogue.opened(opening, answer)
                 }
                 Next::Check(request) => {
+                    let name = request.target.to_string();
                     let answer = self.check(request).await;
-                    self.dialogue.checked(answer)
+                    self.dialogue.checked(answer).naming(name)
                 }
                 Next::Data => Box::pin(self.data()).await?,
                 Next::Chunk { size, last } => Box::pin(self.chunk(size, last)).await?,
@@ -187,7 +188,9 @@ impl<D: Desk> Talk<D> {
 
     async fn check(&mut self, request: crate::session::desk::Request) -> Result<Recipient, Reply> {
         match (&mut self.transaction, self.dialogue.opening()) {
-            (Some(transaction), Some(opening)) => Box::pin(self.around.desk.recipient(transaction, opening, request)).await,
+            (Some(transaction), Some(opening)) => {
+                Box::pin(self.around.desk.recipient(transaction, opening, request)).await
+            }
             _ => Err(Reply::new(503, "5.5.1", "MAIL first")),
         }
     }
@@ -209,7 +212,9 @@ impl<D: Desk> Talk<D> {
                 said.reply = Reply::new(code, enhanced, format!("{} (id {id})", said.reply.text()));
                 let helo = self.dialogue.hello();
                 let sender = opening.map(|o| &o.sender);
-                self.around.desk.refused(&Refusal { id, at: now, client, helo, sender, reason, reply: &said.reply });
+                let recipient = said.recipient.as_deref();
+                let refusal = Refusal { id, at: now, client, helo, sender, recipient, reason, reply: &said.reply };
+                self.around.desk.refused(&refusal);
             }
             tracing::info!(%id, client = %client.address, reason = reason.as_str(), reply = %said.reply, "refused");
         }
@@ -279,9 +284,7 @@ impl<D: Desk> Talk<D> {
                 *basin = None;
             }
             if let Some(basin) = basin {
-                // Closing chunks may add a line end, normalising two octets for one.
-                let room = input.len().saturating_mul(2).saturating_add(2).min(input.len().saturating_add(4096));
-                match timeout_at(until, basin.reserve(room)).await {
+                match timeout_at(until, basin.reserve(input.len())).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => return Err(Broken::Trouble(error)),
                     Err(_) => return Err(Broken::Slow),
@@ -331,10 +334,14 @@ impl<D: Desk> Talk<D> {
                 }
             },
             (fault, _) => {
-                return self.dialogue.ended(fault.or(Some(Fault::MessageTooLong)), 0).err().unwrap_or_else(|| self.dialogue.troubled(false));
+                return self
+                    .dialogue
+                    .ended(fault.or(Some(Fault::MessageTooLong)), 0)
+                    .err()
+                    .unwrap_or_else(|| self.dialogue.troubled(false));
             }
         };
-        let own_hops = if reader.hops() > 0 { self.own_hops(&raw) } else { 0 };
+        let own_hops = if reader.hops() > OWN_HOPS { self.own_hops(&raw) } else { 0 };
         match (self.dialogue.ended(None, own_hops), self.transaction.take()) {
             (Ok(letter), Some(transaction)) => {
                 // What was said before should not wait for this; an error shows again with the reply.

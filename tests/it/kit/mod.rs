@@ -1,5 +1,10 @@
 //! What tests are made of.
 
 pub mod peer;
+pub mod client;
 pub mod desk;
+pub mod dns;
+pub mod gateway;
 pub mod script;
+pub mod sink;
+pub mod site;

@@ -1,0 +1,87 @@
+//! What the gateway answers on its control socket: the stores for queue and quarantine, and itself for the rest.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use super::control::serve::Handler;
+use super::control::stores::Stores;
+use super::control::{FLUSH_RECEIPTS, Reply, Request};
+use crate::deliver::Deliver;
+use crate::policy::Live;
+use crate::report::record::run::Log;
+use crate::report::record::{Entry, Update};
+use crate::verdict::receipt::Outcome;
+
+/// Answers operators.
+pub(super) struct Answers {
+    pub stores: Stores,
+    pub deliver: Arc<Deliver>,
+    pub live: Arc<Live>,
+    pub record: Log,
+}
+
+impl Handler for Answers {
+    fn handle(&self, request: Request) -> Pin<Box<dyn Future<Output = Reply> + Send + '_>> {
+        Box::pin(self.answer(request))
+    }
+}
+
+impl Answers {
+    async fn answer(&self, request: Request) -> Reply {
+        match request {
+            Request::Reload => self.reload().await,
+            Request::Status => self.status(),
+            Request::Other { name, .. } if name == FLUSH_RECEIPTS => self.flush().await,
+            Request::Other { name, .. } => Reply::failed(format!("this gateway does not know \"{name}\"")),
+            request => self.of_stores(request).await,
+        }
+    }
+
+    async fn of_stores(&self, request: Request) -> Reply {
+        let wakes = matches!(request, Request::QueueRetry { .. } | Request::QuarantineRelease { .. });
+        let release = match &request {
+            Request::QuarantineRelease { key, by, reason } => Some((key.id, format!("by {by}: {reason}"))),
+            _ => None,
+        };
+        let reply = self.stores.answer(request).await.unwrap_or_else(|| Reply::failed("this request is not known"));
+        if wakes {
+            self.deliver.wake();
+        }
+        if let (Some((id, detail)), Reply::Done { .. }) = (release, &reply) {
+            let now = self.stores.clock.now();
+            let outcome = Outcome::new(now, "released", Vec::new(), detail);
+            self.record.write(now, Entry::Outcome(Update { id, outcome }));
+        }
+        reply
+    }
+
+    async fn reload(&self) -> Reply {
+        match self.live.reload().await {
+            Ok(policy) => {
+                Reply::Value { value: serde_json::json!({ "generation": policy.generation, "hash": policy.hash }) }
+            }
+            Err(problems) => Reply::failed(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")),
+        }
+    }
+
+    /// Returns when every receipt so far is in its file, for whoever is about to read it.
+    async fn flush(&self) -> Reply {
+        let record = self.record.clone();
+        match tokio::task::spawn_blocking(move || record.flush()).await {
+            Ok(()) => Reply::Done { count: 0 },
+            Err(error) => Reply::failed(error),
+        }
+    }
+
+    fn status(&self) -> Reply {
+        let policy = self.live.current();
+        Reply::Value {
+            value: serde_json::json!({
+                "version": env!("CARGO_PKG_VERSION"),
+                "generation": policy.generation,
+                "hash": policy.hash,
+                "queue": self.stores.spool.count(),
+            }),
+        }
+    }
+}
