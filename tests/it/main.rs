@@ -7,6 +7,7 @@ mod board;
 mod config;
 mod crash;
 mod crypto;
+mod deliver;
 mod docs;
 mod flow;
 mod front;

@@ -1,3 +1,5 @@
+//! Reports, read back by a mail parser and by eye.
+
 use super::*;
 use crate::mail::AgencyId;
 

@@ -1,3 +1,5 @@
+//! The client as tables: replies in, commands out.
+
 use bytes::Bytes;
 
 use super::reply::Replies;

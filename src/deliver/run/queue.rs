@@ -164,8 +164,12 @@ impl Deliver {
                 () = self.stirred.notified(), if room > 0 => {}
                 Some(_) = running.join_next(), if !running.is_empty() => {}
                 () = tokio::time::sleep(pause) => {}
-                _ = sweep.tick() => self.sweep().await,
-                _ = shutdown.changed() => {}
+                _ = sweep.tick() => {
+                    let this = Arc::clone(self);
+                    running.spawn(async move { this.sweep().await });
+                }
+                // Nobody left to say "stop" means that the house is gone.
+                told = shutdown.changed() => if told.is_err() { break },
             }
         }
         let _ = timeout(FAREWELL, async { while running.join_next().await.is_some() {} }).await;
@@ -417,3 +421,6 @@ fn lane_of(job: &Job, policy: &Policy) -> LaneKey {
     let agency = || Domain::parse("unknown.invalid").expect("the name is well formed");
     LaneKey::Domain(domain.unwrap_or_else(agency))
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,11 +2,13 @@
 //! (DESIGN decision 6). One context for each way of trusting; a [`Link`] is a connection with or without TLS.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
-use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode, SslVersion};
+use openssl::error::ErrorStack;
+use openssl::ssl::{Ssl, SslConnector, SslContext, SslContextBuilder, SslMethod, SslVerifyMode, SslVersion};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_openssl::SslStream;
@@ -44,23 +46,51 @@ pub enum TlsError {
 
 /// The contexts of outgoing TLS. Cheap to clone.
 #[derive(Clone)]
-pub struct Connector {
-    any: SslConnector,
-    any_legacy: SslConnector,
-    verified: SslConnector,
-    verified_legacy: SslConnector,
+pub struct Connector(Arc<Contexts>);
+
+struct Contexts {
+    roots: Option<PathBuf>,
+    any: SslContext,
+    any_legacy: SslContext,
+    /// Made when first asked for: reading all the system's roots takes a while, and most sites verify nobody.
+    verified: OnceLock<SslConnector>,
+    verified_legacy: OnceLock<SslConnector>,
 }
 
 impl Connector {
     /// Trusts the system's roots, and those in the PEM file `roots` besides.
     pub fn new(roots: Option<&Path>) -> Result<Self, TlsError> {
-        let build = |trust| context(trust, roots).map_err(|e| TlsError::Setup(e.to_string()));
-        Ok(Self {
-            any: build(Trust::Any)?,
-            any_legacy: build(Trust::AnyLegacy)?,
-            verified: build(Trust::Verified)?,
-            verified_legacy: build(Trust::VerifiedLegacy)?,
-        })
+        if let Some(roots) = roots {
+            std::fs::metadata(roots).map_err(|e| TlsError::Setup(format!("{}: {e}", roots.display())))?;
+        }
+        Ok(Self(Arc::new(Contexts {
+            roots: roots.map(Path::to_owned),
+            any: unverified(false).map_err(setup)?,
+            any_legacy: unverified(true).map_err(setup)?,
+            verified: OnceLock::new(),
+            verified_legacy: OnceLock::new(),
+        })))
+    }
+
+    fn ssl(&self, host: &str, trust: Trust) -> Result<Ssl, TlsError> {
+        let is_name = host.parse::<std::net::IpAddr>().is_err();
+        if trust.verifies() {
+            let cell = if trust.is_legacy() { &self.0.verified_legacy } else { &self.0.verified };
+            let connector = match cell.get() {
+                Some(connector) => connector,
+                None => {
+                    let made = verified(trust.is_legacy(), self.0.roots.as_deref()).map_err(setup)?;
+                    cell.get_or_init(|| made)
+                }
+            };
+            let configured = connector.configure().map_err(setup)?;
+            return configured.use_server_name_indication(is_name).verify_hostname(true).into_ssl(host).map_err(setup);
+        }
+        let mut ssl = Ssl::new(if trust.is_legacy() { &self.0.any_legacy } else { &self.0.any }).map_err(setup)?;
+        if is_name {
+            ssl.set_hostname(host).map_err(setup)?;
+        }
+        Ok(ssl)
     }
 
     /// Turns a plain link into one under TLS.
@@ -73,21 +103,7 @@ impl Connector {
 
     /// The handshake over `stream`. `host` is a name or an address: for SNI (RFC 6066 §3) and for the certificate.
     pub async fn start(&self, stream: TcpStream, host: &str, trust: Trust) -> Result<Link, TlsError> {
-        let context = match trust {
-            Trust::Any => &self.any,
-            Trust::AnyLegacy => &self.any_legacy,
-            Trust::Verified => &self.verified,
-            Trust::VerifiedLegacy => &self.verified_legacy,
-        };
-        let setup = |e: openssl::error::ErrorStack| TlsError::Setup(e.to_string());
-        let is_address = host.parse::<std::net::IpAddr>().is_ok();
-        let ssl = context
-            .configure()
-            .map_err(setup)?
-            .use_server_name_indication(!is_address)
-            .verify_hostname(trust.verifies())
-            .into_ssl(host)
-            .map_err(setup)?;
+        let ssl = self.ssl(host, trust)?;
         let mut stream = SslStream::new(ssl, stream).map_err(setup)?;
         match Pin::new(&mut stream).connect().await {
             Ok(()) => Ok(Link::Tls(Box::new(stream))),
@@ -102,20 +118,36 @@ impl std::fmt::Debug for Connector {
     }
 }
 
-fn context(trust: Trust, roots: Option<&Path>) -> Result<SslConnector, openssl::error::ErrorStack> {
+fn setup(error: ErrorStack) -> TlsError {
+    TlsError::Setup(error.to_string())
+}
+
+fn verified(legacy: bool, roots: Option<&Path>) -> Result<SslConnector, ErrorStack> {
     let mut builder = SslConnector::builder(SslMethod::tls_client())?;
-    if trust.is_legacy() {
-        builder.set_min_proto_version(Some(SslVersion::TLS1))?;
-        // Security level 0 is what lets OpenSSL 3 sign with SHA-1 in TLS 1.0; this link only.
-        builder.set_cipher_list("DEFAULT:@SECLEVEL=0")?;
-    } else {
-        builder.set_min_proto_version(Some(SslVersion::TLS1_2))?;
-    }
-    builder.set_verify(if trust.verifies() { SslVerifyMode::PEER } else { SslVerifyMode::NONE });
+    age(&mut builder, legacy)?;
+    builder.set_verify(SslVerifyMode::PEER);
     if let Some(roots) = roots {
         builder.set_ca_file(roots)?;
     }
     Ok(builder.build())
+}
+
+fn unverified(legacy: bool) -> Result<SslContext, ErrorStack> {
+    let mut builder = SslContext::builder(SslMethod::tls_client())?;
+    age(&mut builder, legacy)?;
+    builder.set_verify(SslVerifyMode::NONE);
+    Ok(builder.build())
+}
+
+/// How old the TLS may be.
+fn age(builder: &mut SslContextBuilder, legacy: bool) -> Result<(), ErrorStack> {
+    if legacy {
+        builder.set_min_proto_version(Some(SslVersion::TLS1))?;
+        // Security level 0 is what lets OpenSSL 3 sign with SHA-1 in TLS 1.0; this link only.
+        builder.set_cipher_list("DEFAULT:@SECLEVEL=0")
+    } else {
+        builder.set_min_proto_version(Some(SslVersion::TLS1_2))
+    }
 }
 
 fn reason(error: &openssl::ssl::Error, verified: openssl::x509::X509VerifyResult) -> String {

@@ -1,5 +1,6 @@
 //! What tests are made of.
 
+pub mod peer;
 pub mod client;
 pub mod desk;
 pub mod dns;

@@ -1,0 +1,111 @@
+//! TLS on the link to the next hop (R02): required, opportunistic, broken, injected.
+
+use std::io::Write as _;
+
+use luytre::deliver::settings::{Profile, TlsMode};
+
+use super::house::{House, hop, parcel, word};
+use openssl::ssl::{SslAcceptor, SslMethod, SslVersion};
+
+use crate::kit::peer::{Act, At, Moment, Peer, certificate, key_and_certificate, say};
+
+const TLS: &[&str] = &["PIPELINING", "STARTTLS"];
+
+async fn peer(plot: impl Fn(&Moment) -> Option<Act> + Send + Sync + 'static) -> Peer {
+    Peer::with(TLS, plot, false, Some(certificate("127.0.0.1").0)).await
+}
+
+async fn send(peer: &Peer, tls: TlsMode) -> (String, House) {
+    let house = House::new(vec![hop(peer.address, Profile::Generic, tls)]);
+    let outcome = house.hand_over(&parcel(&["a@y.vn"], "x\r\n")).await;
+    (word(&outcome), house)
+}
+
+#[tokio::test]
+async fn rfc7435_opportunistic_tls_takes_any_certificate() {
+    let peer = peer(|_| None).await;
+    let (outcome, house) = send(&peer, TlsMode::Opportunistic).await;
+    assert_eq!(outcome, "handed");
+    assert!(peer.taken()[0].tls);
+    assert_eq!(house.metric("luytre_delivery_tls_total", &[("version", "TLSv1.3"), ("policy", "opportunistic")]), 1.0);
+    assert_eq!(word(&house.hand_over(&parcel(&["a@y.vn"], &".x\r\n".repeat(40_000))).await), "handed");
+    assert_eq!((peer.connections(), peer.taken()[1].data.len()), (1, 36 + 160_000 - 1), "pooled under TLS too");
+}
+
+#[tokio::test]
+async fn r02_required_tls_wants_a_certificate_that_is_believed() {
+    let (acceptor, pem) = certificate("127.0.0.1");
+    let peer = Peer::with(TLS, |_| None, false, Some(acceptor)).await;
+    let (outcome, house) = send(&peer, TlsMode::Required).await;
+    assert_eq!(outcome, "spooled", "self-signed: kept, not sent in clear");
+    assert!(peer.taken().is_empty() && house.jobs().len() == 1);
+
+    let mut roots = tempfile::NamedTempFile::new().unwrap();
+    roots.write_all(&pem).unwrap();
+    let house = House::with(vec![hop(peer.address, Profile::Generic, TlsMode::Required)], Some(roots.path()), |_| {});
+    assert_eq!(word(&house.hand_over(&parcel(&["a@y.vn"], "x\r\n")).await), "handed");
+    assert!(peer.taken()[0].tls);
+
+    let (acceptor, pem) = certificate("other.local");
+    let other = Peer::with(TLS, |_| None, false, Some(acceptor)).await;
+    let mut roots = tempfile::NamedTempFile::new().unwrap();
+    roots.write_all(&pem).unwrap();
+    let house = House::with(vec![hop(other.address, Profile::Generic, TlsMode::Required)], Some(roots.path()), |_| {});
+    assert_eq!(word(&house.hand_over(&parcel(&["a@y.vn"], "x\r\n")).await), "spooled", "the wrong name");
+}
+
+#[tokio::test]
+async fn r02_a_broken_handshake_goes_on_in_clear_only_where_policy_allows() {
+    let faults: [fn() -> Act; 2] = [|| Act::Cut, || Act::Say("this is no TLS".to_owned())];
+    for fault in faults {
+        let peer = peer(move |m| (m.at == At::Handshake).then(fault)).await;
+        let (outcome, house) = send(&peer, TlsMode::Opportunistic).await;
+        assert_eq!(outcome, "handed");
+        assert!(!peer.taken()[0].tls);
+        assert_eq!(house.metric("luytre_delivery_downgrades_total", &[]), 1.0);
+        assert_eq!(peer.connections(), 2, "at once, on a new connection");
+        let (outcome, house) = send(&peer, TlsMode::Required).await;
+        assert_eq!((outcome.as_str(), house.jobs().len()), ("spooled", 1));
+    }
+}
+
+#[tokio::test]
+async fn starttls_refused_or_not_offered() {
+    let refusing = peer(|m| if m.at == At::StartTls { say("454 4.7.0 no TLS today") } else { None }).await;
+    assert_eq!(send(&refusing, TlsMode::Opportunistic).await.0, "handed");
+    assert_eq!(send(&refusing, TlsMode::Required).await.0, "spooled");
+    let without = Peer::start(&["PIPELINING"], |_| None).await;
+    assert_eq!(send(&without, TlsMode::Opportunistic).await.0, "handed");
+    assert_eq!(send(&without, TlsMode::Required).await.0, "spooled");
+}
+
+#[tokio::test]
+async fn threats_s_05_octets_behind_the_220_end_the_connection() {
+    let inject = "220 2.0.0 go\r\n250-peer.local\r\n250 CHUNKING";
+    let peer = peer(move |m| if m.at == At::StartTls { say(inject) } else { None }).await;
+    for tls in [TlsMode::Opportunistic, TlsMode::Required] {
+        let (outcome, house) = send(&peer, tls).await;
+        assert_eq!((outcome.as_str(), house.jobs().len()), ("spooled", 1));
+    }
+    assert!(peer.taken().is_empty());
+}
+
+#[tokio::test]
+async fn kb3029667_tls_1_0_is_spoken_only_where_the_profile_needs_it() {
+    let mut old = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).unwrap();
+    let (key, certificate) = key_and_certificate("127.0.0.1");
+    old.set_private_key(&key).unwrap();
+    old.set_certificate(&certificate).unwrap();
+    old.clear_options(openssl::ssl::SslOptions::NO_TLSV1 | openssl::ssl::SslOptions::NO_TLSV1_1);
+    old.set_min_proto_version(Some(SslVersion::TLS1)).unwrap();
+    old.set_max_proto_version(Some(SslVersion::TLS1)).unwrap();
+    old.set_cipher_list("ALL:@SECLEVEL=0").unwrap();
+    let peer = Peer::with(TLS, |_| None, false, Some(old.build())).await;
+    for (profile, tls) in [(Profile::Exchange2007, true), (Profile::Generic, false)] {
+        let house = House::new(vec![hop(peer.address, profile, TlsMode::Opportunistic)]);
+        assert_eq!(word(&house.hand_over(&parcel(&["a@y.vn"], "x\r\n")).await), "handed");
+        let version = if tls { "TLSv1" } else { "none" };
+        assert_eq!(peer.taken().last().unwrap().tls, tls, "{profile:?}");
+        assert_eq!(house.metric("luytre_delivery_tls_total", &[("version", version)]), 1.0);
+    }
+}
