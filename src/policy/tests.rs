@@ -281,7 +281,7 @@ fn a_certificate_must_match_its_key_and_be_valid_today() {
     let (soon, soon_key) = made(now - 1000, now + 86_400);
     let (early, early_key) = made(now + 1000, now + 100 * 86_400);
     assert_eq!(told(&good, &pem(&key)), (true, String::new()));
-    assert_eq!(told(&good, &pem(&other)), (false, "6:38 the key does not belong to the certificate".to_owned()));
+    assert_eq!(told(&good, &pem(&other)), (false, "6:39 the key does not belong to the certificate".to_owned()));
     assert_eq!(told(&ended, &pem(&ended_key)), (false, "6:23 the certificate ended on 2026-11-21".to_owned()));
     assert_eq!(told(&soon, &pem(&soon_key)), (true, "6:23 the certificate ends on 2026-11-22".to_owned()));
     assert!(!told(&early, &pem(&early_key)).0);
