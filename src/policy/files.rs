@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::mail::Timestamp;
 
 /// Where installed packages keep what everybody shares; looked into last.
-const SHARED: &str = "/usr/share/luytre";
+pub const SHARED: &str = "/usr/share/luytre";
 
 /// What `build` needs of the world.
 pub trait Disk {

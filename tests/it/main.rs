@@ -7,6 +7,7 @@ mod config;
 mod crypto;
 mod docs;
 mod kit;
+mod supply;
 mod talk;
 mod tidy;
 mod units;
