@@ -6,8 +6,6 @@ mod giveup;
 mod handover;
 mod host;
 mod queue;
-#[cfg(test)]
-mod tests;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};

@@ -1,1 +1,131 @@
 //! The control socket: length-framed JSON over a Unix socket in data_dir, owner and group only (DESIGN §5a).
+//!
+//! A frame is its length as four octets, big end first, and that many octets of JSON. A client sends a [`Request`] and
+//! gets one [`Reply`], as often as it likes on one connection. Both sizes are bounded, long lists come in pages and a
+//! message in pieces, so neither side ever holds more than a few mebibytes for the other.
+
+pub mod client;
+pub mod filter;
+pub mod serve;
+pub mod stores;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::quarantine::{Entry, Filter as HeldFilter, HeldKey};
+use crate::spool::{Job, JobKey};
+pub use filter::QueueFilter;
+
+/// The longest request.
+pub const MOST_REQUEST: usize = 64 << 10;
+/// The longest reply.
+pub const MOST_REPLY: usize = 16 << 20;
+/// Jobs in one page.
+pub const PAGE: usize = 100;
+/// Octets of a held message in one piece.
+pub const PIECE: u64 = 1 << 20;
+
+/// Where the socket stands.
+#[must_use]
+pub fn socket(data_dir: &Path) -> PathBuf {
+    data_dir.join("control.sock")
+}
+
+/// What can be asked of the gateway.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Request {
+    /// A page of the queue behind `after`.
+    QueueList {
+        #[serde(default)]
+        filter: QueueFilter,
+        #[serde(default)]
+        after: Option<JobKey>,
+    },
+    QueueJob {
+        key: JobKey,
+    },
+    /// Makes waiting jobs due now; all of them when no keys are given.
+    QueueRetry {
+        keys: Option<Vec<JobKey>>,
+    },
+    QueueHold {
+        keys: Vec<JobKey>,
+        held: bool,
+    },
+    QueueRemove {
+        keys: Vec<JobKey>,
+    },
+    QuarantineList {
+        #[serde(default)]
+        filter: HeldFilter,
+    },
+    /// Description and header section.
+    QuarantineShow {
+        key: HeldKey,
+    },
+    /// Octets of the message from `offset` on, at most [`PIECE`].
+    QuarantineRead {
+        key: HeldKey,
+        offset: u64,
+    },
+    QuarantineRelease {
+        key: HeldKey,
+        by: String,
+        reason: String,
+    },
+    QuarantineRemove {
+        key: HeldKey,
+        by: String,
+        reason: String,
+    },
+    Reload,
+    Status,
+    /// For rooms that this one does not know.
+    Other {
+        name: String,
+        #[serde(default)]
+        body: serde_json::Value,
+    },
+}
+
+/// What the gateway answers.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "kebab-case")]
+pub enum Reply {
+    /// `next`: go on behind this key.
+    Jobs {
+        jobs: Vec<Job>,
+        next: Option<JobKey>,
+    },
+    /// How many messages it happened to.
+    Done {
+        count: usize,
+    },
+    Held {
+        entries: Vec<Entry>,
+    },
+    Message {
+        entry: Entry,
+        /// The header section; octets that are not UTF-8 are replaced.
+        headers: String,
+    },
+    /// `octets` in base64; empty at the end.
+    Piece {
+        octets: String,
+    },
+    Value {
+        value: serde_json::Value,
+    },
+    /// It did not happen, and why, for the operator.
+    Failed {
+        why: String,
+    },
+}
+
+impl Reply {
+    pub fn failed(why: impl std::fmt::Display) -> Self {
+        Self::Failed { why: why.to_string() }
+    }
+}

@@ -4,6 +4,7 @@
 //! A message is looked at by one inspector that holds one whole policy, so nothing is scanned by half a set.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -58,8 +59,8 @@ pub struct Policy {
     bytes: Vec<u8>,
     hash: String,
     limits: Limits,
-    rules: RuleSet,
-    yara_rules: Vec<String>,
+    rules: Arc<RuleSet>,
+    yara_rules: Vec<yara::About>,
     /// Things worth saying that do not keep the policy from being used.
     warnings: Vec<Problem>,
 }
@@ -92,7 +93,7 @@ impl Policy {
         let compiled = yara::RuleSet::compile(&sources.yara).map_err(|mut p| problems.append(&mut p)).ok();
         let native = compiled.as_ref().map(yara::RuleSet::to_bytes);
         let rules = RuleSet::from_sources(&sources.spam).map_err(|mut p| problems.append(&mut p)).ok();
-        let yara_rules = compiled.iter().flat_map(yara::RuleSet::names).collect();
+        let yara_rules = compiled.as_ref().map(yara::RuleSet::rules).unwrap_or_default();
         let yara = match native {
             Some(Ok(bytes)) => bytes,
             Some(Err(why)) => {
@@ -110,7 +111,7 @@ impl Policy {
         match rules.filter(|_| problems.iter().all(|p| p.severity != Severity::Error)) {
             Some(rules) => {
                 warnings.append(&mut problems);
-                Ok(Self { bytes, hash, limits, rules, yara_rules, warnings })
+                Ok(Self { bytes, hash, limits, rules: Arc::new(rules), yara_rules, warnings })
             }
             None => Err(problems),
         }
@@ -132,11 +133,12 @@ impl Policy {
     }
     /// The rules that the numbers in `ContentFacts::atoms` belong to.
     #[must_use]
-    pub const fn rules(&self) -> &RuleSet {
+    pub const fn rules(&self) -> &Arc<RuleSet> {
         &self.rules
     }
+    /// Every YARA rule, with the finding it makes and its points.
     #[must_use]
-    pub fn yara_rules(&self) -> &[String] {
+    pub fn yara_rules(&self) -> &[yara::About] {
         &self.yara_rules
     }
     #[must_use]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::mail::Span;
+use crate::mail::{Domain, Span};
 
 /// `[inspect]`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +57,16 @@ impl Default for Smime {
     fn default() -> Self {
         Self { trust: vec!["certs/trust".into()] }
     }
+}
+
+/// `[protect]`: names that others must not put on. The agencies' own domains are protected without being listed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Protect {
+    /// Domains whose look-alikes in From are reported: the ministry, the banks people here use.
+    pub domains: Vec<Domain>,
+    /// Display names that only the agencies' own addresses may carry: "Chánh Văn phòng Nguyễn Văn A".
+    pub names: Vec<String>,
 }
 
 /// `[dns]`

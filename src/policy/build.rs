@@ -76,7 +76,7 @@ fn assemble(config: &Path, files: &Files<'_>, told_in: &mut Language, problems: 
     let agencies = placed.iter().map(|p| finish(p.agency, &file, files)).collect();
     let settings = resolved(file, files, hostname?, agencies, config);
     let material = Material::gather(&settings, &root, files, problems);
-    let compiled = compile(&settings, &material, problems)?;
+    let compiled = compile(&settings, material, files.disk().now(), problems)?;
     Some(Policy { settings, compiled })
 }
 
@@ -283,6 +283,7 @@ fn resolved(file: File, files: &Files<'_>, hostname: Domain, agencies: Vec<Agenc
         inspect: file.inspect,
         rules,
         smime,
+        protect: file.protect,
         verdict: file.verdict,
         dmarc: file.dmarc,
         deliver: file.deliver,

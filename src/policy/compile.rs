@@ -2,60 +2,148 @@
 //! certificates into TLS contexts. What goes wrong is pushed as a [`Problem`], never returned early, so that one run
 //! tells everything.
 
-use std::path::PathBuf;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Settings;
 use super::build::Material;
-use crate::inspect::rules::{RuleSet, Source};
-use crate::mail::Problem;
+use crate::deliver::seal::{self, SealKeys};
+use crate::deliver::{self, route};
+use crate::envelope;
+use crate::inspect::{self, checks::auth, policy::Sources};
+use crate::mail::problem::Severity;
+use crate::mail::{AgencyId, Domain, Problem, Timestamp};
+use crate::session::house::{House, Station};
 use crate::verdict;
 
-/// The compiled parts of a policy.
+/// The compiled parts of a policy, one for each stage.
 #[derive(Debug)]
 pub struct Compiled {
+    pub house: Arc<House>,
+    pub envelope: envelope::relay::Policy,
+    pub auth: auth::Settings,
+    /// Every domain of every agency: what outsiders may not claim.
+    pub own_domains: Vec<Domain>,
+    pub inspect: Arc<inspect::policy::Policy>,
     pub verdict: verdict::settings::Policy,
+    pub deliver: Arc<deliver::Policy>,
+    seals: HashMap<AgencyId, SealKeys>,
+    no_seals: SealKeys,
+}
+
+impl Compiled {
+    /// The keys that sign an agency's outgoing mail; an agency without any has an empty set.
+    #[must_use]
+    pub fn seals(&self, agency: &AgencyId) -> &SealKeys {
+        self.seals.get(agency).unwrap_or(&self.no_seals)
+    }
 }
 
 /// Compiles every stage's part, or says everything that keeps it from that.
-pub(super) fn compile(settings: &Settings, material: &Material, problems: &mut Vec<Problem>) -> Option<Compiled> {
-    let rules = rules(material, problems);
-    Some(Compiled { verdict: verdict(settings, rules?) })
+pub(super) fn compile(
+    settings: &Settings,
+    material: Material,
+    now: Timestamp,
+    problems: &mut Vec<Problem>,
+) -> Option<Compiled> {
+    let house = house(settings, problems);
+    let envelope = envelope(settings, problems);
+    let deliver = deliver(settings, problems);
+    let seals = seals(settings, now, problems);
+    let inspect = Arc::new(inspect(settings, material, problems)?);
+    Some(Compiled {
+        house: Arc::new(house),
+        envelope: envelope?,
+        auth: auth::Settings {
+            dkim_signatures: settings.limits.dkim_signatures,
+            dns_queries: settings.limits.dns_queries,
+            protected_domains: settings.protect.domains.clone(),
+            protected_names: settings.protect.names.clone(),
+            ..auth::Settings::default()
+        },
+        own_domains: settings.agencies.iter().flat_map(|a| a.domains.iter().cloned()).collect(),
+        verdict: verdict(settings, &inspect),
+        inspect,
+        deliver: Arc::new(deliver?),
+        seals,
+        no_seals: SealKeys::default(),
+    })
 }
 
-/// The spam rules; their files' own warnings are passed on.
-fn rules(material: &Material, problems: &mut Vec<Problem>) -> Option<Arc<RuleSet>> {
-    let sources: Vec<Source> = texts(&material.spam, problems);
-    match RuleSet::from_sources(&sources) {
-        Ok(set) => {
-            problems.extend(set.warnings().iter().cloned());
-            Some(Arc::new(set))
+fn house(settings: &Settings, problems: &mut Vec<Problem>) -> House {
+    let mut station = |listener| Station::build(listener, &settings.file).map_err(|found| problems.extend(found)).ok();
+    let stations = settings.listeners.iter().filter_map(|listener| station(listener).map(Arc::new)).collect();
+    House { hostname: settings.hostname.to_string(), limits: settings.limits.clone(), stations }
+}
+
+fn envelope(settings: &Settings, problems: &mut Vec<Problem>) -> Option<envelope::relay::Policy> {
+    let sources: Vec<_> = settings
+        .agencies
+        .iter()
+        .map(|agency| envelope::run::Source {
+            id: agency.id.clone(),
+            domains: agency.domains.clone(),
+            recipients: &agency.recipients,
+            networks: &agency.networks,
+            file: &settings.file,
+        })
+        .collect();
+    envelope::run::compile(&sources).map_err(|found| problems.extend(found)).ok()
+}
+
+fn deliver(settings: &Settings, problems: &mut Vec<Problem>) -> Option<deliver::Policy> {
+    let agencies = settings.agencies.iter().map(|agency| route::Agency {
+        id: agency.id.clone(),
+        domains: agency.domains.clone(),
+        next_hops: agency.next_hops.clone(),
+    });
+    let built = deliver::Policy::build(settings.deliver.clone(), settings.hostname.as_str(), settings.language, agencies);
+    let problem = |message| Problem::new(&settings.file, message);
+    built.map_err(|wrong| problems.extend(wrong.into_iter().map(problem))).ok()
+}
+
+fn seals(settings: &Settings, now: Timestamp, problems: &mut Vec<Problem>) -> HashMap<AgencyId, SealKeys> {
+    let mut all = HashMap::new();
+    for agency in &settings.agencies {
+        let (keys, found) = seal::run::load(&agency.dkim, agency.smime.as_ref(), &settings.base_dir, now);
+        problems.extend(found);
+        all.insert(agency.id.clone(), keys);
+    }
+    all
+}
+
+fn inspect(settings: &Settings, material: Material, problems: &mut Vec<Problem>) -> Option<inspect::policy::Policy> {
+    let Material { yara, spam, trust } = material;
+    let sources = Sources::from_files(yara, spam, trust, problems);
+    match inspect::policy::Policy::from_sources(&settings.inspect.checks, (&settings.limits).into(), sources) {
+        Ok(policy) => {
+            // What belongs to no file belongs to the configuration.
+            problems.extend(policy.warnings().iter().cloned().map(|p| placed(p, settings)));
+            problems.extend(policy.rules().warnings().iter().cloned());
+            Some(policy)
         }
         Err(found) => {
-            problems.extend(found);
+            problems.extend(found.into_iter().map(|p| placed(p, settings)));
             None
         }
     }
+    .filter(|_| problems.iter().all(|p| p.severity == Severity::Warning))
 }
 
-fn texts(files: &[(PathBuf, Vec<u8>)], problems: &mut Vec<Problem>) -> Vec<Source> {
-    let mut texts = Vec::with_capacity(files.len());
-    for (path, bytes) in files {
-        match std::str::from_utf8(bytes) {
-            Ok(text) => texts.push(Source { name: path.display().to_string(), text: text.to_owned() }),
-            Err(error) => problems.push(Problem::new(path, format!("not UTF-8 text: {error}")).help("save the file as UTF-8")),
-        }
+fn placed(mut problem: Problem, settings: &Settings) -> Problem {
+    if problem.file.as_os_str().is_empty() {
+        problem.file.clone_from(&settings.file);
     }
-    texts
+    problem
 }
 
-fn verdict(settings: &Settings, rules: Arc<RuleSet>) -> verdict::settings::Policy {
+fn verdict(settings: &Settings, inspect: &inspect::policy::Policy) -> verdict::settings::Policy {
     verdict::settings::Policy {
         default: settings.verdict.clone(),
         agencies: settings.agencies.iter().map(|a| (a.id.clone(), a.verdict.clone())).collect(),
         dmarc: settings.dmarc,
         language: settings.language,
-        rules,
+        rules: Arc::clone(inspect.rules()),
         // Set when all files have been read.
         hash: String::new(),
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::deliver::settings::{Deliver, DkimKey, NextHop, SmimeKey};
 use crate::envelope::settings::Recipients;
-use crate::inspect::settings::{DnsSettings, Inspect, Rules, Smime};
+use crate::inspect::settings::{DnsSettings, Inspect, Protect, Rules, Smime};
 use crate::listen::Role;
 use crate::listen::settings::{BareNewline, Listener};
 use crate::mail::{AgencyId, Domain, Language, Network, Span};
@@ -38,6 +38,7 @@ pub struct File {
     pub dmarc: Dmarc,
     pub rules: Rules,
     pub smime: Smime,
+    pub protect: Protect,
     pub limits: Limits,
     pub deliver: Deliver,
     pub quarantine: Quarantine,
@@ -62,6 +63,7 @@ impl Default for File {
             dmarc: Dmarc::default(),
             rules: Rules::default(),
             smime: Smime::default(),
+            protect: Protect::default(),
             limits: Limits::default(),
             deliver: Deliver::default(),
             quarantine: Quarantine::default(),

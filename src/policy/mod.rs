@@ -23,7 +23,7 @@ use std::path::PathBuf;
 
 use crate::deliver::settings::{Deliver, DkimKey, NextHop, SmimeKey};
 use crate::envelope::settings::Recipients;
-use crate::inspect::settings::{DnsSettings, Inspect, Rules, Smime};
+use crate::inspect::settings::{DnsSettings, Inspect, Protect, Rules, Smime};
 use crate::listen::settings::Listener;
 use crate::mail::{AgencyId, Domain, Language, Network, Problem};
 use crate::quarantine::settings::Quarantine;
@@ -71,6 +71,7 @@ pub struct Settings {
     pub inspect: Inspect,
     pub rules: Rules,
     pub smime: Smime,
+    pub protect: Protect,
     pub verdict: Verdict,
     pub dmarc: Dmarc,
     pub deliver: Deliver,

@@ -1,7 +1,6 @@
 //! 8a. Held mail: stored and synced before 250, described by itself; SQL is only an index over it.
 
 pub mod file;
-mod index;
 pub mod metrics;
 pub mod run;
 pub mod settings;

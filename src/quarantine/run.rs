@@ -3,32 +3,32 @@
 //! The files are the truth; a task of its own keeps the SQL index over them. When the index is lost, late or
 //! wrong, mail goes on being held, lists are read from the files, and the index is made again.
 
+mod index;
+mod indexer;
+
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
 
 use super::file::{Entry, HeldKey, Release};
-use super::index::Index;
 use super::metrics::Metrics;
 use super::shelf::{self, Filter};
 use super::store::{Store, Stored};
-use super::{Held, Kind, settings};
+use super::{Held, settings};
 use crate::env::Clock;
 use crate::env::disk::Disk;
 use crate::mail::{MailId, Parcel};
+
+use index::Index;
+use indexer::Indexer;
 
 /// Changes that may wait for the index; beyond that it is brought up to date from the files.
 const MOST_WAITING: usize = 10_000;
 /// Rows in one transaction.
 const BATCH: usize = 500;
-/// How long to leave a database alone that could not be opened.
-const AGAIN: Duration = Duration::from_secs(60);
-
 /// Why the quarantine could not keep or find a message.
 #[derive(Debug, thiserror::Error)]
 pub enum ShelfError {
@@ -308,154 +308,4 @@ fn walk(store: &Store, filter: &Filter) -> Result<Vec<Entry>, ShelfError> {
         }
     }
     Ok(entries)
-}
-
-/// The task that keeps the index.
-struct Indexer {
-    inner: std::sync::Weak<Inner>,
-    waiting: mpsc::Receiver<Change>,
-    path: PathBuf,
-    metrics: Metrics,
-    /// When the database may be tried again.
-    retry_at: Option<Instant>,
-}
-
-impl Indexer {
-    async fn run(mut self) {
-        self.metrics.index(false);
-        self.restore().await;
-        let mut batch = Vec::new();
-        while self.waiting.recv_many(&mut batch, BATCH).await > 0 {
-            let (mut rows, mut gone, mut settled) = (Vec::new(), Vec::new(), Vec::new());
-            for change in batch.drain(..) {
-                match change {
-                    Change::Put(stored) => {
-                        // The later of two changes counts.
-                        gone.retain(|key| *key != stored.entry.key);
-                        rows.push(*stored);
-                    }
-                    Change::Gone(key) => {
-                        rows.retain(|row: &Stored| row.entry.key != key);
-                        gone.push(key);
-                    }
-                    Change::Settle(answer) => settled.push(answer),
-                }
-            }
-            self.apply(rows, gone).await;
-            for answer in settled {
-                // Whoever asked may have gone.
-                let _ = answer.send(());
-            }
-        }
-    }
-
-    async fn apply(&mut self, rows: Vec<Stored>, gone: Vec<HeldKey>) {
-        let Some(inner) = self.inner.upgrade() else { return };
-        let Some(index) = inner.index.load_full() else {
-            // Lost or overrun. Made again from the files, which have these changes already.
-            if self.retry_at.is_none_or(|at| Instant::now() >= at) {
-                self.restore().await;
-            }
-            return;
-        };
-        if let Err(error) = self.write(&index, &rows, &gone).await {
-            tracing::error!(%error, "the quarantine's index failed; it is made again from the files");
-            inner.index.store(None);
-            index.close().await;
-            self.restore().await;
-        }
-    }
-
-    async fn write(&self, index: &Index, rows: &[Stored], gone: &[HeldKey]) -> Result<(), sqlx::Error> {
-        if !rows.is_empty() {
-            let new = index.put(rows).await?;
-            let came = rows.iter().filter(|row| new.contains(&row.entry.key));
-            came.for_each(|row| self.metrics.came(row.entry.held.kind, row.entry.held.size_bytes));
-        }
-        if !gone.is_empty() {
-            let went = index.remove(gone).await?;
-            went.iter().for_each(|entry| self.metrics.went(entry.held.kind, entry.held.size_bytes));
-        }
-        Ok(())
-    }
-
-    /// Opens the database, anew where the old one is of no use, and makes it agree with the files.
-    async fn restore(&mut self) {
-        self.metrics.index(false);
-        let mut outcome = self.try_restore().await;
-        if outcome.is_err() {
-            for suffix in ["", "-wal", "-shm"] {
-                let mut path = self.path.clone().into_os_string();
-                path.push(suffix);
-                // Missing is as good as removed.
-                let _ = tokio::fs::remove_file(&path).await;
-            }
-            outcome = self.try_restore().await;
-        }
-        let Some(inner) = self.inner.upgrade() else { return };
-        match outcome {
-            Ok(index) => {
-                self.retry_at = None;
-                self.metrics.index(true);
-                inner.index.store(Some(Arc::new(index)));
-            }
-            Err(error) => {
-                self.retry_at = Some(Instant::now() + AGAIN);
-                tracing::error!(%error, "the quarantine has no index; lists are read from the files");
-            }
-        }
-    }
-
-    async fn try_restore(&self) -> Result<Index, sqlx::Error> {
-        let index = Index::open(&self.path).await?;
-        let outcome = self.reconcile(&index).await;
-        if outcome.is_err() {
-            index.close().await;
-        }
-        outcome.map(|()| index)
-    }
-
-    /// Folder by folder: rows without a file go, files without a row or of another length are read.
-    async fn reconcile(&self, index: &Index) -> Result<(), sqlx::Error> {
-        let Some(store) = self.inner.upgrade().map(|inner| inner.store.clone()) else { return Ok(()) };
-        let mut folders: HashSet<String> = index.folders().await?.into_iter().collect();
-        let on_disk = store.clone();
-        folders.extend(
-            blocking(move || on_disk.folders()).await.map_err(|error| sqlx::Error::Io(std::io::Error::other(error)))?,
-        );
-        for folder in folders {
-            let known: std::collections::HashMap<HeldKey, u64> = index.folder(&folder).await?.into_iter().collect();
-            let (store, name) = (store.clone(), folder.clone());
-            let read = blocking(move || {
-                let keys: HashSet<HeldKey> = store.keys(&name).unwrap_or_default().into_iter().collect();
-                let gone: Vec<HeldKey> = known.keys().filter(|key| !keys.contains(key)).copied().collect();
-                let stale = |key: &HeldKey| store.file_bytes(*key).is_ok_and(|bytes| known.get(key) != Some(&bytes));
-                let rows: Vec<Stored> =
-                    keys.into_iter().filter(stale).filter_map(|key| readable(&store, key)).collect();
-                Ok((rows, gone))
-            });
-            let (rows, gone) = read.await.map_err(|error| sqlx::Error::Io(std::io::Error::other(error)))?;
-            for rows in rows.chunks(BATCH) {
-                index.put(rows).await?;
-            }
-            index.remove(&gone).await?;
-        }
-        let totals = index.totals().await?;
-        for kind in Kind::ALL {
-            let found = totals.iter().find(|(word, ..)| word == kind.word());
-            self.metrics.set(kind, found.map_or(0, |(_, count, _)| *count));
-        }
-        self.metrics.set_bytes(totals.iter().map(|(_, _, bytes)| *bytes).sum());
-        Ok(())
-    }
-}
-
-fn readable(store: &Store, key: HeldKey) -> Option<Stored> {
-    match store.entry(key) {
-        Ok(stored) => Some(stored),
-        Err(error) => {
-            tracing::error!(%key, %error, "a held message cannot be read");
-            None
-        }
-    }
 }

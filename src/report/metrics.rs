@@ -9,7 +9,7 @@ use std::time::Duration;
 /// Made once by the gateway; every stage registers its families in it.
 pub use prometheus::Registry;
 use prometheus::process_collector::ProcessCollector;
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts};
+use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts};
 
 use crate::mail::Destination;
 use crate::verdict::{Action, Mode};
@@ -29,6 +29,8 @@ pub struct Metrics {
     findings: IntCounterVec,
     rule_hits: IntCounterVec,
     reloads: IntCounterVec,
+    receipts_lost: IntCounter,
+    receipts_failing: IntGauge,
     codes: Arc<Bounded>,
     rules: Arc<Bounded>,
 }
@@ -120,10 +122,17 @@ impl Metrics {
                     .buckets(STAGE_BUCKETS.to_vec()),
                 &["stage"],
             )?,
+            receipts_lost: IntCounter::new(
+                "luytre_receipts_lost_total",
+                "Receipts that did not fit into the buffer while they could not be written.",
+            )?,
+            receipts_failing: IntGauge::new("luytre_receipts_failing", "1 while receipts cannot be written.")?,
             codes: Arc::new(Bounded::new(MOST_CODES)),
             rules: Arc::new(Bounded::new(MOST_RULES)),
         };
         registry.register(Box::new(metrics.stage_seconds.clone()))?;
+        registry.register(Box::new(metrics.receipts_lost.clone()))?;
+        registry.register(Box::new(metrics.receipts_failing.clone()))?;
         // Present from the start, so that an alert on their increase sees the first one.
         for outcome in [Reload::Loaded, Reload::Unchanged, Reload::Refused] {
             metrics.reloads.with_label_values(&[outcome.as_str()]).inc_by(0);
@@ -158,6 +167,15 @@ impl Metrics {
             Mode::Enforce => "enforce",
         };
         self.rule_hits.with_label_values(&[self.rules.label(rule), mode]).inc();
+    }
+
+    /// A receipt was dropped: the buffer was full.
+    pub fn receipt_lost(&self) {
+        self.receipts_lost.inc();
+    }
+
+    pub fn receipts_failing(&self, failing: bool) {
+        self.receipts_failing.set(i64::from(failing));
     }
 
     pub fn reload(&self, outcome: Reload) {

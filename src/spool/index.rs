@@ -29,7 +29,7 @@ pub enum Hand {
     Waiting,
     /// An attempt is under way.
     Claimed,
-    /// A connection has it and its answer is awaited; it comes up when due, but no `retry` makes it due.
+    /// A connection has it and its answer is awaited; it comes up when due, and only its owner can make it due.
     Doubt,
 }
 
@@ -155,11 +155,11 @@ impl Index {
         self.change(key, |entry| (entry.due, entry.hand) = (due, Hand::Waiting));
     }
 
-    /// Makes one message due at `now`, unless it is held or in somebody's hands.
-    pub fn retry(&mut self, key: u64, now: Timestamp) -> bool {
-        let can = self.entries.get(&key).is_some_and(|e| !e.held && e.hand == Hand::Waiting);
+    /// Makes one message due at `now`, unless it is held or in other hands than `hand` allows.
+    pub fn retry(&mut self, key: u64, now: Timestamp, hand: Hand) -> bool {
+        let can = self.entries.get(&key).is_some_and(|e| !e.held && (e.hand == Hand::Waiting || e.hand == hand));
         if can {
-            self.change(key, |entry| entry.due = entry.due.min(now));
+            self.change(key, |entry| (entry.due, entry.hand) = (entry.due.min(now), Hand::Waiting));
         }
         can
     }
@@ -250,7 +250,7 @@ mod tests {
     fn held_mail_never_comes_up_and_retry_does_not_wake_it() {
         let mut index = index(&[10]);
         index.set_held(0, true);
-        assert!(!index.retry(0, at(50)));
+        assert!(!index.retry(0, at(50), Hand::Doubt));
         assert_eq!(index.claim(at(50), 9), [0_u64; 0]);
         index.set_held(0, false);
         assert_eq!(index.claim(at(50), 9), [0]);
@@ -260,13 +260,14 @@ mod tests {
     }
 
     #[test]
-    fn mail_in_doubt_comes_up_when_due_but_not_by_retry() {
+    fn mail_in_doubt_comes_up_when_due_but_not_by_an_operators_retry() {
         let mut index = index(&[]);
         let state = State { due: at(600), ..State::default() };
         index.insert(7, Entry::new(Place::default(), &state, Hand::Doubt));
-        assert!(!index.retry(7, at(10)));
+        assert!(!index.retry(7, at(10), Hand::Waiting));
         assert_eq!(index.claim(at(10), 9), [0_u64; 0]);
-        assert_eq!(index.claim(at(600), 9), [7]);
+        assert!(index.retry(7, at(10), Hand::Doubt), "its owner has lost the connection");
+        assert_eq!(index.claim(at(10), 9), [7]);
     }
 
     #[test]

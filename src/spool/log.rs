@@ -10,6 +10,7 @@ use std::io::IoSlice;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::fault::{Fault, Faults};
 use super::frame::{ALIGN, FIRST, HEADER, Kind, MOST_VOIDS, SegmentHeader};
 use super::index::{Entry, Index, Used};
 use super::item::Item;
@@ -21,18 +22,6 @@ use crate::env::disk::{Disk, is_full};
 
 /// So many segments in a row may fail before the spool takes no more mail until a restart.
 const MOST_FAILURES: u32 = 8;
-
-/// Deliberate mistakes, to see that the tests notice them.
-#[cfg(test)]
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Fault {
-    SyncLeftOut,
-    AnswerBeforeSync,
-    ReusedTooEarly,
-    ChecksumIgnored,
-    FreedOutOfOrder,
-    FailedSegmentTrusted,
-}
 
 /// The log. Owned by the committer.
 #[derive(Debug)]
@@ -55,8 +44,7 @@ pub struct Log {
     pub(super) carry: Vec<Item>,
     pub(super) failures: u32,
     pub(super) moving: VecDeque<u64>,
-    #[cfg(test)]
-    pub fault: Option<Fault>,
+    pub(super) faults: Faults,
 }
 
 /// The segment that is being filled.
@@ -90,8 +78,7 @@ impl Log {
 
     /// Writes all items in order, syncs once if any of them asks for it, and answers each in its place.
     pub fn commit(&mut self, mut items: Vec<Item>) -> Vec<Result<JobKey, SpoolError>> {
-        #[cfg(test)]
-        if matches!(self.fault, Some(Fault::AnswerBeforeSync)) {
+        if self.faults.has(Fault::AnswerBeforeSync) {
             let _ = self.really_sync();
         }
         let carried = self.carry.len();
@@ -268,8 +255,7 @@ impl Log {
     }
 
     fn sync_active(&mut self) -> std::io::Result<()> {
-        #[cfg(test)]
-        if matches!(self.fault, Some(Fault::SyncLeftOut | Fault::AnswerBeforeSync)) {
+        if self.faults.has(Fault::SyncLeftOut) || self.faults.has(Fault::AnswerBeforeSync) {
             return Ok(());
         }
         self.really_sync()
@@ -300,8 +286,7 @@ impl Log {
         );
         self.carry.extend(active.unsynced);
         self.previous = (active.segment.nonce, active.synced);
-        #[cfg(test)]
-        if matches!(self.fault, Some(Fault::FailedSegmentTrusted)) {
+        if self.faults.has(Fault::FailedSegmentTrusted) {
             return;
         }
         self.voids.push((active.segment.nonce, active.synced));

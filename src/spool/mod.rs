@@ -5,6 +5,7 @@
 //! freed in order and their last live mail moves ahead (`reclaim`), and every start reads the log back (`recover`).
 
 mod damage;
+mod fault;
 pub mod frame;
 mod index;
 mod item;
@@ -23,7 +24,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
-use crate::mail::{Mailbox, ParcelMeta, Timestamp};
+use crate::mail::{Reply, Mailbox, ParcelMeta, Timestamp};
 
 pub use recover::Recovery;
 pub use run::Spool;
@@ -110,6 +111,15 @@ pub enum SpoolError {
 }
 
 impl SpoolError {
+    /// For the sender, who still has the message (RFC 3463 §3.4).
+    #[must_use]
+    pub fn reply(&self) -> Reply {
+        match self {
+            Self::Full => Reply::new(452, "4.3.1", "Not enough disk space here now, please try again later"),
+            _ => Reply::new(451, "4.3.0", "Temporary trouble here, please try again later"),
+        }
+    }
+
     /// The same error for another of the callers that one failed commit has.
     #[must_use]
     pub fn again(&self) -> Self {

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use super::fault::Fault;
 use super::frame::{Kind, State};
 use super::index::Entry;
 use super::item::Item;
@@ -38,8 +39,7 @@ impl Log {
 
     /// The oldest segment, when nothing in it is needed any more.
     fn idle_head(&self) -> Option<Arc<Segment>> {
-        #[cfg(test)]
-        if matches!(self.fault, Some(super::log::Fault::FreedOutOfOrder)) {
+        if self.faults.has(Fault::FreedOutOfOrder) {
             let idle = self.ring.iter().find(|segment| self.is_sealed(segment) && self.live_in(segment.id) == 0);
             return idle.cloned();
         }
@@ -104,12 +104,8 @@ impl Log {
             match self.load(key, &entry, Part::Whole) {
                 Ok(record) => {
                     let state = self.present_state(key, &entry, &record);
-                    #[cfg_attr(not(test), expect(unused_mut, reason = "only a test spoils it"))]
                     let mut item = Item::copied(key, &record.meta, state, entry.hand, record.head, record.body);
-                    #[cfg(test)]
-                    if matches!(self.fault, Some(super::log::Fault::ReusedTooEarly)) {
-                        item.durable = false;
-                    }
+                    item.durable = !self.faults.has(Fault::ReusedTooEarly);
                     bytes = bytes.saturating_add(item.span());
                     items.push(item);
                 }

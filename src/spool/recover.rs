@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use super::damage::{self, Damage};
+use super::fault::{Fault, Faults};
 use super::frame::{Kind, Opening, SEGMENT_HEADER, SegmentHeader, State};
 use super::index::{Entry, Hand, Index, Used};
 use super::log::Log;
@@ -37,9 +38,6 @@ pub enum Purpose {
     Serve,
     /// To look at it, beside a gateway that is down: nothing is changed.
     Look,
-    #[cfg(test)]
-    /// As `Serve`, by a program that forgot the checksums.
-    ServeBlindly,
 }
 
 /// Reads the log in `folder` and makes it ready to take more.
@@ -48,12 +46,13 @@ pub fn open(
     folder: &Path,
     settings: &settings::Spool,
     purpose: Purpose,
+    faults: Faults,
 ) -> Result<(Log, Recovery), SpoolError> {
     let damaged = folder.join("damaged");
     if purpose != Purpose::Look {
         disk.create_folder(&damaged).map_err(SpoolError::Disk)?;
     }
-    let mut reader = Reader::new(disk, folder, &damaged, purpose);
+    let mut reader = Reader::new(disk, folder, &damaged, purpose, faults);
     reader.find_segments(settings)?;
     let voids: Vec<(u64, u64)> = reader.voids();
     let last = reader.found.keys().next_back().copied();
@@ -98,8 +97,7 @@ pub fn open(
         carry: Vec::new(),
         failures: 0,
         moving: VecDeque::new(),
-        #[cfg(test)]
-        fault: None,
+        faults,
     };
     log.voids = voids.into_iter().filter(|(nonce, _)| log.ring.iter().any(|s| s.nonce == *nonce)).collect();
     Ok((log, report))
@@ -111,6 +109,7 @@ struct Reader<'a> {
     folder: &'a Path,
     damaged: &'a Path,
     purpose: Purpose,
+    faults: Faults,
     /// By place in the log's order.
     found: BTreeMap<u64, (SegmentHeader, Arc<Segment>)>,
     spares: Vec<Spare>,
@@ -122,12 +121,13 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(disk: &'a Arc<dyn Disk>, folder: &'a Path, damaged: &'a Path, purpose: Purpose) -> Self {
+    fn new(disk: &'a Arc<dyn Disk>, folder: &'a Path, damaged: &'a Path, purpose: Purpose, faults: Faults) -> Self {
         Self {
             disk,
             folder,
             damaged,
             purpose,
+            faults,
             found: BTreeMap::new(),
             spares: Vec::new(),
             index: Index::default(),
@@ -245,12 +245,8 @@ impl<'a> Reader<'a> {
     }
 
     fn scan<'s>(&self, segment: &'s Segment, limit: u64) -> Scan<'s> {
-        #[cfg_attr(not(test), expect(unused_mut, reason = "only a test spoils it"))]
         let mut scan = Scan::new(segment, limit);
-        #[cfg(test)]
-        if self.purpose == Purpose::ServeBlindly {
-            scan.check_bytes = false;
-        }
+        scan.check_bytes = !self.faults.has(Fault::ChecksumIgnored);
         scan
     }
 

@@ -5,18 +5,19 @@
 //! at once, and while a sync is under way the next batch gathers by itself. When the inbox is empty it
 //! syncs what was answered without a sync, and frees old segments.
 
+mod committer;
+
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, oneshot};
 
+use super::fault::Faults;
 use super::frame::{Kind, State};
 use super::index::{Hand, Index};
 use super::item::Item;
 use super::jobs::{after, load, load_job, meta};
-use super::log::Log;
 use super::metrics::Metrics;
 use super::nursery::Nursery;
 use super::recover::{self, Purpose, Recovery};
@@ -26,8 +27,8 @@ use crate::env::Clock;
 use crate::env::disk::{Disk, Lock};
 use crate::mail::{Parcel, Timestamp};
 
-/// How long an answered but unsynced change may wait for a sync of its own.
-const SYNC_SOON: Duration = Duration::from_millis(100);
+use committer::Committer;
+
 /// Records up to this size of young messages are read in place: they are in the page cache.
 const READ_IN_PLACE: u64 = 256 << 10;
 
@@ -103,7 +104,7 @@ impl Spool {
                 SpoolError::Disk(error)
             }
         })?;
-        let (log, report) = recover::open(&disk, dir, &settings, Purpose::Serve)?;
+        let (log, report) = recover::open(&disk, dir, &settings, Purpose::Serve, Faults::default())?;
         metrics.attach(&clock);
         metrics.damaged(log.damages);
         let shared = Arc::new(Shared {
@@ -129,7 +130,7 @@ impl Spool {
 
     /// All jobs of a spool whose gateway is down; nothing is changed.
     pub fn look(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Vec<Job>, SpoolError> {
-        let (log, _) = recover::open(disk, dir, &settings::Spool::default(), Purpose::Look)?;
+        let (log, _) = recover::open(disk, dir, &settings::Spool::default(), Purpose::Look, Faults::default())?;
         let keys: Vec<u64> = lock(&log.index).keys(None).collect();
         Ok(keys.into_iter().filter_map(|key| load_job(&log.index, key).ok().flatten()).collect())
     }
@@ -142,7 +143,7 @@ impl Spool {
     }
 
     /// As `accept`, for a parcel whose delivery is still in doubt on an open connection: it is kept, not yet due. It
-    /// comes up at `due` unless `record` or `put_back` settles it before; `retry` leaves it alone.
+    /// comes up at `due` unless `record`, `put_back` or `retry` of this very key settles it before.
     pub async fn accept_in_doubt(&self, parcel: &Parcel, due: Timestamp) -> Result<JobKey, SpoolError> {
         let key = self.take(parcel, due, Hand::Doubt).await?;
         self.shared().changed.notify_one();
@@ -256,11 +257,26 @@ impl Spool {
         !self.shared().broken.load(Ordering::Relaxed)
     }
 
-    /// Makes jobs due now: one, or all (`None`). Held ones and those in somebody's hands stay as they are.
+    /// Makes jobs due now: one, in doubt or not, or all that merely wait (`None`). Held ones stay as they are.
     pub fn retry(&self, key: Option<JobKey>, now: Timestamp) -> usize {
+        match key {
+            Some(JobKey(key)) => self.make_due(&[key], now, Hand::Doubt),
+            None => {
+                let keys: Vec<u64> = self.index().keys(None).collect();
+                self.make_due(&keys, now, Hand::Waiting)
+            }
+        }
+    }
+
+    /// As an operator may: makes those of the jobs due now that merely wait.
+    pub fn hurry(&self, keys: &[JobKey], now: Timestamp) -> usize {
+        let keys: Vec<u64> = keys.iter().map(|key| key.0).collect();
+        self.make_due(&keys, now, Hand::Waiting)
+    }
+
+    fn make_due(&self, keys: &[u64], now: Timestamp, hand: Hand) -> usize {
         let mut index = self.index();
-        let keys: Vec<u64> = key.map_or_else(|| index.keys(None).collect(), |key| vec![key.0]);
-        let count = keys.into_iter().filter(|key| index.retry(*key, now)).count();
+        let count = keys.iter().filter(|key| index.retry(**key, now, hand)).count();
         drop(index);
         self.shared().changed.notify_one();
         count
@@ -345,137 +361,5 @@ impl Shared {
         };
         let waiting = counts.total.saturating_sub(counts.claimed).saturating_sub(counts.held);
         self.metrics.queue(waiting, counts.claimed, counts.held, oldest);
-    }
-}
-
-/// The thread that owns the log.
-struct Committer {
-    log: Log,
-    shared: Arc<Shared>,
-    /// The segment for which spares were last looked after.
-    provided_for: u64,
-}
-
-/// What the committer finds when it looks up.
-enum Work {
-    Batch(Vec<Waiting>, Vec<(u64, String)>),
-    Idle,
-    Close,
-}
-
-impl Committer {
-    fn run(mut self) {
-        let mut patience = Some(Duration::ZERO);
-        loop {
-            match self.wait(patience) {
-                Work::Batch(batch, damaged) => {
-                    self.serve(batch);
-                    for (key, what) in damaged {
-                        let entry = self.log.index().get(key);
-                        if let Some(entry) = entry {
-                            self.log.give_up(key, &entry, &what);
-                            self.shared.metrics.damaged(1);
-                        }
-                    }
-                    // One step of housekeeping between batches, so that a spool that is never idle is tidied too.
-                    let more = self.log.tidy();
-                    patience = if more { Some(Duration::ZERO) } else { self.log.is_dirty().then_some(SYNC_SOON) };
-                }
-                Work::Idle => {
-                    if self.log.is_dirty() {
-                        self.log.commit(Vec::new());
-                        self.log.sync();
-                    }
-                    let more = self.log.tidy();
-                    patience = if more { Some(Duration::ZERO) } else { self.log.is_dirty().then_some(SYNC_SOON) };
-                }
-                Work::Close => break,
-            }
-            self.provide();
-            self.shared.broken.store(self.log.is_broken(), Ordering::Relaxed);
-            self.shared.show();
-        }
-        self.log.commit(Vec::new());
-        self.log.sync();
-        let mut inbox = lock(&self.shared.inbox);
-        drop(lock(&self.shared.lock).take());
-        inbox.ended = true;
-        for closed in inbox.closed.drain(..) {
-            let _ = closed.send(());
-        }
-    }
-
-    /// Lets a thread make spare segments when they run low; tried once a segment, so a full disk is not hammered.
-    fn provide(&mut self) {
-        let behind = self.provided_for != self.log.next_sequence && self.shared.nursery.hungry();
-        if !behind || self.shared.making.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        self.provided_for = self.log.next_sequence;
-        let shared = Arc::clone(&self.shared);
-        let started = std::thread::Builder::new().name("spool-spare".to_owned()).spawn(move || {
-            while shared.nursery.hungry() {
-                let made = shared.nursery.make(shared.nursery.size);
-                let kept = made
-                    .and_then(|spare| shared.nursery.keep(spare).or_else(|surplus| shared.nursery.discard(surplus.id)));
-                if let Err(error) = kept {
-                    tracing::warn!(%error, "no spare segment could be made for the spool");
-                    break;
-                }
-            }
-            shared.making.store(false, Ordering::Release);
-        });
-        if started.is_err() {
-            self.shared.making.store(false, Ordering::Release);
-        }
-    }
-
-    /// All that waits, up to the size of a batch; else idleness after `patience`.
-    fn wait(&self, patience: Option<Duration>) -> Work {
-        let mut inbox = lock(&self.shared.inbox);
-        while inbox.waiting.is_empty() && inbox.damaged.is_empty() {
-            if inbox.closing {
-                return Work::Close;
-            }
-            inbox = match patience {
-                None => self.shared.filled.wait(inbox).unwrap_or_else(PoisonError::into_inner),
-                Some(patience) => {
-                    let waited = self.shared.filled.wait_timeout(inbox, patience);
-                    let (inbox, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-                    if timeout.timed_out() && inbox.waiting.is_empty() && inbox.damaged.is_empty() && !inbox.closing {
-                        return Work::Idle;
-                    }
-                    inbox
-                }
-            };
-        }
-        let (mut bytes, most) = (0_u64, self.shared.settings.batch.as_u64());
-        let count = inbox.waiting.iter().take_while(|waiting| {
-            let fits = bytes <= most;
-            bytes = bytes.saturating_add(waiting.item.span());
-            fits
-        });
-        let count = count.count();
-        let batch = if count == inbox.waiting.len() {
-            std::mem::take(&mut inbox.waiting)
-        } else {
-            inbox.waiting.drain(..count).collect()
-        };
-        Work::Batch(batch, std::mem::take(&mut inbox.damaged))
-    }
-
-    fn serve(&mut self, batch: Vec<Waiting>) {
-        let (items, answers): (Vec<_>, Vec<_>) = batch.into_iter().map(|w| (w.item, w.answer)).unzip();
-        if items.is_empty() {
-            return;
-        }
-        let (count, began) = (items.len(), Instant::now());
-        let results = self.log.commit(items);
-        self.shared.metrics.committed(count, began.elapsed().as_secs_f64());
-        self.shared.metrics.failed(results.iter().filter(|result| result.is_err()).count());
-        for (answer, result) in answers.into_iter().zip(results) {
-            // A caller that went away is told nothing; its mail is kept all the same.
-            let _ = answer.send(result);
-        }
     }
 }

@@ -255,6 +255,7 @@ async fn r05_damage_found_while_running_leaves_the_rest_alone() {
     let jobs = spool.claim_due(house.now(), 10);
     assert!(matches!(spool.read(jobs[0].key).await, Err(SpoolError::Damaged(_))));
     spool.accept(&parcel(9, 1, 10), house.now()).await.unwrap();
+    spool.close().await;
     assert_eq!(spool.count(), 3);
     assert_eq!(disk.list(&house.dir.join("damaged")).unwrap().len(), 1);
     assert!(spool.read(jobs[1].key).await.is_ok());

@@ -6,6 +6,7 @@ mod board;
 mod config;
 mod crypto;
 mod docs;
+mod inspect;
 mod kit;
 mod supply;
 mod talk;

@@ -143,8 +143,8 @@ impl Deliver {
         match Conn::open(opening).await {
             // RFC 7435: where TLS was a bonus, its failure must not stop the mail. The handshake spoiled this
             // connection, so a new one goes on in clear.
-            Err(Trouble::Tls(why)) if tls == TlsMode::Opportunistic => {
-                tracing::warn!(hop = %hop.host, port = hop.port, why, "TLS failed, going on in clear");
+            Err(why @ (Trouble::Tls(_) | Trouble::Lost(Stage::StartTls))) if tls == TlsMode::Opportunistic => {
+                tracing::warn!(hop = %hop.host, port = hop.port, %why, "TLS failed, going on in clear");
                 metrics.downgraded();
                 host.tls_failed();
                 Conn::open(Opening { tls: TlsMode::None, ..opening }).await

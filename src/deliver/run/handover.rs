@@ -167,7 +167,7 @@ impl Deliver {
             }
             Err(trouble) => {
                 tracing::info!(id = %parcel.meta.id, %trouble, "no answer after the final dot: sent again");
-                self.parts.spool.retry(Some(key), self.parts.clock.now());
+                self.parts.spool.put_back(key, self.parts.clock.now());
             }
         }
     }

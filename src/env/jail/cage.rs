@@ -94,8 +94,8 @@ pub fn close_kernel() -> Result<(), CageError> {
     let refused = REFUSED.iter().map(|call| (*call, Vec::new())).collect();
     let errno = SeccompAction::Errno(libc::EPERM.unsigned_abs());
     let refuse = SeccompFilter::new(refused, SeccompAction::Allow, errno, arch);
-    // Of two filters the stricter answer counts.
-    for filter in [refuse, allow] {
+    // Of two filters the stricter answer counts. The second forbids installing a third, so it comes last.
+    for filter in [allow, refuse] {
         let program: BpfProgram = filter.and_then(TryInto::try_into).map_err(step("seccomp filter"))?;
         seccompiler::apply_filter(&program).map_err(step("seccomp"))?;
     }
@@ -137,6 +137,7 @@ const ALLOWED: &[i64] = &[
     libc::SYS_clock_gettime,
     libc::SYS_gettimeofday,
     libc::SYS_getpid,
+    libc::SYS_getppid,
     libc::SYS_gettid,
     libc::SYS_getrusage,
     libc::SYS_rt_sigprocmask,
@@ -148,8 +149,9 @@ const ALLOWED: &[i64] = &[
     libc::SYS_exit_group,
 ];
 
-/// What libraries try in passing; they cope with a refusal.
+/// What libraries try in passing; they cope with a refusal. And what installing the second filter takes.
 const REFUSED: &[i64] = &[
+    libc::SYS_seccomp,
     libc::SYS_openat,
     libc::SYS_open,
     libc::SYS_newfstatat,

@@ -6,7 +6,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
 use nix::cmsg_space;
-use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, recvmsg, sendmsg};
+use nix::errno::Errno;
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, recv, recvmsg, sendmsg};
 use tokio::io::Interest;
 
 use super::handle;
@@ -104,8 +105,9 @@ impl Outer {
     /// Whether the other side still has its end open and has said nothing unasked.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        let mut byte = [0];
-        matches!(self.0.try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+        // Asked of the kernel itself: the runtime would answer from what it has heard so far.
+        let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+        matches!(recv(self.0.as_raw_fd(), &mut [0], flags), Err(Errno::EAGAIN))
     }
 
     /// Sends a record with memory beside it. An error means that the other side did not get it whole.

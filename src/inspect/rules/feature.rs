@@ -129,6 +129,7 @@ pub(super) fn find(
 }
 
 fn sender_features(people: &People, outer: &Outer<'_>, surfaces: &Surfaces, note: &mut impl FnMut(&'static str, String)) {
+    thread_features(surfaces, note);
     let Some((name, from)) = people.from.first() else { return };
     let own = organisation(from);
     let shown = name
@@ -156,6 +157,9 @@ fn sender_features(people: &People, outer: &Outer<'_>, surfaces: &Surfaces, note
     if !recipients.is_empty() && !people.to.iter().any(|(_, a)| recipients.contains(a)) {
         note("to.missing-recipient", String::new());
     }
+}
+
+fn thread_features(surfaces: &Surfaces, note: &mut impl FnMut(&'static str, String)) {
     let subject = surfaces.text(&Surface::Subject, Form::Plain);
     let answer = ["re:", "tra loi:", "aw:", "re :"].iter().any(|p| subject.starts_with(p));
     let thread = ["in-reply-to", "references", "thread-index", "thread-topic"];
@@ -265,9 +269,10 @@ fn text_features(surfaces: &Surfaces, note: &mut impl FnMut(&'static str, String
 /// Latin letters and Cyrillic or Greek ones in one word.
 fn is_mixed(word: &str) -> bool {
     let other = |c: char| matches!(c, '\u{400}'..='\u{52f}' | '\u{391}'..='\u{3c9}') && c != '\u{3bc}' && c != '\u{3a9}';
+    let latin = |c: char| c.is_ascii_alphabetic() || matches!(c, '\u{c0}'..='\u{24f}' | '\u{1e00}'..='\u{1eff}');
     !word.is_ascii()
         && word.split(|c: char| !c.is_alphabetic()).any(|w| {
-            w.chars().any(other) && w.chars().any(|c| c.is_ascii_alphabetic())
+            w.chars().any(other) && w.chars().any(latin)
         })
 }
 

@@ -92,8 +92,8 @@ struct Waiter {
     number: u64,
     lane: Lane,
     size_bytes: usize,
-    /// Takes only a process that has not seen a message: the second try.
-    fresh: bool,
+    /// The second try: takes only a process with a higher number, started after the first one failed.
+    after: Option<u64>,
     hand: oneshot::Sender<Worker>,
 }
 
@@ -142,11 +142,10 @@ impl Pool {
         let total = self.0.deadline.as_std().min(Duration::from_millis(task.budget_ms));
         let deadline = Instant::now() + total;
         let bytes = memory::seal(raw).map_err(JailError::Link)?;
-        let mut reasons = Vec::new();
-        let mut stale = 0;
+        let (mut reasons, mut after, mut stale) = (Vec::new(), None, 0);
         while reasons.len() < 2 {
             let is_last = !reasons.is_empty();
-            let mut worker = match self.0.acquire(raw.len(), is_last, deadline).await {
+            let mut worker = match self.0.acquire(raw.len(), after, deadline).await {
                 Ok(worker) => worker,
                 Err(_) if is_last => break,
                 Err(error) => return Err(error),
@@ -180,6 +179,7 @@ impl Pool {
                     tracing::warn!(reason, why, size_bytes = raw.len(), "an inspector failed on a message");
                     worker.give_up(reason);
                     reasons.push(why);
+                    after = Some(self.0.lock().next_number);
                 }
             }
         }
@@ -282,14 +282,14 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn acquire(&self, size_bytes: usize, fresh: bool, deadline: Instant) -> Result<Worker, InspectError> {
+    async fn acquire(&self, size_bytes: usize, after: Option<u64>, deadline: Instant) -> Result<Worker, InspectError> {
         let (lane, began) = (Lane::of(size_bytes), Instant::now());
         let (number, inbox) = {
             let mut state = self.lock();
             if state.stopping {
                 return Err(InspectError::Stopping);
             }
-            let (worker, dead) = state.take_idle(lane, fresh);
+            let (worker, dead) = state.take_idle(lane, after);
             if let Some(worker) = worker {
                 drop(state);
                 drop(dead);
@@ -297,13 +297,13 @@ impl Shared {
                 return Ok(worker);
             }
             let left = deadline.saturating_duration_since(began);
-            if !fresh && !state.load.admits(size_bytes, self.size, left) {
+            if after.is_none() && !state.load.admits(size_bytes, self.size, left) {
                 return Err(InspectError::Busy);
             }
             let number = state.next();
             let (hand, inbox) = oneshot::channel();
             state.load.enter(size_bytes);
-            state.waiting.push(Waiter { number, lane, size_bytes, fresh, hand });
+            state.waiting.push(Waiter { number, lane, size_bytes, after, hand });
             drop(state);
             drop(dead);
             (number, inbox)
@@ -367,10 +367,10 @@ impl State {
     }
 
     /// An idle worker for the lane; and those that turned out to be dead.
-    fn take_idle(&mut self, lane: Lane, fresh: bool) -> (Option<Worker>, Vec<Worker>) {
+    fn take_idle(&mut self, lane: Lane, after: Option<u64>) -> (Option<Worker>, Vec<Worker>) {
         let mut dead = Vec::new();
         loop {
-            let fits = |w: &Worker| lane.fits(w.kept) && (!fresh || w.messages == 0);
+            let fits = |w: &Worker| lane.fits(w.kept) && after.is_none_or(|number| w.number > number);
             // Small mail takes the inspector kept for it first, so that the others stay free.
             let kept = self.idle.iter().rposition(|w| fits(w) && w.kept);
             let Some(at) = kept.or_else(|| self.idle.iter().rposition(fits)) else { return (None, dead) };
@@ -384,8 +384,8 @@ impl State {
 
     /// Second tries first, then in order of arrival.
     fn first_waiting(&self, worker: &Worker) -> Option<usize> {
-        let fits = |w: &Waiter| w.lane.fits(worker.kept) && (!w.fresh || worker.messages == 0);
-        let again = self.waiting.iter().position(|w| w.fresh && fits(w));
+        let fits = |w: &Waiter| w.lane.fits(worker.kept) && w.after.is_none_or(|number| worker.number > number);
+        let again = self.waiting.iter().position(|w| w.after.is_some() && fits(w));
         again.or_else(|| self.waiting.iter().position(fits))
     }
 }

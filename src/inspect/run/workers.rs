@@ -54,7 +54,6 @@ pub(super) struct Worker {
     pub pinned: Arc<Pinned>,
     /// For small mail only.
     pub kept: bool,
-    pub messages: u64,
     spent: Duration,
     /// Holds the process; let go, the watcher kills it.
     leash: oneshot::Sender<&'static str>,
@@ -67,7 +66,6 @@ impl Worker {
         let _ = self.leash.send(reason);
     }
     pub fn served(&mut self, spent: Duration) {
-        self.messages += 1;
         self.spent += spent;
     }
     pub fn is_aged(&self) -> bool {
@@ -96,7 +94,7 @@ pub(super) async fn start_worker(shared: &Arc<Shared>, pinned: &Arc<Pinned>) -> 
         let number = state.next();
         let kept = shared.keeps_lane && !state.live.iter().any(|l| l.kept && l.generation == pinned.generation);
         state.live.push(Live { number, generation: pinned.generation, kept, process });
-        Worker { number, link: child.link, pinned: Arc::clone(pinned), kept, messages: 0, spent: Duration::ZERO, leash }
+        Worker { number, link: child.link, pinned: Arc::clone(pinned), kept, spent: Duration::ZERO, leash }
     };
     shared.metrics.processes.with_label_values(&["ready"]).inc();
     tokio::spawn(watch(Arc::clone(shared), worker.number, child.process, held));

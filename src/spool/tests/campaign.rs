@@ -9,11 +9,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::super::fault::{Fault, Faults};
 use super::super::frame::{Kind, State};
 use super::super::index::Hand;
 use super::super::item::Item;
 use super::super::jobs::{load, meta};
-use super::super::log::{Fault, Log};
+use super::super::log::Log;
 use super::super::recover::{self, Purpose};
 use super::super::segment::Part;
 use super::super::{JobKey, Recovery, SpoolError, settings};
@@ -66,12 +67,9 @@ fn settings() -> settings::Spool {
 }
 
 fn open(disk: &Simulated, folder: &Path, fault: Option<Fault>) -> Result<(Log, Recovery), SpoolError> {
-    let purpose = if fault == Some(Fault::ChecksumIgnored) { Purpose::ServeBlindly } else { Purpose::Serve };
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
     disk.create_folder(folder).map_err(SpoolError::Disk)?;
-    let (mut log, report) = recover::open(&shared, folder, &settings(), purpose)?;
-    log.fault = fault;
-    Ok((log, report))
+    recover::open(&shared, folder, &settings(), Purpose::Serve, Faults::only(fault))
 }
 
 /// Every message that the log has: number, key, hold. An error is a broken promise.

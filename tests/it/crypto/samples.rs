@@ -4,11 +4,14 @@
 use std::fs;
 use std::path::PathBuf;
 
-use luytre::inspect::SmimeStatus as S;
+use bytes::Bytes;
+use luytre::deliver::seal::{self, Outward, SealKeys, SmimePair};
+use luytre::inspect::checks::content::smime::TrustStore;
+use luytre::inspect::{SmimeFact, SmimeStatus as S};
 use luytre::mail::Timestamp;
 use serde_json::Value;
 
-use super::support::{NOW, examine, message, samples, trust};
+use super::support::{Ca, NOW, envelope, examine, mailbox, message, openssl, samples, trust, wire};
 
 fn json(path: PathBuf) -> Value {
     serde_json::from_slice(&fs::read(&path).unwrap()).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
@@ -98,4 +101,88 @@ fn thunderbird_messages() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Signs with the sample identity in PEM file `name` of `ca`, then looks at the result.
+fn signed_with(ca: &Ca, name: &str, from: &str, anchors: &TrustStore) -> Result<SmimeFact, String> {
+    let pem = fs::read(ca.file(name)).unwrap();
+    let keys = SealKeys { dkim: Vec::new(), smime: Some(SmimePair::parse(&pem, &pem)?) };
+    let (envelope, author) = (envelope(from, &["x@example.net"]), mailbox(from));
+    let facts = Outward { hostname: "mx.test", envelope: &envelope, from: Some(&author), keys: &keys, now: NOW };
+    let raw = Bytes::from(format!("From: {from}\r\nSubject: s\r\n\r\nhello\r\n"));
+    let sealed = seal::outward(&raw, &facts).map_err(|e| e.to_string())?;
+    assert!(sealed.notes.is_empty(), "{name}: {:?}", sealed.notes);
+    fs::write(ca.file("signed.eml"), wire(&sealed)).unwrap();
+    openssl(&ca.0, &["cms", "-verify", "-noverify", "-in", "signed.eml"])?;
+    Ok(examine(&wire(&sealed), anchors, NOW).0)
+}
+
+#[test]
+fn openssl_sample_identities_sign_and_verify_or_are_refused_with_a_reason() {
+    let Some(folder) = samples("smime/openssl/smime-certs") else { return };
+    let ca = Ca::new("openssl-samples");
+    let anchors = trust(&[folder.join("smroot.pem")]);
+    for (name, chain) in [
+        ("smrsa1", Some(S::Valid)),
+        ("smrsa2", Some(S::Valid)),
+        ("smrsa3", Some(S::Valid)),
+        ("smec1", Some(S::Valid)),
+        ("smec2", Some(S::Valid)),
+        // Issued by an older generation of the root (`openssl verify` says so too).
+        ("smec3", Some(S::Untrusted)),
+        ("smdsa1", None),
+        ("smdsa2", None),
+        ("smdsa3", None),
+        ("smdh", None),
+        ("badrsa", None),
+    ] {
+        let file = format!("{name}.pem");
+        fs::copy(folder.join(&file), ca.file(&file)).unwrap();
+        match signed_with(&ca, &file, "a@b.example", &anchors) {
+            // The certificates name no address: whatever the chain says, nobody is vouched for.
+            Ok(fact) => {
+                println!("{name}: {} ({})", fact.status, fact.detail);
+                assert_eq!(Some(fact.signers[0].status), chain, "{name}");
+                assert_ne!(fact.status, S::Valid, "{name}");
+            }
+            Err(reason) => {
+                println!("{name}: {reason}");
+                assert!(chain.is_none(), "{name}: {reason}");
+            }
+        }
+    }
+}
+
+#[test]
+fn mimekit_sample_identities() {
+    let Some(folder) = samples("smime/mimekit-certs") else { return };
+    let ca = Ca::new("mimekit");
+    let export = |from: &str, to: &str, what: &str| {
+        let source = folder.join(from).to_str().unwrap().to_owned();
+        let fixed = ["pkcs12", "-legacy", "-passin", "pass:no.secret", "-nodes", what, "-in", &source, "-out", to];
+        let arguments: Vec<&str> = fixed.into_iter().filter(|a| !a.is_empty()).collect();
+        openssl(&ca.0, &arguments).unwrap();
+    };
+    export("certificate-authority.pfx", "ca.pem", "-nokeys");
+    let anchors = trust(&[ca.file("ca.pem")]);
+    for (name, address, expected) in [
+        ("rsa", "rsa@mimekit.net", S::Valid),
+        // Its key spells the curve out, which RFC 5480 §2.1.1 forbids and OpenSSL refuses.
+        ("ec", "ec@mimekit.net", S::Untrusted),
+        // Its SAN has domains only and its subject no address: it stands for nobody's mailbox.
+        ("dnsnames", "a@domain-wide.mimekit.net", S::WrongSender),
+        ("nochain", "nochain@mimekit.net", S::Untrusted),
+        // No CRL comes with the set: judged without.
+        ("revoked", "revoked@mimekit.net", S::Valid),
+    ] {
+        export(&format!("{name}/smime.pfx"), &format!("{name}.pem"), "");
+        let fact = signed_with(&ca, &format!("{name}.pem"), address, &anchors).unwrap();
+        println!("{name}: {} ({})", fact.status, fact.detail);
+        assert_eq!(fact.status, expected, "{name}: {}", fact.detail);
+    }
+    let old = message(&folder.join("thunderbird-signed.txt"));
+    let startcom = trust(&[folder.join("StartComCertificationAuthority.crt")]);
+    let (fact, _) = examine(&old, &startcom, Timestamp::from_seconds(1_383_500_000));
+    println!("thunderbird-signed.txt: {} ({})", fact.status, fact.detail);
+    assert_eq!(fact.status, S::Weak, "SHA-1: {}", fact.detail);
 }

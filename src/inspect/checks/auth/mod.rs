@@ -40,7 +40,7 @@ mod disguise;
 mod dkim;
 pub mod dmarc;
 mod fields;
-mod from;
+pub mod from;
 mod iprev;
 mod key;
 mod report;

@@ -65,9 +65,10 @@ impl RuleSet {
         Rules::deserialize(bytes).map(Self).map_err(|e| e.to_string())
     }
 
-    /// `namespace.rule` of every rule.
-    pub fn names(&self) -> impl Iterator<Item = String> + '_ {
-        self.0.iter().map(|r| format!("{}.{}", r.namespace(), r.identifier()))
+    /// Every rule that can hit, for lists and weights.
+    #[must_use]
+    pub fn rules(&self) -> Vec<About> {
+        self.0.iter().filter(|r| !r.is_private()).map(|r| About::read(&r)).collect()
     }
 }
 
@@ -123,21 +124,56 @@ struct Place<'t> {
     sender: &'t str,
 }
 
-fn report(rule: &yara_x::Rule<'_, '_>, path: &str) -> Finding {
-    let text = |wanted: &str| {
-        rule.metadata().find_map(|(key, value)| match value {
-            MetaValue::String(text) if key == wanted => Some(text.to_owned()),
+/// What a rule says of itself (`rules/yara/README.md`).
+#[derive(Clone, PartialEq, Debug)]
+pub struct About {
+    /// `namespace.rule`
+    pub name: String,
+    /// Of the finding that a hit makes.
+    pub code: String,
+    /// `malware` or `suspicious`.
+    pub severity: String,
+    /// Points of a suspicious rule; zero when the rule names none.
+    pub score: f64,
+    /// English and Vietnamese.
+    pub description: String,
+    pub description_vi: String,
+}
+
+impl About {
+    fn read(rule: &yara_x::Rule<'_, '_>) -> Self {
+        let text = |wanted: &str| {
+            rule.metadata().find_map(|(key, value)| match value {
+                MetaValue::String(text) if key == wanted => Some(text.to_owned()),
+                _ => None,
+            })
+        };
+        let score = rule.metadata().find_map(|(key, value)| match value {
+            MetaValue::Integer(score) if key == "score" => Some(score as f64),
+            MetaValue::Float(score) if key == "score" => Some(score),
             _ => None,
-        })
-    };
-    let full = format!("{}.{}", rule.namespace(), rule.identifier());
-    let about = text("description").unwrap_or_default();
-    let code = match (text("severity").as_deref(), text("name")) {
-        (Some("malware"), Some(name)) => format!("malware.{name}"),
-        (Some("malware"), None) => format!("malware.{}", rule.identifier().to_ascii_lowercase()),
-        _ => format!("yara.{full}"),
-    };
-    Finding::new(code).with(format!("{full} in {path}: {about}"))
+        });
+        let name = format!("{}.{}", rule.namespace(), rule.identifier());
+        let severity = text("severity").unwrap_or_else(|| "suspicious".to_owned());
+        let code = match (severity.as_str(), text("name")) {
+            ("malware", Some(name)) => format!("malware.{name}"),
+            ("malware", None) => format!("malware.{}", rule.identifier().to_ascii_lowercase()),
+            _ => format!("yara.{name}"),
+        };
+        Self {
+            name,
+            code,
+            severity,
+            score: score.unwrap_or_default(),
+            description: text("description").unwrap_or_default(),
+            description_vi: text("description_vi").unwrap_or_default(),
+        }
+    }
+}
+
+fn report(rule: &yara_x::Rule<'_, '_>, path: &str) -> Finding {
+    let about = About::read(rule);
+    Finding::new(about.code).with(format!("{} in {path}: {}", about.name, about.description))
 }
 
 impl ContentCheck for Yara<'_> {

@@ -200,7 +200,9 @@ pub fn looks_viqr(text: &str) -> bool {
         });
         marked += usize::from(shaped || word.ends_with("e^") || word.ends_with("o^") || word.ends_with("u+"));
     }
-    marked >= 5 && marked * 5 >= words
+    // One escaped full stop beside one mark says it too: nobody else writes a backslash there.
+    let escaped = ["\\. ", "\\.\n", "\\.\r", "\\? ", "\\?\n", "\\?\r"].iter().any(|e| text.contains(e));
+    marked >= 1 && escaped || marked >= 5 && marked * 5 >= words
 }
 
 /// RFC 1456 §2.1, the upper half; the six capitals among the controls follow in [`viscii`].

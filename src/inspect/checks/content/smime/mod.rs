@@ -14,7 +14,7 @@ mod signer;
 mod trust;
 
 use openssl::nid::Nid;
-use openssl::pkey::Id;
+use openssl::pkey::{Id, PKey, Public};
 use openssl::x509::X509;
 
 pub(crate) use signer::addresses as certificate_addresses;
@@ -281,7 +281,8 @@ fn judge_signed(
         let names: Vec<&str> = verdict.signers.iter().flat_map(|s| &s.addresses).map(String::as_str).collect();
         let author = from.map_or_else(|| "no single author".to_owned(), ToString::to_string);
         verdict.status = SmimeStatus::WrongSender;
-        verdict.detail = format!("signed by {}, From is {author}", names.join(", "));
+        let names = if names.is_empty() { "a certificate without an address".to_owned() } else { names.join(", ") };
+        verdict.detail = format!("signed by {names}, From is {author}");
     }
     verdict
 }
@@ -296,9 +297,11 @@ fn judge_signer(checked: &Checked, carried: &[X509], trust: &TrustStore, now: Ti
         return (SmimeStatus::Unverifiable, "the signer's certificate is not in the message".to_owned());
     };
     if !checked.intact {
-        // OpenSSL 3.0 has no CMS signatures with Edwards curves (RFC 8419): not checked is not altered.
-        let edwards = certificate.public_key().is_ok_and(|key| matches!(key.id(), Id::ED25519 | Id::ED448));
-        return if edwards || digest_strength(checked.digest) == Strength::Unknown {
+        // Not checked is not altered: OpenSSL 3.0 has no CMS signatures with Edwards curves (RFC 8419), and some
+        // keys it cannot read at all (DSA with inherited parameters).
+        let edwards = |key: PKey<Public>| matches!(key.id(), Id::ED25519 | Id::ED448);
+        let unusable = certificate.public_key().map_or(true, edwards);
+        return if unusable || digest_strength(checked.digest) == Strength::Unknown {
             (SmimeStatus::Unverifiable, "the signature algorithm is not supported".to_owned())
         } else {
             (SmimeStatus::Altered, "the content is not what was signed".to_owned())

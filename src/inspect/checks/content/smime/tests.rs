@@ -57,3 +57,55 @@ fn rfc5280_6_nist_pkits_paths() {
     println!("{total} paths, {} disagree:\n{}", wrong.len(), wrong.join("\n"));
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+#[test]
+fn rfc4134_old_algorithms_are_read_and_refused_with_a_reason() {
+    let Some(folder) = samples("rfc4134") else { return };
+    let read = |name: &str| fs::read(folder.join(name)).unwrap();
+    let material = TrustMaterial {
+        anchors: vec![read("keys/CarlDSSSelf.cer"), read("keys/CarlRSASelf.cer")],
+        ..TrustMaterial::default()
+    };
+    let trust = TrustStore::from_der(&material);
+    // (file, SignerInfos that verify, SignerInfos). Diane's DSS key inherits its parameters, which OpenSSL cannot do.
+    for (file, intact, signers) in [("4.1.bin", 1, 1), ("4.6.bin", 1, 2), ("4.7.bin", 1, 1), ("4.10.bin", 1, 1)] {
+        let der = read(file);
+        let mut cms = Cms::parse(&der).unwrap();
+        assert_eq!(cms.kind(), Kind::Signed, "{file}");
+        let checked = cms.check(None, &trust.known());
+        assert_eq!(checked.len(), signers, "{file}");
+        assert_eq!(checked.iter().filter(|c| c.intact).count(), intact, "{file}");
+        let verdict = judge_opaque(&der, &trust, None, NOW);
+        println!("{file}: {} ({}), {:?}", verdict.status, verdict.detail, verdict.signers);
+        let refused = [SmimeStatus::Weak, SmimeStatus::Untrusted, SmimeStatus::Altered, SmimeStatus::Unverifiable];
+        assert!(verdict.signers.iter().all(|s| refused.contains(&s.status)), "{file}");
+        let found = [SmimeStatus::WrongSender, SmimeStatus::Altered, SmimeStatus::Unverifiable];
+        assert!(found.contains(&verdict.status) && !verdict.detail.is_empty(), "{file}: {}", verdict.status);
+    }
+    assert_eq!(opaque_content(&read("4.1.bin")).unwrap(), b"This is some sample content.");
+    let certs_only = judge_opaque(&read("4.11.bin"), &trust, None, NOW);
+    assert_eq!(certs_only.status, SmimeStatus::None, "certificates only: {}", certs_only.detail);
+    for file in ["5.2.bin", "7.2.bin"] {
+        assert!(judge_opaque(&read(file), &trust, None, NOW).encrypted.is_some(), "{file}");
+    }
+    let raw: Vec<u8> = read("5.3.eml");
+    let tree = mime::parse(&raw, &Limits::default());
+    assert!(examine(&raw, &tree, &trust, None, NOW).0.encrypted, "5.3.eml");
+}
+
+#[test]
+fn cut_and_bent_cms_objects_never_pass() {
+    let Some(folder) = samples("rfc4134") else { return };
+    let der = fs::read(folder.join("4.7.bin")).unwrap();
+    let trust = TrustStore::empty();
+    for length in 0..der.len() {
+        let verdict = judge_opaque(&der[..length], &trust, None, NOW);
+        assert_eq!(verdict.status, SmimeStatus::Malformed, "{length} octets");
+    }
+    for at in 0..der.len() {
+        let mut bent = der.clone();
+        bent[at] ^= 0x40;
+        let verdict = judge_opaque(&bent, &trust, None, NOW);
+        assert_ne!(verdict.status, SmimeStatus::Valid, "octet {at}");
+    }
+}

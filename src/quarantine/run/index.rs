@@ -7,10 +7,10 @@ use std::str::FromStr;
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 
-use super::file::{Entry, HeldKey};
-use super::shelf::{Filter, folded, recipient_text, sender_text};
-use super::store::Stored;
 use crate::mail::Timestamp;
+use crate::quarantine::file::{Entry, HeldKey};
+use crate::quarantine::shelf::{Filter, folded, recipient_text, sender_text};
+use crate::quarantine::store::Stored;
 
 /// The layout of the table; another one in the file means that it is made again.
 const LAYOUT: i64 = 1;

@@ -1,0 +1,47 @@
+//! Which messages of the queue are meant.
+
+use serde::{Deserialize, Serialize};
+
+use crate::mail::{AgencyId, MailId, Timestamp};
+use crate::spool::{Job, JobKey};
+
+/// Everything that is set must fit; texts are found anywhere and without regard to case.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QueueFilter {
+    /// This message, all its parcels.
+    pub id: Option<MailId>,
+    /// This parcel.
+    pub key: Option<JobKey>,
+    pub agency: Option<AgencyId>,
+    /// Part of the address of a recipient who still waits.
+    pub to: Option<String>,
+    /// The domain of a recipient who still waits, or a host that the last answer names.
+    pub host: Option<String>,
+    /// Taken before this moment.
+    pub before: Option<Timestamp>,
+}
+
+impl QueueFilter {
+    /// Whether nothing is set: all messages are meant.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    #[must_use]
+    pub fn fits(&self, job: &Job) -> bool {
+        let lower = |text: &str| text.to_lowercase();
+        let to = |wanted: &String| job.pending.iter().any(|p| lower(&p.mailbox.to_string()).contains(&lower(wanted)));
+        let host = |wanted: &String| {
+            let wanted = lower(wanted);
+            job.pending.iter().any(|p| p.mailbox.domain().as_str() == wanted || lower(&p.last).contains(&wanted))
+        };
+        self.id.is_none_or(|id| id == job.meta.id)
+            && self.key.is_none_or(|key| key == job.key)
+            && self.agency.as_ref().is_none_or(|agency| agency == job.meta.destination.agency())
+            && self.to.as_ref().is_none_or(to)
+            && self.host.as_ref().is_none_or(host)
+            && self.before.is_none_or(|before| job.meta.received_at < before)
+    }
+}

@@ -1,0 +1,139 @@
+//! The control requests that the spool and the quarantine answer by themselves.
+
+use base64::Engine as _;
+
+use super::{PAGE, PIECE, QueueFilter, Reply, Request};
+use crate::env::Clock;
+use crate::mail::Parcel;
+use crate::quarantine::{HeldKey, Shelf};
+use crate::spool::{Job, JobKey, Spool, SpoolError};
+
+/// Jobs that one request looks at; a filter that fits nowhere must not keep the gateway busy.
+const MOST_LOOKED_AT: usize = 5000;
+
+/// Spool and quarantine, as operators use them.
+#[derive(Clone, Debug)]
+pub struct Stores {
+    pub spool: Spool,
+    pub shelf: Shelf,
+    pub clock: Clock,
+}
+
+impl Stores {
+    /// Answers what concerns the queue and the quarantine; `None`: not ours.
+    pub async fn answer(&self, request: Request) -> Option<Reply> {
+        Some(match request {
+            Request::QueueList { filter, after } => self.page(filter, after).await,
+            Request::QueueJob { key } => match self.spool.job(key) {
+                Some(job) => Reply::Jobs { jobs: vec![job], next: None },
+                None => Reply::failed(SpoolError::Unknown(key.0.to_string())),
+            },
+            Request::QueueRetry { keys } => {
+                let now = self.clock.now();
+                let count = keys.map_or_else(|| self.spool.retry(None, now), |keys| self.spool.hurry(&keys, now));
+                Reply::Done { count }
+            }
+            Request::QueueHold { keys, held } => self.each(keys, |key| self.spool.hold(key, held)).await,
+            Request::QueueRemove { keys } => {
+                tracing::warn!(?keys, "an operator removes messages from the queue");
+                self.each(keys, |key| self.spool.remove(key)).await
+            }
+            Request::QuarantineList { filter } => match self.shelf.list(&filter).await {
+                Ok(entries) => Reply::Held { entries },
+                Err(error) => Reply::failed(error),
+            },
+            Request::QuarantineShow { key } => match self.shelf.show(key).await {
+                Ok((entry, parcel)) => {
+                    Reply::Message { entry, headers: String::from_utf8_lossy(&parcel.head).into_owned() }
+                }
+                Err(error) => Reply::failed(error),
+            },
+            Request::QuarantineRead { key, offset } => match self.shelf.show(key).await {
+                Ok((_, parcel)) => Reply::Piece { octets: piece(&parcel, offset) },
+                Err(error) => Reply::failed(error),
+            },
+            Request::QuarantineRelease { key, by, reason } => self.release(key, &by, &reason).await,
+            Request::QuarantineRemove { key, by, reason } => match self.shelf.remove(key).await {
+                Ok(()) => {
+                    tracing::warn!(%key, by, reason, "a held message was removed");
+                    Reply::Done { count: 1 }
+                }
+                Err(error) => Reply::failed(error),
+            },
+            Request::Reload | Request::Status | Request::Other { .. } => return None,
+        })
+    }
+
+    /// Reads descriptions from disk, so off the runtime's own threads.
+    async fn page(&self, filter: QueueFilter, after: Option<JobKey>) -> Reply {
+        let spool = self.spool.clone();
+        let page = tokio::task::spawn_blocking(move || {
+            // A key is found directly, however long the queue.
+            if let Some(key) = filter.key {
+                return (spool.job(key).filter(|job| filter.fits(job)).into_iter().collect(), None);
+            }
+            let (mut jobs, mut after, mut looked_at) = (Vec::<Job>::new(), after, 0);
+            loop {
+                let some = spool.jobs_after(after, PAGE);
+                let Some(last) = some.last().map(|job| job.key) else { return (jobs, None) };
+                (after, looked_at) = (Some(last), looked_at + some.len());
+                for job in some.into_iter().filter(|job| filter.fits(job)) {
+                    let key = job.key;
+                    jobs.push(job);
+                    if jobs.len() >= PAGE {
+                        return (jobs, Some(key));
+                    }
+                }
+                if looked_at >= MOST_LOOKED_AT {
+                    return (jobs, after);
+                }
+            }
+        });
+        match page.await {
+            Ok((jobs, next)) => Reply::Jobs { jobs, next },
+            Err(error) => Reply::failed(error),
+        }
+    }
+
+    async fn each<F: Future<Output = Result<(), SpoolError>>>(
+        &self,
+        keys: Vec<JobKey>,
+        act: impl Fn(JobKey) -> F,
+    ) -> Reply {
+        let mut count = 0;
+        for key in keys {
+            match act(key).await {
+                Ok(()) => count += 1,
+                // Delivered in the meantime.
+                Err(SpoolError::Unknown(_)) => {}
+                Err(error) => return Reply::failed(error),
+            }
+        }
+        Reply::Done { count }
+    }
+
+    /// Into the spool first, then marked: should the power go in between, the message goes out and is still held.
+    async fn release(&self, key: HeldKey, by: &str, reason: &str) -> Reply {
+        let release = match self.shelf.release(key, by, reason).await {
+            Ok(release) => release,
+            Err(error) => return Reply::failed(error),
+        };
+        if let Err(error) = self.spool.accept(&release.parcel, self.clock.now()).await {
+            return Reply::failed(error);
+        }
+        tracing::warn!(%key, by, reason, "a held message was released");
+        match release.done().await {
+            Ok(()) => Reply::Done { count: 1 },
+            Err(error) => Reply::failed(format!("the message is on its way, but that could not be written down: {error}")),
+        }
+    }
+}
+
+/// Octets of head and body from `offset` on, in base64.
+fn piece(parcel: &Parcel, offset: u64) -> String {
+    let (offset, most) = (usize::try_from(offset).unwrap_or(usize::MAX), PIECE as usize);
+    let head = parcel.head.get(offset..).unwrap_or(&[]);
+    let body = parcel.body.get(offset.saturating_sub(parcel.head.len())..).unwrap_or(&[]);
+    let octets: Vec<u8> = head.iter().chain(body).copied().take(most).collect();
+    base64::engine::general_purpose::STANDARD.encode(octets)
+}

@@ -1,1 +1,0 @@
-//! One function that is the list of stages: read it first.

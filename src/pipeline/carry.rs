@@ -1,0 +1,218 @@
+//! Doing what was decided, group by group: hand over, keep, hold or refuse; and the one reply that follows.
+
+use std::sync::Arc;
+
+use super::Pipeline;
+use crate::deliver::Handover;
+use crate::deliver::seal::{self, Inward, Outward, Sealed};
+use crate::deliver::settings::Profile;
+use crate::mail::{Destination, Language, Parcel, ParcelMeta, Recipient, Reply, Span, Timestamp};
+use crate::policy::Policy;
+use crate::quarantine::{Held, Kind};
+use crate::verdict::{Action, Group, Judged, receipt};
+
+/// What became of one group of recipients.
+#[derive(Debug)]
+pub(super) enum Done {
+    /// The next hop has it; its name and what it said.
+    Handed { hop: String, reply: Reply },
+    /// In the spool; why, when it was meant to go straight on.
+    Spooled { why: String },
+    Held,
+    /// Not taken, by policy: the sender keeps it.
+    Refused,
+    /// The next hop said no, and this is its answer.
+    HopRefused { hop: String, reply: Reply },
+    /// Our own trouble: the sender keeps it and tries again.
+    Trouble { reply: Reply, why: String },
+}
+
+impl Done {
+    /// The word in the receipt.
+    const fn state(&self) -> &'static str {
+        match self {
+            Self::Handed { .. } => "delivered",
+            Self::Spooled { .. } => "spooled",
+            Self::Held => "quarantined",
+            Self::Refused | Self::HopRefused { .. } => "refused",
+            Self::Trouble { .. } => "deferred",
+        }
+    }
+
+    fn clause(&self) -> String {
+        match self {
+            Self::Handed { hop, reply } => format!("handed to {hop}: {reply}"),
+            Self::Spooled { why } if why.is_empty() => "queued".to_owned(),
+            Self::Spooled { why } => format!("queued: {why}"),
+            Self::Held => "held in quarantine".to_owned(),
+            Self::Refused => "refused".to_owned(),
+            Self::HopRefused { hop, reply } => format!("{hop} refused: {reply}"),
+            Self::Trouble { why, .. } => format!("not taken, trouble here: {why}"),
+        }
+    }
+}
+
+/// What became of the whole message.
+#[derive(Debug)]
+pub(super) struct Outcome(Vec<Done>);
+
+impl Pipeline {
+    pub(super) async fn carry_out(&self, judged: &Judged, policy: &Arc<Policy>) -> Outcome {
+        // A refusal is the whole message's: where one group is refused and another not, `judge` made it a hold.
+        if matches!(judged.strictest(), Action::Reject | Action::Defer) {
+            return Outcome(judged.groups().iter().map(|_| Done::Refused).collect());
+        }
+        let alone = judged.groups().len() == 1;
+        let mut done = Vec::with_capacity(judged.groups().len());
+        for group in judged.groups() {
+            let outcome = self.carry_group(judged, group, alone, policy).await;
+            let failed = matches!(outcome, Done::Trouble { .. });
+            done.push(outcome);
+            if failed {
+                // The sender will send all of it again; what is safe already arrives twice, which is better than never.
+                break;
+            }
+        }
+        Outcome(done)
+    }
+
+    async fn carry_group(&self, judged: &Judged, group: &Group, alone: bool, policy: &Arc<Policy>) -> Done {
+        let sealed = match self.seal(judged, group, policy).await {
+            Ok(sealed) => sealed,
+            Err(why) => {
+                tracing::error!(id = %judged.case().mail().envelope().id(), why, "a message could not be signed");
+                return Done::Trouble { reply: Reply::new(451, "4.7.0", "Temporary trouble here, please try again later"), why };
+            }
+        };
+        let parcel = Parcel { meta: meta(judged, group), head: sealed.head, body: sealed.body };
+        if group.action == Action::Quarantine {
+            return self.hold(judged, group, &parcel, policy).await;
+        }
+        let routes = &policy.compiled.deliver;
+        if !alone {
+            return match self.parts.deliver.queue(&parcel).await {
+                Ok(_) => Done::Spooled { why: String::new() },
+                Err(error) => Done::Trouble { reply: error.reply(), why: error.to_string() },
+            };
+        }
+        match self.parts.deliver.hand_over(&parcel, routes).await {
+            Handover::Handed { reply, hop, .. } => Done::Handed { hop, reply },
+            Handover::Spooled { why, .. } => Done::Spooled { why },
+            Handover::InDoubt { hop, .. } => Done::Spooled { why: format!("{hop} has not answered yet") },
+            Handover::Refused { reply, hop } => Done::HopRefused { hop, reply },
+            Handover::Deferred { reply, why } => Done::Trouble { reply, why },
+        }
+    }
+
+    async fn seal(&self, judged: &Judged, group: &Group, policy: &Arc<Policy>) -> Result<Sealed, String> {
+        let case = judged.case();
+        let hostname = policy.hostname.as_str();
+        if let Destination::Agency(id) = &group.destination {
+            let profile = policy.agency(id).and_then(|a| a.next_hops.first()).map_or(Profile::Generic, |hop| hop.profile);
+            let facts = Inward { hostname, envelope: case.mail().envelope(), auth: case.auth(), smime: &case.content().smime, group, profile };
+            return Ok(seal::inward(case.mail().raw(), &facts));
+        }
+        // Signing is work for the signers' threads: RSA takes longer than everything else of a message.
+        let (policy, agency) = (Arc::clone(policy), group.destination.agency().clone());
+        let (mail, from, now) = (case.mail().clone(), case.auth().from.clone(), self.parts.clock.now());
+        let job = move || {
+            let keys = policy.compiled.seals(&agency);
+            let facts = Outward { hostname: policy.hostname.as_str(), envelope: mail.envelope(), from: from.as_ref(), keys, now };
+            seal::outward(mail.raw(), &facts).map_err(|e| e.to_string())
+        };
+        self.parts.signers.run(Span::seconds(10), job).await.map_err(|e| e.to_string())?
+    }
+
+    async fn hold(&self, judged: &Judged, group: &Group, parcel: &Parcel, policy: &Policy) -> Done {
+        let now = self.parts.clock.now();
+        let envelope = judged.case().mail().envelope();
+        let held = Held {
+            meta: parcel.meta.clone(),
+            kind: kind(group),
+            because: group.because.clone(),
+            score: group.score,
+            held_at: now,
+            expires_at: now + policy.quarantine.keep,
+            size_bytes: parcel.size_bytes(),
+            from: judged.case().auth().from.as_ref().map(ToString::to_string).unwrap_or_default(),
+            client_ip: envelope.client().address.ip().to_string(),
+        };
+        match self.parts.shelf.hold(parcel, held).await {
+            Ok(_) => Done::Held,
+            Err(error) => {
+                tracing::error!(id = %envelope.id(), %error, "the quarantine could not keep a message");
+                Done::Trouble { reply: Reply::new(451, "4.3.0", "Temporary trouble here, please try again later"), why: error.to_string() }
+            }
+        }
+    }
+}
+
+fn meta(judged: &Judged, group: &Group) -> ParcelMeta {
+    let case = judged.case();
+    let envelope = case.mail().envelope();
+    let of_group = |i: &usize| -> Option<Recipient> { envelope.recipients().get(*i).cloned() };
+    ParcelMeta {
+        id: envelope.id(),
+        received_at: envelope.received_at(),
+        sender: envelope.sender().clone(),
+        recipients: group.recipients.iter().filter_map(of_group).collect(),
+        destination: group.destination.clone(),
+        params: envelope.params().clone(),
+        // A relay client was admitted by its address and its sender by its domain: it may hear of failures.
+        sender_authenticated: envelope.client().role == crate::listen::Role::Relay || case.auth().vouches_for(envelope.sender()),
+        subject: case.content().subject.chars().take(200).collect(),
+    }
+}
+
+fn kind(group: &Group) -> Kind {
+    let because = |prefix: &str| group.because.iter().any(|code| code.starts_with(prefix));
+    if because("malware.") {
+        Kind::Malware
+    } else if because("dmarc.") || because("from.") {
+        Kind::Phish
+    } else if ["archive.", "unpack.", "mime.", "inspect.", "smime."].into_iter().any(because) {
+        Kind::Unscannable
+    } else if because("attachment.") || because("yara.") {
+        Kind::Policy
+    } else {
+        Kind::Spam
+    }
+}
+
+impl Outcome {
+    /// The final reply. It carries the receipt id, whatever it says.
+    pub(super) fn reply(&self, judged: &Judged, language: Language) -> Reply {
+        let id = judged.case().mail().envelope().id();
+        for done in &self.0 {
+            match done {
+                Done::Refused => return judged.refusal(language),
+                Done::Trouble { reply, .. } => return reply.clone().line(format!("[{id}]")),
+                Done::HopRefused { reply, .. } => {
+                    return Reply::new(reply.code(), reply.enhanced().to_owned(), format!("{} [{id}]", reply.text()));
+                }
+                Done::Handed { .. } | Done::Spooled { .. } | Done::Held => {}
+            }
+        }
+        Reply::new(250, "2.0.0", format!("Accepted / Da nhan [{id}]"))
+    }
+
+    /// For the receipt: one outcome a group that was reached.
+    pub(super) fn records(&self, judged: &Judged, reply: &Reply, at: Timestamp) -> Vec<receipt::Outcome> {
+        let envelope = judged.case().mail().envelope();
+        let name = |i: &usize| envelope.recipients().get(*i).map(|r| r.mailbox.to_string());
+        let one = |(done, group): (&Done, &Group)| {
+            let recipients = group.recipients.iter().filter_map(name).collect();
+            let detail = match done {
+                Done::Refused => reply.to_string(),
+                other => other.clause(),
+            };
+            receipt::Outcome::new(at, done.state(), recipients, detail)
+        };
+        self.0.iter().zip(judged.groups()).map(one).collect()
+    }
+
+    /// For the log: one clause a group.
+    pub(super) fn summary(&self) -> String {
+        self.0.iter().map(Done::clause).collect::<Vec<_>>().join("; ")
+    }
+}

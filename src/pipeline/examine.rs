@@ -1,0 +1,148 @@
+//! Evidence: authentication beside the inspector, then everything about the message in one [`Case`].
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::env::{Clock, Dns};
+use crate::inspect::checks::auth;
+use crate::inspect::inspector::Task;
+use crate::inspect::rules::RuleSet;
+use crate::inspect::run::Pool;
+use crate::inspect::{AuthFacts, Case, ContentFacts, Finding};
+use crate::intake::Mail;
+use crate::listen::Role;
+use crate::mail::header::Headers;
+use crate::mail::{Mailbox, Reply};
+use crate::policy::Policy;
+use crate::report::metrics::{Metrics, Stage};
+use crate::verdict::{self, Judged};
+
+/// Up to this size a body is hashed on the spot.
+const INLINE: usize = 64 << 10;
+
+/// A closed case, and the rules that its pattern numbers belong to: during a reload an inspector may be one
+/// generation away from the policy pinned for the message.
+#[derive(Debug)]
+pub struct Evidence {
+    pub case: Case,
+    pub rules: Arc<RuleSet>,
+}
+
+impl Evidence {
+    /// The decision, with the rules the inspector used.
+    #[must_use]
+    pub fn judge(self, policy: &verdict::settings::Policy) -> Judged {
+        if Arc::ptr_eq(&self.rules, &policy.rules) {
+            return verdict::judge(self.case, policy);
+        }
+        verdict::judge(self.case, &verdict::settings::Policy { rules: self.rules, ..policy.clone() })
+    }
+}
+
+/// What looks at messages: used by the gateway for mail on its way and by `luytre scan` for files.
+#[derive(Clone)]
+pub struct Examiner {
+    /// `None`: nothing is asked of the network, and nothing is said of the sender.
+    pub dns: Option<Dns>,
+    pub inspectors: Pool,
+    pub metrics: Metrics,
+    pub clock: Clock,
+}
+
+impl Examiner {
+    /// Every check has run when this returns, or a finding says which did not. The error is a 4xx of ours.
+    pub async fn examine(&self, mail: Mail, policy: &Arc<Policy>) -> Result<Evidence, Reply> {
+        let (authentication, content) = tokio::join!(self.authenticate(&mail, policy), self.inspect(&mail, policy));
+        let (content, rules) = content?;
+        let (auth, mut findings) = authentication;
+        findings.extend(content.findings.iter().cloned());
+        Ok(Evidence { case: Case::closed(mail, auth, content, findings), rules })
+    }
+
+    async fn authenticate(&self, mail: &Mail, policy: &Arc<Policy>) -> (AuthFacts, Vec<Finding>) {
+        let started = Instant::now();
+        let envelope = mail.envelope();
+        if envelope.client().role == Role::Relay {
+            return own_author(mail, policy);
+        }
+        let Some(dns) = self.dns.as_ref().filter(|_| policy.inspect.authenticate) else {
+            return (AuthFacts::default(), Vec::new());
+        };
+        let recipients: Vec<&Mailbox> = envelope.recipients().iter().map(|r| &r.mailbox).collect();
+        let compiled = &policy.compiled;
+        let subject = auth::Subject {
+            client: envelope.client().address.ip(),
+            helo: envelope.helo(),
+            sender: envelope.sender(),
+            recipients: &recipients,
+            raw: mail.raw(),
+            own_domains: &compiled.own_domains,
+            trusted: false,
+        };
+        let letter = if mail.raw().len() > INLINE {
+            self.read_apart(mail, policy).await
+        } else {
+            auth::read(subject, &compiled.auth)
+        };
+        let report = auth::examine_letter(dns, subject, letter, &compiled.auth, self.clock.now()).await;
+        self.metrics.stage(Stage::Authenticate, started.elapsed());
+        (report.facts, report.findings)
+    }
+
+    /// Hashing a large body takes milliseconds: not on a thread that serves sessions.
+    async fn read_apart(&self, mail: &Mail, policy: &Arc<Policy>) -> auth::Letter {
+        let (mail, policy) = (mail.clone(), Arc::clone(policy));
+        let read = tokio::task::spawn_blocking(move || {
+            let envelope = mail.envelope();
+            let recipients: Vec<&Mailbox> = envelope.recipients().iter().map(|r| &r.mailbox).collect();
+            let subject = auth::Subject {
+                client: envelope.client().address.ip(),
+                helo: envelope.helo(),
+                sender: envelope.sender(),
+                recipients: &recipients,
+                raw: mail.raw(),
+                own_domains: &policy.compiled.own_domains,
+                trusted: false,
+            };
+            auth::read(subject, &policy.compiled.auth)
+        });
+        read.await.unwrap_or_default()
+    }
+
+    async fn inspect(&self, mail: &Mail, policy: &Arc<Policy>) -> Result<(ContentFacts, Arc<RuleSet>), Reply> {
+        if policy.inspect.checks.is_empty() {
+            return Ok((ContentFacts::default(), Arc::clone(&policy.compiled.verdict.rules)));
+        }
+        let started = Instant::now();
+        let envelope = mail.envelope();
+        let task = Task {
+            now: self.clock.now(),
+            sender: envelope.sender().clone(),
+            recipients: envelope.recipients().iter().map(|r| r.mailbox.to_string()).collect(),
+            client_ip: envelope.client().address.ip().to_string(),
+            helo: envelope.helo().to_owned(),
+            budget_ms: policy.inspect.deadline.as_millis(),
+        };
+        let examined = self.inspectors.examine(mail.raw(), task).await;
+        self.metrics.stage(Stage::Inspect, started.elapsed());
+        let examined = examined.map_err(|error| {
+            tracing::warn!(id = %envelope.id(), %error, "no inspector took the message");
+            error.reply()
+        })?;
+        Ok((examined.facts, Arc::clone(examined.policy.rules())))
+    }
+}
+
+/// Mail of an agency's own server: nothing to authenticate, but its author must be one of the agency (THREATS A-24).
+fn own_author(mail: &Mail, policy: &Policy) -> (AuthFacts, Vec<Finding>) {
+    let from = auth::from::read(&Headers::parse_limited(mail.raw(), policy.limits.header_fields));
+    let mut findings: Vec<Finding> = from.problem.iter().map(|(code, detail)| Finding::new(*code).with(detail)).collect();
+    let mut destinations = mail.envelope().recipients().iter().map(|r| r.destination.agency());
+    let ours = |mailbox: &Mailbox| {
+        destinations.any(|id| policy.agency(id).is_some_and(|agency| agency.domains.contains(mailbox.domain())))
+    };
+    if from.mailbox.as_ref().is_some_and(|mailbox| !{ ours }(mailbox)) {
+        findings.push(Finding::new("from.foreign-domain").with("the author is not of the agency whose server sent this"));
+    }
+    (AuthFacts { from: from.mailbox, ..AuthFacts::default() }, findings)
+}

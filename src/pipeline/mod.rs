@@ -1,0 +1,11 @@
+//! The stages as one list: read [`Pipeline::process`] first.
+//!
+//! A session asks through [`crate::session::desk::Desk`] (in `run`); `examine` gathers the evidence, `carry`
+//! does what was decided. One transaction keeps the policy snapshot it began with.
+
+mod carry;
+pub mod examine;
+pub mod run;
+
+pub use examine::Examiner;
+pub use run::{Parts, Pipeline};

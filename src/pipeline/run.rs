@@ -1,0 +1,154 @@
+//! The pipeline behind the desk: what a session asks for is answered here, and a finished message is processed here.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use super::carry::Outcome;
+use super::examine::Examiner;
+use crate::deliver::Deliver;
+use crate::env::{Clock, pool};
+use crate::envelope::Envelope;
+use crate::envelope::relay::Standing;
+use crate::intake::{self, Mail};
+use crate::mail::{Recipient, Reply};
+use crate::policy::Policy;
+use crate::quarantine::Shelf;
+use crate::report::metrics::{Metrics, Stage};
+use crate::report::journal::Recorder;
+use crate::report::record::{self, Record};
+use crate::session::desk::{Desk, Letter, Opening, Refusal, Request};
+use crate::spool::Spool;
+use crate::verdict::Judged;
+use crate::verdict::receipt::Receipt;
+
+/// What the pipeline is built from.
+pub struct Parts {
+    pub policy: watch::Receiver<Arc<Policy>>,
+    pub examiner: Examiner,
+    pub deliver: Arc<Deliver>,
+    pub spool: Spool,
+    pub shelf: Shelf,
+    pub recorder: Recorder,
+    pub store: intake::run::Store,
+    /// Threads for hashing and signing.
+    pub signers: pool::Pool,
+    pub metrics: Metrics,
+    pub clock: Clock,
+    /// Octets free where mail is kept, looked at once a second by the gateway.
+    pub free_disk: Arc<AtomicU64>,
+}
+
+/// The desk of all sessions.
+pub struct Pipeline {
+    pub(super) parts: Parts,
+}
+
+/// What a transaction remembers from MAIL FROM on.
+pub struct Pinned {
+    policy: Arc<Policy>,
+    standing: Standing,
+}
+
+impl Pipeline {
+    #[must_use]
+    pub const fn new(parts: Parts) -> Self {
+        Self { parts }
+    }
+
+    /// One message, from its last byte to our answer.
+    /// Invariant: 250 means that for every recipient the next hop has it, or bytes and decision are synced here
+    /// (RFC 5321 §6.1).
+    pub async fn process(&self, mail: Mail, policy: &Arc<Policy>) -> Reply {
+        let started = Instant::now();
+        let evidence = match self.parts.examiner.examine(mail, policy).await {
+            Ok(evidence) => evidence,
+            Err(reply) => return reply,
+        };
+        let judged = evidence.judge(&policy.compiled.verdict);
+        let outcome = self.carry_out(&judged, policy).await;
+        self.count(&judged, started);
+        let reply = outcome.reply(&judged, policy.language);
+        // Buffered: a full log never stops mail.
+        self.parts.recorder.record(self.receipt(&judged, &outcome, &reply, started));
+        tracing::info!(
+            id = %judged.case().mail().envelope().id(),
+            action = %judged.strictest(),
+            reply = reply.code(),
+            outcome = %outcome.summary(),
+            "message"
+        );
+        reply
+    }
+
+    fn receipt(&self, judged: &Judged, outcome: &Outcome, reply: &Reply, started: Instant) -> Record {
+        let took = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let mut receipt = Receipt::of(judged, &[("whole", took)]);
+        receipt.outcome = outcome.records(judged, reply, self.parts.clock.now());
+        Record::Receipt(Box::new(receipt))
+    }
+
+    fn count(&self, judged: &Judged, started: Instant) {
+        let metrics = &self.parts.metrics;
+        for group in judged.groups() {
+            metrics.message(&group.destination, group.action);
+        }
+        let mut seen: Vec<&str> = Vec::new();
+        for line in judged.groups().iter().flat_map(|g| &g.weighed) {
+            if seen.contains(&line.code.as_str()) {
+                continue;
+            }
+            seen.push(&line.code);
+            match line.code.strip_prefix("rule.") {
+                Some(rule) => metrics.rule_hit(rule, line.mode),
+                None => metrics.finding(&line.code),
+            }
+        }
+        metrics.stage(Stage::Whole, started.elapsed());
+    }
+}
+
+impl Desk for Pipeline {
+    type Transaction = Pinned;
+    type Basin = intake::run::Basin;
+
+    async fn open(&self, opening: &Opening) -> Result<Pinned, Reply> {
+        let policy = Arc::clone(&self.parts.policy.borrow());
+        let wanted = policy.limits.disk_free.as_u64().saturating_add(opening.params.size.unwrap_or(0));
+        if self.parts.free_disk.load(Ordering::Relaxed) < wanted {
+            return Err(Reply::new(452, "4.3.1", "Not enough disk space here now, please try again later"));
+        }
+        if !self.parts.spool.is_healthy() {
+            return Err(Reply::new(451, "4.3.0", "Temporary trouble here, please try again later"));
+        }
+        let client = &opening.client;
+        let standing = policy.compiled.envelope.check_sender(client.role, client.address.ip(), &opening.sender)?;
+        Ok(Pinned { policy, standing })
+    }
+
+    async fn recipient(&self, pinned: &mut Pinned, _: &Opening, request: Request) -> Result<Recipient, Reply> {
+        let (mailbox, destination) = pinned.policy.compiled.envelope.check_recipient(&pinned.standing, &request.target)?;
+        Ok(Recipient { mailbox, destination, original: request.original, notify: request.notify })
+    }
+
+    fn basin(&self, _: &Pinned) -> intake::run::Basin {
+        self.parts.store.basin()
+    }
+
+    async fn take(&self, pinned: Pinned, letter: Letter, raw: Bytes) -> Reply {
+        let mail = Mail::complete(Envelope::of(letter), raw);
+        self.process(mail, &pinned.policy).await
+    }
+
+    fn refused(&self, refusal: &Refusal<'_>) {
+        let sender = refusal.sender.map(ToString::to_string);
+        let client = refusal.client.address.to_string();
+        let reason = refusal.reason.as_str();
+        tracing::info!(id = %refusal.id, %client, reason, reply = refusal.reply.code(), "refused");
+        let record = record::Refusal::new(refusal.id, refusal.at, client, refusal.helo, sender, reason, refusal.reply);
+        self.parts.recorder.record(Record::Refusal(record));
+    }
+}
