@@ -46,6 +46,11 @@ pub(super) fn compile(
     now: Timestamp,
     problems: &mut Vec<Problem>,
 ) -> Option<Compiled> {
+    // What the relations told already is not told again by each stage; the rules' own problems are news.
+    if problems.iter().any(|p| p.severity == Severity::Error) {
+        let _ = inspect(settings, material, problems);
+        return None;
+    }
     let house = house(settings, problems);
     let envelope = envelope(settings, problems);
     let deliver = deliver(settings, problems);
