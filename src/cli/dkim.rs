@@ -109,11 +109,8 @@ fn parse_domain(domain: &str) -> Result<Domain, String> {
 /// verifiers join (RFC 6376 §3.6.2.2).
 fn record(pair: &DkimPair) -> Result<String, String> {
     let value = pair.record_value()?;
-    let strings: Vec<String> = value
-        .as_bytes()
-        .chunks(250)
-        .map(|chunk| format!("\"{}\"", String::from_utf8_lossy(chunk)))
-        .collect();
+    let strings: Vec<String> =
+        value.as_bytes().chunks(250).map(|chunk| format!("\"{}\"", String::from_utf8_lossy(chunk))).collect();
     Ok(format!(
         "Publish this DNS record (bản ghi DNS cần công bố):\n\nName:  {name}\nType:  TXT\nValue: {value}\n\n\
          As a line of a zone file:\n\n{name}. IN TXT ( {} )",

@@ -102,12 +102,8 @@ fn set_up(args: &Args) -> Result<String, String> {
     let _ = writeln!(out, "{}\n", say(answers.language, &vi, &en));
     out.push_str(&records(&answers, &dkim));
     let config = args.config.display();
-    let vi = format!(
-        "\nTiếp theo:  luytre doctor --config {config}  rồi  luytre serve --config {config}"
-    );
-    let en = format!(
-        "\nNext:  luytre doctor --config {config}  then  luytre serve --config {config}"
-    );
+    let vi = format!("\nTiếp theo:  luytre doctor --config {config}  rồi  luytre serve --config {config}");
+    let en = format!("\nNext:  luytre doctor --config {config}  then  luytre serve --config {config}");
     out.push_str(say(answers.language, &vi, &en));
     Ok(out)
 }
@@ -176,7 +172,8 @@ fn signing_key(answers: &Answers) -> Result<(Vec<u8>, String), String> {
     let pair = DkimPair::parse(answers.domain.clone(), SELECTOR, &pem)?;
     // One string of a TXT record holds 255 octets (RFC 1035 §3.3.14).
     let value = pair.record_value()?;
-    let strings: Vec<String> = value.as_bytes().chunks(250).map(|c| format!("\"{}\"", String::from_utf8_lossy(c))).collect();
+    let strings: Vec<String> =
+        value.as_bytes().chunks(250).map(|c| format!("\"{}\"", String::from_utf8_lossy(c))).collect();
     Ok((pem, format!("{}.  IN TXT ( {} )", pair.record_name(), strings.join(" "))))
 }
 

@@ -1,9 +1,168 @@
-//! `luytre log`
+//! `luytre log`: message tracking, and the proof that the log is whole. Reads the files directly.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use crate::mail::{Language, MailId};
+use crate::report::record::chain::verify;
+use crate::report::record::run::texts;
+use crate::report::record::search::{Found, Query, search};
+use crate::verdict::Action;
 
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+    /// The gateway's data folder.
+    #[arg(long, global = true, value_name = "FOLDER", default_value = "/var/lib/luytre")]
+    data_dir: PathBuf,
+    /// The configuration file: takes data folder and language from it.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Find messages.
+    Search(Search),
+    /// Prove that no line was changed, removed or inserted.
+    Verify,
+}
+
+#[derive(Debug, clap::Args)]
+struct Search {
+    /// Part of the envelope sender.
+    #[arg(long, alias = "from")]
+    sender: Option<String>,
+    /// Part of a recipient.
+    #[arg(long, alias = "to")]
+    recipient: Option<String>,
+    /// deliver, tag, quarantine, defer or reject.
+    #[arg(long)]
+    action: Option<String>,
+    /// Not before: 2026-11-21, or 2026-11-21T08:00.
+    #[arg(long)]
+    since: Option<String>,
+    /// Not after.
+    #[arg(long)]
+    until: Option<String>,
+    /// Part of Message-ID.
+    #[arg(long)]
+    message_id: Option<String>,
+    /// The id of one message.
+    #[arg(long)]
+    id: Option<MailId>,
+    /// At most so many, the newest.
+    #[arg(long, default_value_t = 200)]
+    limit: usize,
+    /// One receipt a line.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Data folder and language, from the configuration file where one is named.
+pub(super) fn place(config: Option<&Path>, data_dir: PathBuf) -> Result<(PathBuf, Language), ExitCode> {
+    let Some(config) = config else { return Ok((data_dir, Language::default())) };
+    let built = crate::policy::run::examine(config);
+    match built.policy {
+        Some(policy) => Ok((policy.data_dir, policy.language)),
+        None => {
+            for problem in &built.problems {
+                eprintln!("{problem}");
+            }
+            Err(ExitCode::FAILURE)
+        }
+    }
+}
 
 #[must_use]
-pub fn run(_: Args) -> std::process::ExitCode {
-    super::absent("log")
+pub fn run(args: Args) -> ExitCode {
+    let (data_dir, language) = match place(args.config.as_deref(), args.data_dir) {
+        Ok(pair) => pair,
+        Err(code) => return code,
+    };
+    let folder = data_dir.join("receipts");
+    let texts = match texts(&folder) {
+        Ok(texts) => texts,
+        Err(error) => {
+            eprintln!("{}: {error}", folder.display());
+            return ExitCode::FAILURE;
+        }
+    };
+    match args.command {
+        Command::Verify => prove(&texts, language),
+        Command::Search(search) => find(&texts, search),
+    }
+}
+
+fn prove(texts: &[(String, String)], language: Language) -> ExitCode {
+    let result = verify(texts.iter().map(|(n, t)| (n.as_str(), t.as_str())));
+    for fault in &result.faults {
+        eprintln!("{fault}");
+    }
+    let (lines, torn, head) = (result.lines, result.torn, &result.head.hash);
+    if result.is_whole() {
+        let vi = format!("nhật ký nguyên vẹn: {lines} dòng, {torn} dòng dở dang do mất điện; đầu chuỗi {head}");
+        let en = format!("the log is whole: {lines} lines, {torn} torn by a crash; its head is {head}");
+        println!("{}", super::say(language, &vi, &en));
+        return ExitCode::SUCCESS;
+    }
+    let count = result.faults.len();
+    let vi = format!("nhật ký đã bị sửa: {count} chỗ");
+    let en = format!("the log was tampered with: {count} places");
+    println!("{}", super::say(language, &vi, &en));
+    ExitCode::FAILURE
+}
+
+fn find(texts: &[(String, String)], wanted: Search) -> ExitCode {
+    let action = match wanted.action.as_deref().map(action) {
+        Some(Err(text)) => {
+            eprintln!("\"{text}\" is not an action: use deliver, tag, quarantine, defer or reject");
+            return ExitCode::from(2);
+        }
+        Some(Ok(action)) => Some(action),
+        None => None,
+    };
+    let query = Query {
+        id: wanted.id,
+        sender: wanted.sender,
+        recipient: wanted.recipient,
+        action,
+        since: wanted.since,
+        until: wanted.until,
+        message_id: wanted.message_id,
+        limit: Some(wanted.limit),
+    };
+    for found in search(texts.iter().map(|(_, t)| t.as_str()), &query) {
+        if wanted.json {
+            println!("{}", serde_json::to_string(&found).unwrap_or_default());
+        } else {
+            println!("{}", line(&found));
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn action(text: &str) -> Result<Action, String> {
+    [Action::Deliver, Action::Tag, Action::Quarantine, Action::Defer, Action::Reject]
+        .into_iter()
+        .find(|a| a.as_str() == text)
+        .ok_or_else(|| text.to_owned())
+}
+
+/// One message on one line.
+fn line(found: &Found) -> String {
+    let clean = |text: &str| text.chars().map(|c| if c.is_control() { '?' } else { c }).collect::<String>();
+    match found {
+        Found::Message(r) => {
+            let state = r.outcome.last().map_or("", |o| o.state.as_str());
+            let from = if r.sender.is_empty() { "<>" } else { &r.sender };
+            clean(&format!("{} {} {:<10} {:<11} {from} -> {}", r.time, r.id, r.action, state, r.recipients.join(",")))
+        }
+        Found::Refusal(r) => {
+            clean(&format!("{} {} {:<10} {:<11} {} -> {}", r.time, r.id, "refused", r.reply, r.sender, r.recipient))
+        }
+    }
 }

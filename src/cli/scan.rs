@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::env::{Clock, Dice, Dns};
-use crate::gateway::dns_options;
 use crate::envelope::Envelope;
 use crate::envelope::relay::Standing;
+use crate::gateway::dns_options;
 use crate::inspect::{self, run::Pool};
 use crate::intake::Mail;
 use crate::listen::{ClientFacts, Role};
@@ -88,7 +88,8 @@ async fn scan(args: Args, policy: Arc<Policy>) -> Result<bool, Box<dyn std::erro
     let registry = Registry::new();
     let (compiled, clock) = (&policy.compiled, Clock::system());
     let counters = inspect::metrics::Metrics::new(&registry)?;
-    let inspectors = Pool::start(Arc::clone(&compiled.inspect), &policy.inspect, counters, std::env::current_exe()?).await?;
+    let inspectors =
+        Pool::start(Arc::clone(&compiled.inspect), &policy.inspect, counters, std::env::current_exe()?).await?;
     let network = args.ip.is_some() || args.dns;
     let dns = if network { Some(Dns::new(&dns_options(&policy))?) } else { None };
     let examiner = Examiner { dns, inspectors, metrics: Metrics::new(&registry)?, clock };
@@ -99,7 +100,8 @@ async fn scan(args: Args, policy: Arc<Policy>) -> Result<bool, Box<dyn std::erro
     let work = async {
         for (number, file) in files.into_iter().enumerate() {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
-            let (send, examiner, policy, args) = (send.clone(), examiner.clone(), Arc::clone(&policy), Arc::clone(&args));
+            let (send, examiner, policy, args) =
+                (send.clone(), examiner.clone(), Arc::clone(&policy), Arc::clone(&args));
             tokio::spawn(async move {
                 let result = one(&file, &examiner, &policy, &args).await;
                 let _ = send.send((number, file, result)).await;
@@ -268,6 +270,7 @@ fn progress(count: usize, as_json: bool) -> ProgressBar {
     if count < 2 || !std::io::stderr().is_terminal() || (as_json && std::io::stdout().is_terminal()) {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len}  {per_sec}  {eta}").unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len}  {per_sec}  {eta}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(count as u64).with_style(style)
 }

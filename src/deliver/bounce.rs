@@ -10,7 +10,9 @@ use bytes::Bytes;
 
 use crate::mail::header::{Headers, fold};
 use crate::mail::transaction::{BodyType, Notify};
-use crate::mail::{Destination, Language, MailId, MailParams, Mailbox, Parcel, ParcelMeta, Recipient, ReversePath, Timestamp};
+use crate::mail::{
+    Destination, Language, MailId, MailParams, Mailbox, Parcel, ParcelMeta, Recipient, ReversePath, Timestamp,
+};
 
 /// Of the original's header this much goes back.
 const RETURNED: usize = 64 << 10;
@@ -188,7 +190,8 @@ fn status(report: &Report<'_>) -> String {
         // RFC 6533 §3: an address that is not ASCII has the type utf-8.
         let kind = if mailbox.is_ascii() { "rfc822" } else { "utf-8" };
         let action = if report.kind == Kind::Failed { "failed" } else { "delayed" };
-        let _ = write!(out, "Final-Recipient: {kind}; {mailbox}\r\nAction: {action}\r\nStatus: {}\r\n", clean(item.status));
+        let _ =
+            write!(out, "Final-Recipient: {kind}; {mailbox}\r\nAction: {action}\r\nStatus: {}\r\n", clean(item.status));
         if !item.said.is_empty() {
             let kind = if item.is_reply { "smtp" } else { "x-luytre" };
             let _ = write!(out, "Diagnostic-Code: {kind}; {}\r\n", clean(item.said));
@@ -223,7 +226,8 @@ fn message_id(head: &[u8]) -> Option<String> {
 }
 
 fn part(out: &mut Vec<u8>, boundary: &str, content_type: &str, encoding: &str) {
-    let head = format!("\r\n--{boundary}\r\nContent-Type: {content_type}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n");
+    let head =
+        format!("\r\n--{boundary}\r\nContent-Type: {content_type}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n");
     out.extend_from_slice(head.as_bytes());
 }
 

@@ -117,7 +117,13 @@ mod tests {
         let (started, running) = channel::<()>();
         let busy = tokio::spawn({
             let pool = pool.clone();
-            async move { pool.run(LONG, move || { started.send(()).unwrap(); gate.recv().unwrap(); }).await }
+            async move {
+                pool.run(LONG, move || {
+                    started.send(()).unwrap();
+                    gate.recv().unwrap();
+                })
+                .await
+            }
         });
         tokio::task::spawn_blocking(move || running.recv().unwrap()).await.unwrap();
         // One job runs; of the two that follow one waits, the other is turned away whichever comes first.

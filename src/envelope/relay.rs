@@ -148,7 +148,8 @@ impl Agency {
         }
         let base = self.subaddressing.and_then(|separator| mailbox.local().split_once(separator)).map(|(base, _)| base);
         base.is_some_and(|base| {
-            !base.is_empty() && (always(base) || listed.contains(&format!("{}@{}", base.to_lowercase(), mailbox.domain())))
+            !base.is_empty()
+                && (always(base) || listed.contains(&format!("{}@{}", base.to_lowercase(), mailbox.domain())))
         })
     }
 }

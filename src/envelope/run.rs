@@ -45,7 +45,8 @@ pub fn compile(sources: &[Source<'_>]) -> Result<Policy, Vec<Problem>> {
 
 fn networks(source: &Source<'_>, problems: &mut Vec<Problem>) -> Networks {
     for network in source.networks.iter().filter(|network| network.is_wide_public()) {
-        let message = format!("agency {}: {network} is a public range that many share; it would make an open relay", source.id);
+        let message =
+            format!("agency {}: {network} is a public range that many share; it would make an open relay", source.id);
         problems.push(Problem::new(source.file, message).help("name the agency's own addresses, /28 at most"));
     }
     source.networks.iter().copied().collect()
@@ -64,7 +65,8 @@ fn subaddressing(source: &Source<'_>, problems: &mut Vec<Problem>) -> Option<cha
 }
 
 fn roster(source: &Source<'_>, problems: &mut Vec<Problem>) -> Roster {
-    let mut problem = |message: String| problems.push(Problem::new(source.file, format!("agency {}: {message}", source.id)));
+    let mut problem =
+        |message: String| problems.push(Problem::new(source.file, format!("agency {}: {message}", source.id)));
     match (source.recipients.from, &source.recipients.path) {
         (RecipientSource::Any, _) => Roster::Any,
         (RecipientSource::Callout, _) => {
@@ -119,13 +121,16 @@ fn read(path: &Path, text: &str, domains: &[Domain]) -> Result<HashSet<String>, 
                 listed.insert(mailbox.folded());
             }
             Some((_, Ok(mailbox))) => problems.push(
-                Problem::new(path, format!("{mailbox} is not in a domain of this agency")).at(number.saturating_add(1), 1).warning(),
+                Problem::new(path, format!("{mailbox} is not in a domain of this agency"))
+                    .at(number.saturating_add(1), 1)
+                    .warning(),
             ),
             Some((cell, Err(error))) => {
                 problems.push(Problem::new(path, format!("\"{cell}\": {error}")).at(number.saturating_add(1), 1));
             }
             None => problems.push(
-                Problem::new(path, "this line has several fields, but no column is named \"address\"").at(number.saturating_add(1), 1),
+                Problem::new(path, "this line has several fields, but no column is named \"address\"")
+                    .at(number.saturating_add(1), 1),
             ),
         }
     }
@@ -160,7 +165,11 @@ mod tests {
         let expected = Ok(vec!["an@agency.test".to_owned(), "binh@agency.test".to_owned()]);
         assert_eq!(lists("# staff\nAn@agency.test\n\nbinh@agency.test # new\n"), expected);
         assert_eq!(lists("\u{feff}name;address\r\n\"An\";an@agency.test\r\nBinh;\"binh@agency.test\"\r\n"), expected);
-        assert_eq!(lists("an@agency.test\nx@elsewhere.test\nbinh@agency.test\n"), expected, "a foreign address only warns");
+        assert_eq!(
+            lists("an@agency.test\nx@elsewhere.test\nbinh@agency.test\n"),
+            expected,
+            "a foreign address only warns"
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! whatever is wrong is said in one sentence before anything was half done. Order at the end: close the doors, let
 //! messages in progress finish, park deliveries, sync. Every start is a recovery, so a crash is nothing special.
 
+mod answers;
 pub mod control;
 mod logging;
 pub mod privileges;

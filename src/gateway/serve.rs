@@ -9,6 +9,9 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use super::answers::Answers;
+use super::control::serve::Control;
+use super::control::stores::Stores;
 use super::reload::{self, Feeds};
 use super::{StartError, dns_options};
 use crate::deliver::{self, Deliver, Undeliverable};
@@ -62,7 +65,12 @@ pub(super) async fn serve(policy: Policy, posts: Vec<Post>, http: TcpListener) -
     let feeds = Feeds::new(&policy);
     let desk = Arc::new(Pipeline::new(pipeline::Parts {
         policy: feeds.policy.subscribe(),
-        examiner: Examiner { dns: Some(dns), inspectors: inspectors.clone(), metrics: metrics.clone(), clock: clock.clone() },
+        examiner: Examiner {
+            dns: Some(dns),
+            inspectors: inspectors.clone(),
+            metrics: metrics.clone(),
+            clock: clock.clone(),
+        },
         deliver: Arc::clone(&deliver),
         spool: spool.clone(),
         shelf: shelf.clone(),
@@ -77,11 +85,18 @@ pub(super) async fn serve(policy: Policy, posts: Vec<Post>, http: TcpListener) -
 
     let (stop, stopping) = watch::channel(false);
     let mut tasks = tokio::task::JoinSet::new();
-    let queue = { let (deliver, routes) = (Arc::clone(&deliver), feeds.deliver.subscribe()); let stopping = stopping.clone(); async move { deliver.run_queue(routes, stopping).await } };
+    let queue = {
+        let (deliver, routes) = (Arc::clone(&deliver), feeds.deliver.subscribe());
+        let stopping = stopping.clone();
+        async move { deliver.run_queue(routes, stopping).await }
+    };
     let queue = tokio::spawn(queue);
     tasks.spawn(watch_disk(Arc::clone(&disk), data.clone(), Arc::clone(&free_disk)));
     tasks.spawn(expire(shelf.clone(), clock.clone()));
-    tasks.spawn({ let live = Arc::clone(&live); async move { live.follow().await } });
+    tasks.spawn({
+        let live = Arc::clone(&live);
+        async move { live.follow().await }
+    });
     tasks.spawn(reload::apply(live.subscribe(), inspectors.clone(), feeds.clone()));
 
     for (kind, address) in roles(&policy, &posts) {
@@ -90,13 +105,19 @@ pub(super) async fn serve(policy: Policy, posts: Vec<Post>, http: TcpListener) -
     let http = part("http", http.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(http)))?;
     tracing::info!(kind = "http", address = %part("http", http.local_addr())?, "listening");
     let session_metrics = part("metrics", crate::session::metrics::Metrics::new(&registry))?;
-    let front = part("listen", Front::start(posts, feeds.house.subscribe(), desk, clock.clone(), dice, session_metrics))?;
+    let front =
+        part("listen", Front::start(posts, feeds.house.subscribe(), desk, clock.clone(), dice, session_metrics))?;
     let ready = readiness(spool.clone(), Arc::clone(&free_disk), feeds.policy.subscribe());
     let mut ended = stopping.clone();
     let pages = crate::report::run::router(registry, ready);
-    let pages = tokio::spawn(crate::report::run::serve(http, pages, async move { let _ = ended.wait_for(|stop| *stop).await; }));
-    let control = super::control::start(&data, super::control::Parts { spool: spool.clone(), shelf: shelf.clone(), deliver: Arc::clone(&deliver), live: Arc::clone(&live), recorder: recorder.clone(), clock })
-        .map_err(|e| StartError::Data(data.clone(), e))?;
+    let pages = tokio::spawn(crate::report::run::serve(http, pages, async move {
+        let _ = ended.wait_for(|stop| *stop).await;
+    }));
+    let control = Control::bind(&data).map_err(|e| StartError::Data(data.clone(), e))?;
+    let stores = Stores { spool: spool.clone(), shelf, clock };
+    let answers =
+        Answers { stores, deliver: Arc::clone(&deliver), live: Arc::clone(&live), recorder: recorder.clone() };
+    let control = tokio::spawn(control.serve(Arc::new(answers)));
 
     tracing::info!(generation = policy.generation, hash = %policy.hash, "ready");
     // Without systemd there is nobody to tell.
@@ -105,10 +126,13 @@ pub(super) async fn serve(policy: Policy, posts: Vec<Post>, http: TcpListener) -
 
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     tracing::info!("stopping: no new connections");
-    drop(control);
+    control.abort();
     let drained = front.drain(FAREWELL).await;
     if drained.cut > 0 {
-        tracing::warn!(sessions = drained.cut, "sessions were cut at the deadline; their senders still have their mail");
+        tracing::warn!(
+            sessions = drained.cut,
+            "sessions were cut at the deadline; their senders still have their mail"
+        );
     }
     let _ = stop.send(true);
     let _ = queue.await;
@@ -137,12 +161,19 @@ fn open_spool(disk: &Arc<dyn Disk>, data: &Path, clock: &Clock, registry: &Regis
     let metrics = part("metrics", spool::metrics::Metrics::new(registry))?;
     let folder = data.join("spool");
     let opened = Spool::open(Arc::clone(disk), &folder, spool::settings::Spool::default(), clock.clone(), metrics);
-    let (spool, recovery) = opened.map_err(|e| StartError::Part(format!("the spool in {} cannot be used: {e}", folder.display())))?;
+    let (spool, recovery) =
+        opened.map_err(|e| StartError::Part(format!("the spool in {} cannot be used: {e}", folder.display())))?;
     tracing::info!(messages = spool.count(), ?recovery, "spool opened");
     Ok(spool)
 }
 
-async fn open_shelf(disk: &Arc<dyn Disk>, data: &Path, policy: &Policy, clock: &Clock, registry: &Registry) -> Result<Shelf, StartError> {
+async fn open_shelf(
+    disk: &Arc<dyn Disk>,
+    data: &Path,
+    policy: &Policy,
+    clock: &Clock,
+    registry: &Registry,
+) -> Result<Shelf, StartError> {
     let metrics = part("metrics", quarantine::metrics::Metrics::new(registry))?;
     let folder = data.join("quarantine");
     let opened = Shelf::open(Arc::clone(disk), &folder, policy.quarantine.clone(), clock.clone(), metrics).await;
@@ -192,7 +223,11 @@ async fn expire(shelf: Shelf, clock: Clock) {
     }
 }
 
-fn readiness(spool: Spool, free: Arc<AtomicU64>, policy: watch::Receiver<Arc<Policy>>) -> crate::report::run::Readiness {
+fn readiness(
+    spool: Spool,
+    free: Arc<AtomicU64>,
+    policy: watch::Receiver<Arc<Policy>>,
+) -> crate::report::run::Readiness {
     Arc::new(move || {
         if !spool.is_healthy() {
             return Err("the spool's disk failed".to_owned());
@@ -229,7 +264,11 @@ struct Holder {
 }
 
 impl Undeliverable for Holder {
-    fn hold<'a>(&'a self, parcel: &'a crate::mail::Parcel, because: &'a str) -> deliver::Pending<'a, Result<(), String>> {
+    fn hold<'a>(
+        &'a self,
+        parcel: &'a crate::mail::Parcel,
+        because: &'a str,
+    ) -> deliver::Pending<'a, Result<(), String>> {
         Box::pin(async move {
             let now = self.clock.now();
             let held = quarantine::Held {

@@ -63,11 +63,8 @@ impl Load {
     /// One message took `spent` of an inspector.
     pub fn measured(&mut self, spent: Duration) {
         let spent = spent.as_secs_f64();
-        self.mean_seconds = if self.mean_seconds == 0.0 {
-            spent
-        } else {
-            self.mean_seconds + NEWEST * (spent - self.mean_seconds)
-        };
+        self.mean_seconds =
+            if self.mean_seconds == 0.0 { spent } else { self.mean_seconds + NEWEST * (spent - self.mean_seconds) };
     }
 }
 

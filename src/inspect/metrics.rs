@@ -18,9 +18,8 @@ pub struct Metrics {
 impl Metrics {
     pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let seconds = vec![0.0001, 0.0005, 0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 5.0, 10.0, 20.0];
-        let histogram = |name: &str, help: &str| {
-            Histogram::with_opts(HistogramOpts::new(name, help).buckets(seconds.clone()))
-        };
+        let histogram =
+            |name: &str, help: &str| Histogram::with_opts(HistogramOpts::new(name, help).buckets(seconds.clone()));
         let metrics = Self {
             restarts: IntCounterVec::new(
                 Opts::new("luytre_inspector_restarts_total", "Inspector processes replaced, by reason"),

@@ -59,7 +59,9 @@ fn version1(bytes: &[u8]) -> Header {
                 (ip.is_ipv4() == (*family == "TCP4")).then_some(SocketAddr::new(ip, port.parse().ok()?))
             };
             match (address(from, from_port), address(to, to_port)) {
-                (Some(client), Some(local)) => Header::Complete { length, addresses: Some(Addresses { client, local }) },
+                (Some(client), Some(local)) => {
+                    Header::Complete { length, addresses: Some(Addresses { client, local }) }
+                }
                 _ => Header::Bad,
             }
         }
@@ -119,7 +121,8 @@ mod tests {
     #[test]
     fn version_1_gives_both_addresses_and_leaves_what_follows() {
         let line = b"PROXY TCP4 192.0.2.25 127.0.0.1 40000 25\r\n";
-        let expected = Addresses { client: "192.0.2.25:40000".parse().unwrap(), local: "127.0.0.1:25".parse().unwrap() };
+        let expected =
+            Addresses { client: "192.0.2.25:40000".parse().unwrap(), local: "127.0.0.1:25".parse().unwrap() };
         let expected = Header::Complete { length: line.len(), addresses: Some(expected) };
         assert_eq!(parse(line), expected);
         assert_eq!(parse(&[line.as_slice(), b"EHLO x\r\n"].concat()), expected);
@@ -151,8 +154,15 @@ mod tests {
         let mut short = SIGNATURE.to_vec();
         short.extend([0x21, 0x11, 0, 4, 1, 2, 3, 4]);
         let lines: [&[u8]; 9] = [
-            b"EHLO x\r\n", b"PROXY TCP4 1.2.3.4 5.6.7.8 1\r\n", b"PROXY TCP4 ::1 ::1 1 2\r\n", b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\n",
-            b"PROXY TCP4 1.2.3.4 5.6.7.8 1 99999\r\n", &long, &huge, &short, b"PROXYTCP4",
+            b"EHLO x\r\n",
+            b"PROXY TCP4 1.2.3.4 5.6.7.8 1\r\n",
+            b"PROXY TCP4 ::1 ::1 1 2\r\n",
+            b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\n",
+            b"PROXY TCP4 1.2.3.4 5.6.7.8 1 99999\r\n",
+            &long,
+            &huge,
+            &short,
+            b"PROXYTCP4",
         ];
         for line in lines {
             assert_eq!(parse(line), Header::Bad, "{line:?}");

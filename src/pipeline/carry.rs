@@ -15,16 +15,27 @@ use crate::verdict::{Action, Group, Judged, receipt};
 #[derive(Debug)]
 pub(super) enum Done {
     /// The next hop has it; its name and what it said.
-    Handed { hop: String, reply: Reply },
+    Handed {
+        hop: String,
+        reply: Reply,
+    },
     /// In the spool; why, when it was meant to go straight on.
-    Spooled { why: String },
+    Spooled {
+        why: String,
+    },
     Held,
     /// Not taken, by policy: the sender keeps it.
     Refused,
     /// The next hop said no, and this is its answer.
-    HopRefused { hop: String, reply: Reply },
+    HopRefused {
+        hop: String,
+        reply: Reply,
+    },
     /// Our own trouble: the sender keeps it and tries again.
-    Trouble { reply: Reply, why: String },
+    Trouble {
+        reply: Reply,
+        why: String,
+    },
 }
 
 impl Done {
@@ -81,7 +92,10 @@ impl Pipeline {
             Ok(sealed) => sealed,
             Err(why) => {
                 tracing::error!(id = %judged.case().mail().envelope().id(), why, "a message could not be signed");
-                return Done::Trouble { reply: Reply::new(451, "4.7.0", "Temporary trouble here, please try again later"), why };
+                return Done::Trouble {
+                    reply: Reply::new(451, "4.7.0", "Temporary trouble here, please try again later"),
+                    why,
+                };
             }
         };
         let parcel = Parcel { meta: meta(judged, group), head: sealed.head, body: sealed.body };
@@ -108,8 +122,16 @@ impl Pipeline {
         let case = judged.case();
         let hostname = policy.hostname.as_str();
         if let Destination::Agency(id) = &group.destination {
-            let profile = policy.agency(id).and_then(|a| a.next_hops.first()).map_or(Profile::Generic, |hop| hop.profile);
-            let facts = Inward { hostname, envelope: case.mail().envelope(), auth: case.auth(), smime: &case.content().smime, group, profile };
+            let profile =
+                policy.agency(id).and_then(|a| a.next_hops.first()).map_or(Profile::Generic, |hop| hop.profile);
+            let facts = Inward {
+                hostname,
+                envelope: case.mail().envelope(),
+                auth: case.auth(),
+                smime: &case.content().smime,
+                group,
+                profile,
+            };
             return Ok(seal::inward(case.mail().raw(), &facts));
         }
         // Signing is work for the signers' threads: RSA takes longer than everything else of a message.
@@ -117,7 +139,13 @@ impl Pipeline {
         let (mail, from, now) = (case.mail().clone(), case.auth().from.clone(), self.parts.clock.now());
         let job = move || {
             let keys = policy.compiled.seals(&agency);
-            let facts = Outward { hostname: policy.hostname.as_str(), envelope: mail.envelope(), from: from.as_ref(), keys, now };
+            let facts = Outward {
+                hostname: policy.hostname.as_str(),
+                envelope: mail.envelope(),
+                from: from.as_ref(),
+                keys,
+                now,
+            };
             seal::outward(mail.raw(), &facts).map_err(|e| e.to_string())
         };
         self.parts.signers.run(Span::seconds(10), job).await.map_err(|e| e.to_string())?
@@ -141,7 +169,10 @@ impl Pipeline {
             Ok(_) => Done::Held,
             Err(error) => {
                 tracing::error!(id = %envelope.id(), %error, "the quarantine could not keep a message");
-                Done::Trouble { reply: Reply::new(451, "4.3.0", "Temporary trouble here, please try again later"), why: error.to_string() }
+                Done::Trouble {
+                    reply: Reply::new(451, "4.3.0", "Temporary trouble here, please try again later"),
+                    why: error.to_string(),
+                }
             }
         }
     }
@@ -159,7 +190,8 @@ fn meta(judged: &Judged, group: &Group) -> ParcelMeta {
         destination: group.destination.clone(),
         params: envelope.params().clone(),
         // A relay client was admitted by its address and its sender by its domain: it may hear of failures.
-        sender_authenticated: envelope.client().role == crate::listen::Role::Relay || case.auth().vouches_for(envelope.sender()),
+        sender_authenticated: envelope.client().role == crate::listen::Role::Relay
+            || case.auth().vouches_for(envelope.sender()),
         subject: case.content().subject.chars().take(200).collect(),
     }
 }

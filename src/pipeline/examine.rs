@@ -136,13 +136,15 @@ impl Examiner {
 /// Mail of an agency's own server: nothing to authenticate, but its author must be one of the agency (THREATS A-24).
 fn own_author(mail: &Mail, policy: &Policy) -> (AuthFacts, Vec<Finding>) {
     let from = auth::from::read(&Headers::parse_limited(mail.raw(), policy.limits.header_fields));
-    let mut findings: Vec<Finding> = from.problem.iter().map(|(code, detail)| Finding::new(*code).with(detail)).collect();
+    let mut findings: Vec<Finding> =
+        from.problem.iter().map(|(code, detail)| Finding::new(*code).with(detail)).collect();
     let mut destinations = mail.envelope().recipients().iter().map(|r| r.destination.agency());
     let ours = |mailbox: &Mailbox| {
         destinations.any(|id| policy.agency(id).is_some_and(|agency| agency.domains.contains(mailbox.domain())))
     };
     if from.mailbox.as_ref().is_some_and(|mailbox| !{ ours }(mailbox)) {
-        findings.push(Finding::new("from.foreign-domain").with("the author is not of the agency whose server sent this"));
+        findings
+            .push(Finding::new("from.foreign-domain").with("the author is not of the agency whose server sent this"));
     }
     (AuthFacts { from: from.mailbox, ..AuthFacts::default() }, findings)
 }

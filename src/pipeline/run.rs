@@ -17,8 +17,8 @@ use crate::intake::{self, Mail};
 use crate::mail::{Recipient, Reply};
 use crate::policy::Policy;
 use crate::quarantine::Shelf;
-use crate::report::metrics::{Metrics, Stage};
 use crate::report::journal::Recorder;
+use crate::report::metrics::{Metrics, Stage};
 use crate::report::record::{self, Record};
 use crate::session::desk::{Desk, Letter, Opening, Refusal, Request};
 use crate::spool::Spool;
@@ -130,7 +130,8 @@ impl Desk for Pipeline {
     }
 
     async fn recipient(&self, pinned: &mut Pinned, _: &Opening, request: Request) -> Result<Recipient, Reply> {
-        let (mailbox, destination) = pinned.policy.compiled.envelope.check_recipient(&pinned.standing, &request.target)?;
+        let (mailbox, destination) =
+            pinned.policy.compiled.envelope.check_recipient(&pinned.standing, &request.target)?;
         Ok(Recipient { mailbox, destination, original: request.original, notify: request.notify })
     }
 

@@ -103,7 +103,8 @@ fn deliver(settings: &Settings, problems: &mut Vec<Problem>) -> Option<deliver::
         domains: agency.domains.clone(),
         next_hops: agency.next_hops.clone(),
     });
-    let built = deliver::Policy::build(settings.deliver.clone(), settings.hostname.as_str(), settings.language, agencies);
+    let built =
+        deliver::Policy::build(settings.deliver.clone(), settings.hostname.as_str(), settings.language, agencies);
     let problem = |message| Problem::new(&settings.file, message);
     built.map_err(|wrong| problems.extend(wrong.into_iter().map(problem))).ok()
 }

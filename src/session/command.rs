@@ -7,8 +7,8 @@
 use std::borrow::Cow;
 
 use smtp_proto::{
-    MAIL_BODY_8BITMIME, MAIL_BODY_BINARYMIME, MAIL_REQUIRETLS, MAIL_RET_FULL, MAIL_RET_HDRS, MAIL_SMTPUTF8, RCPT_NOTIFY_DELAY,
-    RCPT_NOTIFY_FAILURE, RCPT_NOTIFY_NEVER, RCPT_NOTIFY_SUCCESS, Request as Grammar,
+    MAIL_BODY_8BITMIME, MAIL_BODY_BINARYMIME, MAIL_REQUIRETLS, MAIL_RET_FULL, MAIL_RET_HDRS, MAIL_SMTPUTF8,
+    RCPT_NOTIFY_DELAY, RCPT_NOTIFY_FAILURE, RCPT_NOTIFY_NEVER, RCPT_NOTIFY_SUCCESS, Request as Grammar,
 };
 
 use super::desk::{Request, Target};
@@ -22,12 +22,24 @@ const PATH_MAX: usize = 256;
 /// What a client asks for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Command {
-    Hello { name: String, esmtp: bool },
-    Mail { sender: ReversePath, params: MailParams },
+    Hello {
+        name: String,
+        esmtp: bool,
+    },
+    Mail {
+        sender: ReversePath,
+        params: MailParams,
+    },
     /// `ascii`: whether the address was written without letters beyond ASCII.
-    Rcpt { request: Request, ascii: bool },
+    Rcpt {
+        request: Request,
+        ascii: bool,
+    },
     Data,
-    Bdat { size: u64, last: bool },
+    Bdat {
+        size: u64,
+        last: bool,
+    },
     Rset,
     Noop,
     Help,
@@ -57,12 +69,27 @@ impl From<Reply> for Refused {
 
 /// Verbs of HTTP and of its header, which a browser or a tricked server sends to port 25 (THREATS S-07).
 const HTTP: [&str; 16] = [
-    "GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT", "PRI", "HOST:", "USER-AGENT:", "ACCEPT:",
-    "CONTENT-TYPE:", "CONTENT-LENGTH:", "REFERER:",
+    "GET",
+    "POST",
+    "PUT",
+    "HEAD",
+    "DELETE",
+    "OPTIONS",
+    "PATCH",
+    "TRACE",
+    "CONNECT",
+    "PRI",
+    "HOST:",
+    "USER-AGENT:",
+    "ACCEPT:",
+    "CONTENT-TYPE:",
+    "CONTENT-LENGTH:",
+    "REFERER:",
 ];
 /// Verbs that exist somewhere and not here (RFC 5321 §4.2.4: 502).
 const LEGACY: [&str; 15] = [
-    "EXPN", "ETRN", "ATRN", "TURN", "SEND", "SOML", "SAML", "DEBUG", "WIZ", "BURL", "LHLO", "KILL", "SHOWQ", "XEXCH50", "XFORWARD",
+    "EXPN", "ETRN", "ATRN", "TURN", "SEND", "SOML", "SAML", "DEBUG", "WIZ", "BURL", "LHLO", "KILL", "SHOWQ", "XEXCH50",
+    "XFORWARD",
 ];
 
 /// Reads one line without its CRLF.
@@ -91,7 +118,11 @@ pub fn parse(line: &[u8]) -> Result<Command, Refused> {
 }
 
 fn bare(argument: &[u8], command: Command) -> Result<Command, Refused> {
-    if argument.is_empty() { Ok(command) } else { Err(Reply::new(501, "5.5.4", "This command takes no parameter").into()) }
+    if argument.is_empty() {
+        Ok(command)
+    } else {
+        Err(Reply::new(501, "5.5.4", "This command takes no parameter").into())
+    }
 }
 
 /// The verbs whose arguments do not matter to us: smtp-proto knows them.
@@ -104,7 +135,9 @@ fn plain(line: &[u8]) -> Result<Command, Refused> {
         Ok(Grammar::Auth { .. }) => Ok(Command::Auth),
         Ok(_) | Err(smtp_proto::Error::UnknownCommand) => Err(unknown()),
         Err(smtp_proto::Error::SyntaxError { syntax }) if syntax.starts_with("AUTH") => Ok(Command::Auth),
-        Err(smtp_proto::Error::SyntaxError { syntax }) => Err(Reply::new(501, "5.5.4", format!("Syntax: {syntax}")).into()),
+        Err(smtp_proto::Error::SyntaxError { syntax }) => {
+            Err(Reply::new(501, "5.5.4", format!("Syntax: {syntax}")).into())
+        }
         Err(_) => Err(unknown()),
     }
 }
@@ -231,7 +264,12 @@ fn rcpt(line: &[u8], argument: &[u8]) -> Result<Command, Refused> {
         return Err(Reply::new(501, "5.5.4", "NOTIFY=NEVER stands alone").into());
     }
     let notify = if explicit {
-        Notify { success: has(RCPT_NOTIFY_SUCCESS), failure: has(RCPT_NOTIFY_FAILURE), delay: has(RCPT_NOTIFY_DELAY), explicit }
+        Notify {
+            success: has(RCPT_NOTIFY_SUCCESS),
+            failure: has(RCPT_NOTIFY_FAILURE),
+            delay: has(RCPT_NOTIFY_DELAY),
+            explicit,
+        }
     } else {
         Notify::default()
     };
@@ -362,7 +400,9 @@ fn xtext(value: &str) -> Option<String> {
 fn sender_refusal(error: AddressError) -> Refused {
     match error {
         AddressError::Route => Reply::new(550, "5.7.1", "Source routes are not accepted").into(),
-        AddressError::LocalTooLong | AddressError::DomainTooLong => Reply::new(501, "5.1.7", "The sender address is too long").into(),
+        AddressError::LocalTooLong | AddressError::DomainTooLong => {
+            Reply::new(501, "5.1.7", "The sender address is too long").into()
+        }
         _ => Reply::new(501, "5.1.7", "The sender address is not valid").into(),
     }
 }
@@ -371,7 +411,9 @@ fn recipient_refusal(error: AddressError) -> Refused {
     match error {
         // RFC 5321 §F.2: routes are refused even where they end at a domain of ours (THREATS S-21).
         AddressError::Route | AddressError::Literal => Reply::new(550, "5.7.1", "Relaying is not allowed").into(),
-        AddressError::LocalTooLong | AddressError::DomainTooLong => Reply::new(501, "5.1.3", "The recipient address is too long").into(),
+        AddressError::LocalTooLong | AddressError::DomainTooLong => {
+            Reply::new(501, "5.1.3", "The recipient address is too long").into()
+        }
         _ => Reply::new(501, "5.1.3", "The recipient address is not valid").into(),
     }
 }

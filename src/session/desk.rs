@@ -115,7 +115,14 @@ impl Reason {
     pub const fn concerns_mail(self) -> bool {
         matches!(
             self,
-            Self::Helo | Self::Sender | Self::Recipient | Self::LineEnds | Self::Size | Self::Limits | Self::Loop | Self::Resources
+            Self::Helo
+                | Self::Sender
+                | Self::Recipient
+                | Self::LineEnds
+                | Self::Size
+                | Self::Limits
+                | Self::Loop
+                | Self::Resources
         )
     }
 }

@@ -53,7 +53,10 @@ impl Station {
         });
         let mut networks = |texts: &[String], name: &str| {
             Networks::parse(texts).unwrap_or_else(|bad| {
-                problems.extend(bad.iter().map(|error| Problem::new(file, format!("{name} of listener {}: {error}", listener.address))));
+                problems.extend(
+                    bad.iter()
+                        .map(|error| Problem::new(file, format!("{name} of listener {}: {error}", listener.address))),
+                );
                 Networks::default()
             })
         };

@@ -299,7 +299,8 @@ impl Head {
         if !folded {
             (self.field_lines, self.field_size) = (0, 0);
             self.fields = self.fields.saturating_add(1);
-            let named = self.prefix.get(..8).is_some_and(|name| self.filled == 9 && name.eq_ignore_ascii_case(b"received"));
+            let named =
+                self.prefix.get(..8).is_some_and(|name| self.filled == 9 && name.eq_ignore_ascii_case(b"received"));
             if named && matches!(self.prefix.get(8), Some(b':' | b' ' | b'\t')) {
                 self.received = self.received.saturating_add(1);
             }

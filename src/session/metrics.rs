@@ -61,10 +61,18 @@ impl Metrics {
         let open = IntGaugeVec::new(Opts::new("luytre_sessions_open", "SMTP sessions that are open now."), &["role"])?;
         registry.register(Box::new(open.clone()))?;
         Ok(Self {
-            sessions: counter("luytre_sessions_total", "SMTP sessions that have ended, and how.", &["role", "outcome"])?,
+            sessions: counter(
+                "luytre_sessions_total",
+                "SMTP sessions that have ended, and how.",
+                &["role", "outcome"],
+            )?,
             open,
             tls: tls_sessions(registry)?,
-            refusals: counter("luytre_refusals_total", "Commands and messages refused before inspection, and why.", &["reason"])?,
+            refusals: counter(
+                "luytre_refusals_total",
+                "Commands and messages refused before inspection, and why.",
+                &["reason"],
+            )?,
         })
     }
 
@@ -90,7 +98,8 @@ impl Metrics {
 /// `luytre_tls_sessions_total` of our side. The sending side registers its own part of the family: `side` is constant
 /// in each, so that one registry takes both (names and help must agree).
 fn tls_sessions(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> {
-    let opts = Opts::new("luytre_tls_sessions_total", "TLS sessions by side (server: to us, client: from us) and version.");
+    let opts =
+        Opts::new("luytre_tls_sessions_total", "TLS sessions by side (server: to us, client: from us) and version.");
     let family = IntCounterVec::new(opts.const_label("side", "server"), &["version"])?;
     registry.register(Box::new(family.clone()))?;
     Ok(family)

@@ -24,7 +24,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
-use crate::mail::{Reply, Mailbox, ParcelMeta, Timestamp};
+use crate::mail::{Mailbox, ParcelMeta, Reply, Timestamp};
 
 pub use recover::Recovery;
 pub use run::Spool;

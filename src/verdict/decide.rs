@@ -83,7 +83,8 @@ fn group(case: &Case, policy: &Policy, settings: &Verdict, destination: Destinat
 /// Waiting comes before every refusal that DNS might change; malware is acted on at once.
 fn decide(causes: &[Cause]) -> Action {
     let strictest = |list: &mut dyn Iterator<Item = &Cause>| list.map(|c| c.action).max();
-    let certain = strictest(&mut causes.iter().filter(|c| !matches!(c.class, Class::Wait | Class::Spam | Class::Forged)));
+    let certain =
+        strictest(&mut causes.iter().filter(|c| !matches!(c.class, Class::Wait | Class::Spam | Class::Forged)));
     if certain.is_none_or(|a| a < Action::Quarantine) && causes.iter().any(|c| c.class == Class::Wait) {
         return Action::Defer;
     }
@@ -152,7 +153,9 @@ fn weigh(case: &Case, policy: &Policy, settings: &Verdict, outward: bool) -> Vec
 
 /// Findings that speak of an outside sender: our own users' outgoing mail has none of them.
 fn is_about_sender(code: &str) -> bool {
-    ["spf.", "dkim.", "dmarc.", "arc.", "iprev.", "helo.", "dnsbl.", "from.own-domain"].iter().any(|p| code.starts_with(p))
+    ["spf.", "dkim.", "dmarc.", "arc.", "iprev.", "helo.", "dnsbl.", "from.own-domain"]
+        .iter()
+        .any(|p| code.starts_with(p))
 }
 
 fn causes(case: &Case, policy: &Policy, settings: &Verdict, outward: bool) -> Vec<Cause> {
@@ -178,11 +181,22 @@ fn class_of(code: &str, policy: &Policy, settings: &Verdict) -> Option<(Class, A
     let refuse = Action::Reject;
     Some(match code {
         _ if code.starts_with("malware.") => (Class::Malware, settings.malware.action()),
-        "archive.encrypted" | "archive.bomb" | "archive.limit" | "archive.malformed" | "archive.inconsistent"
-        | "unpack.limit" | "mime.limit" | "mime.ambiguous" | "inspect.failed" | "inspect.timeout" | "yara.failed"
-        | "smime.encrypted" | "smime.efail" | "office.encrypted" | "pdf.encrypted" | "engine.failed" => {
-            (Class::Unscannable, settings.unscannable.action())
-        }
+        "archive.encrypted"
+        | "archive.bomb"
+        | "archive.limit"
+        | "archive.malformed"
+        | "archive.inconsistent"
+        | "unpack.limit"
+        | "mime.limit"
+        | "mime.ambiguous"
+        | "inspect.failed"
+        | "inspect.timeout"
+        | "yara.failed"
+        | "smime.encrypted"
+        | "smime.efail"
+        | "office.encrypted"
+        | "pdf.encrypted"
+        | "engine.failed" => (Class::Unscannable, settings.unscannable.action()),
         // RFC 5322 §3.6: exactly one From. No agency can read a sender out of these.
         "from.multiple" | "from.missing" | "from.none" | "from.invalid" | "from.group" => (Class::Malformed, refuse),
         "mime.partial" | "mime.external-body" => (Class::Malformed, refuse),
@@ -211,8 +225,12 @@ impl Judged {
         let code = worst.and_then(|g| g.because.first()).map_or("", String::as_str);
         let (reply, enhanced, en, vi) = match worst.map_or(Action::Defer, |g| g.action) {
             Action::Reject => refusal_words(code),
-            _ => (451, "4.7.1", "the sender's policy cannot be looked up now, please try again later",
-                "chua tra cuu duoc chinh sach cua ben gui, xin gui lai sau"),
+            _ => (
+                451,
+                "4.7.1",
+                "the sender's policy cannot be looked up now, please try again later",
+                "chua tra cuu duoc chinh sach cua ben gui, xin gui lai sau",
+            ),
         };
         let (first, second) = match language {
             Language::Vi => (vi, en),
@@ -225,25 +243,34 @@ impl Judged {
 /// Code, enhanced code (RFC 3463, RFC 7372) and sentences for the first cause of a refusal.
 fn refusal_words(code: &str) -> (u16, &'static str, &'static str, &'static str) {
     match code {
-        _ if code.starts_with("malware.") => {
-            (554, "5.7.1", "this message carries malware", "thu chua ma doc")
-        }
+        _ if code.starts_with("malware.") => (554, "5.7.1", "this message carries malware", "thu chua ma doc"),
         _ if code.starts_with("loop.") => {
             (554, "5.4.6", "this message has gone round in a loop", "thu bi chuyen vong lap")
         }
-        "dmarc.reject" | "dmarc.quarantine" | "from.own-domain" => {
-            (550, "5.7.1", "the sender could not be authenticated as the From address says", "khong xac thuc duoc dia chi nguoi gui")
-        }
-        _ if code.starts_with("from.") => {
-            (550, "5.6.0", "the From field must name exactly one valid address", "truong From phai co dung mot dia chi hop le")
-        }
+        "dmarc.reject" | "dmarc.quarantine" | "from.own-domain" => (
+            550,
+            "5.7.1",
+            "the sender could not be authenticated as the From address says",
+            "khong xac thuc duoc dia chi nguoi gui",
+        ),
+        _ if code.starts_with("from.") => (
+            550,
+            "5.6.0",
+            "the From field must name exactly one valid address",
+            "truong From phai co dung mot dia chi hop le",
+        ),
         _ if code.starts_with("mime.") => {
             (550, "5.6.0", "this message is built in a way that is not accepted", "cau truc thu khong duoc chap nhan")
         }
         _ if code.starts_with("archive.") || code.starts_with("unpack.") || code.starts_with("smime.") => {
             (550, "5.7.1", "the content could not be scanned", "khong quet duoc noi dung thu")
         }
-        _ => (550, "5.7.1", "this message was refused by the recipient's mail policy", "thu bi tu choi theo chinh sach cua noi nhan"),
+        _ => (
+            550,
+            "5.7.1",
+            "this message was refused by the recipient's mail policy",
+            "thu bi tu choi theo chinh sach cua noi nhan",
+        ),
     }
 }
 

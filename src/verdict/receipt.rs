@@ -150,19 +150,33 @@ pub fn render(receipt: &Receipt, language: Language) -> String {
         word("Xác thực", "Authentication"),
         &format!(
             "spf={} dkim={} dmarc={} arc={} iprev={} smime={}",
-            auth.spf, auth.dkim_result(), auth.dmarc.result, auth.arc, auth.iprev, receipt.smime.status
+            auth.spf,
+            auth.dkim_result(),
+            auth.dmarc.result,
+            auth.arc,
+            auth.iprev,
+            receipt.smime.status
         ),
     );
     for part in &receipt.parts {
         let name = if part.name.is_empty() { "-" } else { &part.name };
-        line(word("Phần", "Part"), &format!("{} {name} {} {} B sha256:{}", part.path, part.kind, part.bytes, part.sha256));
+        line(
+            word("Phần", "Part"),
+            &format!("{} {name} {} {} B sha256:{}", part.path, part.kind, part.bytes, part.sha256),
+        );
     }
     for group in &receipt.groups {
         out.push_str(&render_group(group, vi));
     }
     for outcome in &receipt.outcome {
         let whom = outcome.recipients.join(", ");
-        out.push_str(&format!("\n{}  {}  {}  {}\n", outcome.time, escape(&outcome.state), escape(&whom), escape(&outcome.detail)));
+        out.push_str(&format!(
+            "\n{}  {}  {}  {}\n",
+            outcome.time,
+            escape(&outcome.state),
+            escape(&whom),
+            escape(&outcome.detail)
+        ));
     }
     out.push_str(&format!("\n{} {}\n", word("Chính sách", "Policy"), receipt.policy));
     out
@@ -193,7 +207,12 @@ fn render_group(group: &GroupReceipt, vi: bool) -> String {
             Mode::Enforce => "",
         };
         let source = if line.source.is_empty() { String::new() } else { format!("  [{}]", line.source) };
-        out.push_str(&format!("  {:>6.1}  {}{mark}  {}{source}\n", line.score, escape(&line.code), escape(&line.detail)));
+        out.push_str(&format!(
+            "  {:>6.1}  {}{mark}  {}{source}\n",
+            line.score,
+            escape(&line.code),
+            escape(&line.detail)
+        ));
     }
     out
 }

@@ -1,1 +1,256 @@
+//! From facts to actions, as tables.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::receipt::{Outcome, render};
+use super::settings::{Policy, Severe, Verdict};
 use super::*;
+use crate::envelope::Envelope;
+use crate::inspect::case::AtomHit;
+use crate::inspect::rules::{RuleSet, Source};
+use crate::inspect::{AuthFacts, AuthResult, ContentFacts, Finding};
+use crate::intake::Mail;
+use crate::listen::{ClientFacts, Role};
+use crate::mail::transaction::Notify;
+use crate::mail::{AgencyId, Language, MailId, MailParams, Mailbox, Recipient, ReversePath, Timestamp};
+
+fn agency(id: &str) -> AgencyId {
+    id.parse().unwrap()
+}
+
+fn to(address: &str, destination: Destination) -> Recipient {
+    Recipient { mailbox: Mailbox::parse(address).unwrap(), destination, original: None, notify: Notify::default() }
+}
+
+fn inward(address: &str) -> Recipient {
+    to(address, Destination::Agency(agency("so-a")))
+}
+
+fn case(recipients: Vec<Recipient>, codes: &[&str], auth: AuthFacts, content: ContentFacts) -> Case {
+    let client = ClientFacts {
+        address: "203.0.113.5:4711".parse().unwrap(),
+        local: "192.0.2.1:25".parse().unwrap(),
+        role: Role::Mx,
+        tls: None,
+    };
+    let now = Timestamp::from_seconds(1_795_302_082);
+    let sender = ReversePath::Mailbox(Mailbox::parse("a@x.vn").unwrap());
+    let id = MailId::new(now, 7);
+    let envelope = Envelope::open(id, now, client, "h.x.vn".into(), true, sender, MailParams::default(), recipients);
+    let raw = Bytes::from_static(b"From: a@x.vn\r\nSubject: s\r\nMessage-ID: <1@x.vn>\r\n\r\nx\r\n");
+    let findings = codes.iter().map(|c| Finding::new((*c).to_owned())).collect();
+    Case::closed(Mail::complete(envelope, raw), auth, content, findings)
+}
+
+fn plain(codes: &[&str]) -> Case {
+    case(vec![inward("b@a.vn")], codes, AuthFacts::default(), ContentFacts::default())
+}
+
+fn action_of(codes: &[&str], policy: &Policy) -> Action {
+    judge(plain(codes), policy).strictest()
+}
+
+fn with(change: impl FnOnce(&mut Verdict)) -> Policy {
+    let mut policy = Policy::default();
+    change(&mut policy.default);
+    policy
+}
+
+#[test]
+fn classes_have_actions_of_their_own() {
+    let policy = Policy::default();
+    for (codes, expected) in [
+        (&["malware.eicar"][..], Action::Quarantine),
+        (&["archive.encrypted"], Action::Quarantine),
+        (&["inspect.failed"], Action::Quarantine),
+        (&["mime.ambiguous"], Action::Quarantine),
+        (&["mime.partial"], Action::Reject),
+        (&["from.multiple"], Action::Reject),
+        (&["loop.received"], Action::Reject),
+        (&["dmarc.reject"], Action::Reject),
+        (&["dmarc.quarantine"], Action::Quarantine),
+        (&["from.own-domain"], Action::Reject),
+        (&["dmarc.wait"], Action::Defer),
+        (&["dmarc.wait", "malware.eicar"], Action::Quarantine),
+        (&["dmarc.wait", "from.multiple"], Action::Reject),
+        (&["spf.none"], Action::Deliver),
+        (&["never.heard-of"], Action::Deliver),
+        (&[], Action::Deliver),
+    ] {
+        assert_eq!(action_of(codes, &policy), expected, "{codes:?}");
+    }
+    assert_eq!(action_of(&["malware.x"], &with(|v| v.malware = Severe::Reject)), Action::Reject);
+    assert_eq!(action_of(&["archive.bomb"], &with(|v| v.unscannable = Severe::Tag)), Action::Tag);
+    let mut policy = Policy::default();
+    policy.dmarc.reject = Severe::Tag;
+    assert_eq!(action_of(&["dmarc.reject"], &policy), Action::Tag);
+}
+
+#[test]
+fn points_lead_to_the_agencys_thresholds() {
+    let mut policy = with(|v| {
+        v.weights.insert("a.one".into(), 5.0);
+        v.weights.insert("a.two".into(), 4.0);
+        v.weights.insert("a.six".into(), 6.0);
+    });
+    for (codes, expected) in [
+        (&["a.two"][..], Action::Deliver),
+        (&["a.one"], Action::Tag),
+        (&["a.one", "a.one"], Action::Tag),
+        (&["a.one", "a.two"], Action::Quarantine),
+        (&["a.one", "a.two", "a.six"], Action::Reject),
+    ] {
+        assert_eq!(action_of(codes, &policy), expected, "{codes:?}");
+    }
+    let own = Verdict { tag: 3.0, ..policy.default.clone() };
+    policy.agencies.insert(agency("so-a"), own);
+    assert_eq!(action_of(&["a.two"], &policy), Action::Tag, "an agency sets its own");
+}
+
+fn rules(lines: &[(&str, f64, &str, &str)]) -> Arc<RuleSet> {
+    let text: String = lines
+        .iter()
+        .map(|(id, score, mode, finding)| {
+            format!(
+                "[[rule]]\nid = \"{id}\"\nscore = {score:.1}\nmode = \"{mode}\"\ndescription = {{ vi = \"mô tả\", en = \"about\" }}\n\
+                 when = {{ finding = \"{finding}\" }}\n[[test]]\nrule = \"{id}\"\nhits = [{{ findings = [\"{finding}\"] }}]\nmisses = [{{}}]\n"
+            )
+        })
+        .collect();
+    Arc::new(RuleSet::from_sources(&[Source { name: "r.toml".into(), text }]).unwrap())
+}
+
+#[test]
+fn modes_bound_what_a_rule_may_do() {
+    let set = rules(&[("SHADOW", 50.0, "shadow", "s.x"), ("TAGGER", 50.0, "tag", "t.x"), ("ACTS", 16.0, "enforce", "e.x"), ("SIX", 6.0, "enforce", "six.x")]);
+    let policy = Policy { rules: set, ..Policy::default() };
+    for (codes, expected, score) in [
+        (&["s.x"][..], Action::Deliver, 0.0),
+        (&["t.x"], Action::Tag, 50.0),
+        (&["t.x", "six.x"], Action::Tag, 56.0),
+        (&["e.x"], Action::Reject, 16.0),
+    ] {
+        let judged = judge(plain(codes), &policy);
+        let group = &judged.groups()[0];
+        assert_eq!((group.action, group.score), (expected, score), "{codes:?}");
+    }
+    let judged = judge(plain(&["s.x"]), &policy);
+    let line = judged.groups()[0].weighed.iter().find(|w| w.code == "SHADOW").unwrap();
+    assert_eq!((line.mode, line.source.as_str()), (Mode::Shadow, "r.toml:2"), "counted, without points");
+}
+
+#[test]
+fn observe_tags_at_most_and_says_what_it_would_have_done() {
+    let policy = with(|v| v.observe = true);
+    let judged = judge(plain(&["dmarc.reject"]), &policy);
+    let group = &judged.groups()[0];
+    assert_eq!((group.action, group.would), (Action::Tag, Some(Action::Reject)));
+    assert_eq!(action_of(&["malware.eicar"], &policy), Action::Quarantine);
+    assert_eq!(judge(plain(&[]), &policy).groups()[0].would, None);
+}
+
+#[test]
+fn design_5a_a_refused_copy_beside_another_is_quarantined() {
+    let mut policy = Policy::default();
+    policy.agencies.insert(agency("mild"), Verdict { malware: Severe::Tag, ..Verdict::default() });
+    policy.agencies.insert(agency("hard"), Verdict { malware: Severe::Reject, ..Verdict::default() });
+    let one = |id: &str| to("b@a.vn", Destination::Agency(agency(id)));
+    let actions = |recipients| -> Vec<Action> {
+        let case = case(recipients, &["malware.x"], AuthFacts::default(), ContentFacts::default());
+        judge(case, &policy).groups().iter().map(|g| g.action).collect()
+    };
+    assert_eq!(actions(vec![one("hard"), one("mild")]), [Action::Quarantine, Action::Tag]);
+    assert_eq!(actions(vec![one("hard"), one("hard")]), [Action::Reject]);
+}
+
+#[test]
+fn outgoing_mail_is_not_judged_by_sender_authentication() {
+    let out = to("b@far.test", Destination::Outward(agency("so-a")));
+    let auth = AuthFacts { spf: AuthResult::Fail, ..AuthFacts::default() };
+    let judged = judge(case(vec![out.clone()], &["dmarc.reject", "spf.fail"], auth, ContentFacts::default()), &Policy::default());
+    assert_eq!((judged.strictest(), judged.groups()[0].score), (Action::Deliver, 0.0));
+    let judged = judge(case(vec![out], &["malware.x"], AuthFacts::default(), ContentFacts::default()), &Policy::default());
+    assert_eq!(judged.strictest(), Action::Quarantine);
+}
+
+#[test]
+fn rfc2142_the_postmasters_desk_is_not_closed_by_spam_or_forgery() {
+    for (address, code, expected) in [
+        ("postmaster@a.vn", "dmarc.reject", Action::Tag),
+        ("Abuse@a.vn", "dmarc.reject", Action::Tag),
+        ("abuse@a.vn", "malware.x", Action::Quarantine),
+        ("abuse@a.vn", "loop.received", Action::Reject),
+        ("an@a.vn", "dmarc.reject", Action::Reject),
+    ] {
+        let judged = judge(case(vec![inward(address)], &[code], AuthFacts::default(), ContentFacts::default()), &Policy::default());
+        assert_eq!(judged.strictest(), expected, "{address} {code}");
+    }
+}
+
+#[test]
+fn encrypted_mail_of_a_proven_sender_is_tagged_else_held() {
+    let mut auth = AuthFacts::default();
+    let judge_it = |auth: &AuthFacts| {
+        judge(case(vec![inward("b@a.vn")], &["smime.encrypted"], auth.clone(), ContentFacts::default()), &Policy::default()).strictest()
+    };
+    assert_eq!(judge_it(&auth), Action::Quarantine);
+    auth.dmarc.result = AuthResult::Pass;
+    assert_eq!(judge_it(&auth), Action::Tag);
+}
+
+#[test]
+fn dns_trouble_that_may_hide_a_reject_policy_waits() {
+    let mut auth = AuthFacts::default();
+    auth.dmarc.must_wait = true;
+    let judged = judge(case(vec![inward("b@a.vn")], &[], auth, ContentFacts::default()), &Policy::default());
+    assert_eq!(judged.strictest(), Action::Defer);
+    let reply = judged.refusal(Language::Vi);
+    assert_eq!((reply.code(), reply.enhanced()), (451, "4.7.1"));
+}
+
+#[test]
+fn refusals_carry_codes_an_id_and_ascii_sentences_in_two_languages() {
+    for (code, reply_code, enhanced) in [
+        ("dmarc.reject", 550, "5.7.1"),
+        ("from.multiple", 550, "5.6.0"),
+        ("mime.partial", 550, "5.6.0"),
+        ("loop.received", 554, "5.4.6"),
+    ] {
+        let judged = judge(plain(&[code]), &Policy::default());
+        for language in [Language::Vi, Language::En] {
+            let reply = judged.refusal(language);
+            assert_eq!((reply.code(), reply.enhanced()), (reply_code, enhanced), "{code}");
+            let id = judged.case().mail().envelope().id().to_string();
+            assert_eq!(reply.lines().count(), 2);
+            assert!(reply.lines().all(|l| l.is_ascii() && l.contains(&id) && l.len() < 200), "{reply}");
+        }
+    }
+    let judged = judge(plain(&["malware.eicar"]), &with(|v| v.malware = Severe::Reject));
+    assert_eq!(judged.refusal(Language::En).enhanced(), "5.7.1");
+}
+
+#[test]
+fn a_receipt_says_who_what_why_and_not_the_subject() {
+    let set = rules(&[("ACTS", 16.0, "enforce", "e.x")]);
+    let policy = Policy { rules: set, hash: "abc123".into(), ..Policy::default() };
+    let content = ContentFacts {
+        subject: "Lương tháng 11".into(),
+        atoms: vec![AtomHit { atom: 99, count: 1, sample: "x".into() }],
+        ..ContentFacts::default()
+    };
+    let judged = judge(case(vec![inward("b@a.vn")], &["e.x", "spf.fail"], AuthFacts::default(), content), &policy);
+    let mut receipt = Receipt::of(&judged, &[("inspect", 12)]);
+    receipt.outcome.push(Outcome::new(Timestamp::EPOCH, "refused", vec![], "550 5.7.1"));
+    let json = serde_json::to_string(&receipt).unwrap();
+    assert_eq!(serde_json::from_str::<Receipt>(&json).unwrap(), receipt);
+    assert!(!json.contains("Lương"), "no subject in the record");
+    assert_eq!(receipt.subject_digest, super::receipt::subject_digest(receipt.id, "Lương tháng 11"));
+    for wanted in ["\"client\":\"203.0.113.5:4711\"", "\"policy\":\"abc123\"", "r.toml:2", "\"spf.fail\"", "<1@x.vn>"] {
+        assert!(json.contains(wanted), "{wanted} in {json}");
+    }
+    let (vi, en) = (render(&receipt, Language::Vi), render(&receipt, Language::En));
+    assert!(vi.contains("từ chối") && vi.contains("r.toml:2") && vi.contains("550 5.7.1"), "{vi}");
+    assert!(en.contains("Decision: reject") && en.contains("Because: ACTS"), "{en}");
+}

@@ -221,7 +221,8 @@ fn a_broken_yara_file_is_told_with_its_place_and_nothing_is_compiled() {
     std::fs::write(folder.path().join("worse.yar"), "rule {").unwrap();
     let rules = settings::Rules { spam: Vec::new(), yara: vec![folder.path().to_owned()] };
     let smime = settings::Smime { trust: vec![folder.path().join("none")] };
-    let inspect = settings::Inspect { checks: vec!["yara".to_owned(), "yarra".to_owned()], ..settings::Inspect::default() };
+    let inspect =
+        settings::Inspect { checks: vec!["yara".to_owned(), "yarra".to_owned()], ..settings::Inspect::default() };
     let problems = Policy::compile(&inspect, &rules, &Limits::default(), &smime, Path::new("/")).unwrap_err();
     let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
     assert!(told.iter().any(|t| t.contains("bad.yar:2:14")), "{told:?}");

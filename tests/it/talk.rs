@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use luytre::env::{Clock, Dice};
 use luytre::envelope::relay::{Agency, Policy, Roster};
 use luytre::intake::run::Store;
+use luytre::listen::Role;
 use luytre::listen::run::bind;
 use luytre::listen::settings::{BareNewline, Certificate, Listener};
-use luytre::listen::Role;
 use luytre::mail::{ByteSize, Domain, Mailbox, Span};
 use luytre::session::house::{House, Station};
 use luytre::session::metrics::Metrics;
@@ -59,7 +59,10 @@ fn policy() -> Policy {
 
 /// A self-signed certificate and its key in `folder`.
 fn certificate(folder: &Path) -> Certificate {
-    use openssl::{asn1::Asn1Time, bn::BigNum, ec::EcGroup, ec::EcKey, hash::MessageDigest, nid::Nid, pkey::PKey, x509::X509Builder, x509::X509NameBuilder};
+    use openssl::{
+        asn1::Asn1Time, bn::BigNum, ec::EcGroup, ec::EcKey, hash::MessageDigest, nid::Nid, pkey::PKey,
+        x509::X509Builder, x509::X509NameBuilder,
+    };
     let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
     let key = PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap();
     let mut name = X509NameBuilder::new().unwrap();

@@ -121,7 +121,10 @@ async fn next_hop(hop: &NextHop, hostname: &str, report: &mut Report) {
                 format!("{address} không có STARTTLS nhưng tls = \"required\""),
                 format!("{address} has no STARTTLS, but tls = \"required\""),
             ),
-            &Words::new("bật TLS ở máy chủ, hoặc tls = \"opportunistic\"", "switch TLS on there, or set tls = \"opportunistic\""),
+            &Words::new(
+                "bật TLS ở máy chủ, hoặc tls = \"opportunistic\"",
+                "switch TLS on there, or set tls = \"opportunistic\"",
+            ),
         ),
         Ok(Greeting::Plain) => report.tell(
             Weight::Odd,

@@ -80,7 +80,12 @@ fn test(paths: &[PathBuf]) -> ExitCode {
         }
     };
     let (count, problems) = set.run_tests(&sources);
-    say(&format!("{} rules in {} files, {count} samples, {} failed\n", set.rules().len(), sources.len(), problems.len()));
+    say(&format!(
+        "{} rules in {} files, {count} samples, {} failed\n",
+        set.rules().len(),
+        sources.len(),
+        problems.len()
+    ));
     if problems.is_empty() {
         return ExitCode::SUCCESS;
     }
@@ -99,7 +104,10 @@ fn list(set: &RuleSet, json: bool) -> ExitCode {
             out.push_str(&format!("{object}\n"));
         } else {
             let mode = rule.mode.as_str();
-            out.push_str(&format!("{:<32} {:>6.1}  {mode:<8} {:<40} {}\n", rule.id, rule.score, rule.source, rule.description.en));
+            out.push_str(&format!(
+                "{:<32} {:>6.1}  {mode:<8} {:<40} {}\n",
+                rule.id, rule.score, rule.source, rule.description.en
+            ));
         }
     }
     if !json {

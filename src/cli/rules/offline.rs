@@ -9,9 +9,9 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use crate::envelope::Envelope;
+use crate::inspect::Finding;
 use crate::inspect::case::{AuthFacts, AuthResult, Case, ContentFacts, DkimFact};
 use crate::inspect::rules::{Outer, RuleSet, Surfaces};
-use crate::inspect::Finding;
 use crate::intake::Mail;
 use crate::listen::{ClientFacts, Role};
 use crate::mail::header::Headers;
@@ -139,9 +139,14 @@ fn judge_bytes(raw: Vec<u8>, known: &Known, trust_results: bool, policy: &Policy
 fn content(raw: &[u8], known: &Known, rules: &RuleSet) -> ContentFacts {
     let tree = mime::parse(raw, &Limits::default());
     let recipients: Vec<String> = Some(known.rcpt_to.clone()).filter(|r| !r.is_empty()).into_iter().collect();
-    let outer = Outer { sender: &known.mail_from, recipients: &recipients, helo: &known.helo, client: &known.client_ip };
+    let outer =
+        Outer { sender: &known.mail_from, recipients: &recipients, helo: &known.helo, client: &known.client_ip };
     let surfaces = Surfaces::from_tree(raw, &tree, &outer);
-    ContentFacts { atoms: rules.match_atoms(&surfaces), subject: surfaces.subject().to_owned(), ..ContentFacts::default() }
+    ContentFacts {
+        atoms: rules.match_atoms(&surfaces),
+        subject: surfaces.subject().to_owned(),
+        ..ContentFacts::default()
+    }
 }
 
 fn given(known: &Known) -> AuthFacts {
@@ -198,7 +203,9 @@ pub fn judge_all<T: Send>(
     std::thread::scope(|scope| {
         let work: Vec<_> = files
             .chunks(size)
-            .map(|chunk| scope.spawn(move || chunk.iter().map(|f| judge(f, beside, policy).map(pick)).collect::<Vec<_>>()))
+            .map(|chunk| {
+                scope.spawn(move || chunk.iter().map(|f| judge(f, beside, policy).map(pick)).collect::<Vec<_>>())
+            })
             .collect();
         work.into_iter().flat_map(|handle| handle.join().unwrap_or_default()).collect()
     })

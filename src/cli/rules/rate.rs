@@ -100,9 +100,8 @@ fn measure(args: &Args, policy: &Policy) -> Result<String, String> {
             Line {
                 action: judged.strictest(),
                 score: group.map_or(0.0, |g| g.score),
-                rules: group.map_or_else(Vec::new, |g| {
-                    g.weighed.iter().map(|w| (w.code.clone(), w.score, w.mode)).collect()
-                }),
+                rules: group
+                    .map_or_else(Vec::new, |g| g.weighed.iter().map(|w| (w.code.clone(), w.score, w.mode)).collect()),
             }
         });
         for (file, line) in files.iter().zip(lines) {
@@ -114,7 +113,13 @@ fn measure(args: &Args, policy: &Policy) -> Result<String, String> {
             if args.verbose && noteworthy {
                 let rules: Vec<String> = line.rules.iter().map(|(c, s, _)| format!("{c}={s:.1}")).collect();
                 let what = if kind == 0 { "touched" } else { "missed" };
-                details.push_str(&format!("{what} {} {:.1} {} {}\n", line.action, line.score, file.display(), rules.join(" ")));
+                details.push_str(&format!(
+                    "{what} {} {:.1} {} {}\n",
+                    line.action,
+                    line.score,
+                    file.display(),
+                    rules.join(" ")
+                ));
             }
             for (code, score, mode) in line.rules {
                 let entry = by_rule.entry(code).or_insert((score, mode, [0, 0]));

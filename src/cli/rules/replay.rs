@@ -58,7 +58,8 @@ fn compare(args: &Args, old: &Policy, new: &Policy) -> Result<String, String> {
     let judge = |policy: &Policy| {
         offline::judge_all(&files, &beside, policy, |judged| {
             let group = judged.groups().first();
-            let hits = group.into_iter().flat_map(|g| &g.weighed).filter(|w| !w.source.is_empty() && w.mode != Mode::Shadow);
+            let hits =
+                group.into_iter().flat_map(|g| &g.weighed).filter(|w| !w.source.is_empty() && w.mode != Mode::Shadow);
             Line {
                 action: judged.strictest(),
                 score: group.map_or(0.0, |g| g.score),

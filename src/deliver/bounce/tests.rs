@@ -108,7 +108,8 @@ fn rfc6533_3_addresses_that_are_not_ascii_have_their_own_types() {
 
 #[test]
 fn a_servers_answer_adds_no_line_to_the_report() {
-    let (_, text) = bounce(Kind::Failed, &original("f@x.vn", &["a@y.vn"]), "550 x\r\nFinal-Recipient: rfc822; evil@z.vn");
+    let (_, text) =
+        bounce(Kind::Failed, &original("f@x.vn", &["a@y.vn"]), "550 x\r\nFinal-Recipient: rfc822; evil@z.vn");
     assert!(!text.contains("\r\nFinal-Recipient: rfc822; evil"));
     let (_, long) = bounce(Kind::Failed, &original("f@x.vn", &["a@y.vn"]), &"x".repeat(100_000));
     assert!(long.len() < 5000);

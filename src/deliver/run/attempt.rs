@@ -135,7 +135,8 @@ impl Deliver {
             Patience::ByStage => (now + OPENING, now + CONNECT),
         };
         let found = timeout_at(connect, self.addresses(hop)).await;
-        let addresses = found.unwrap_or_else(|_| Err("its name was not found in time".to_owned())).map_err(Trouble::Connect)?;
+        let addresses =
+            found.unwrap_or_else(|_| Err("its name was not found in time".to_owned())).map_err(Trouble::Connect)?;
         let clear = hop.tls == TlsMode::Opportunistic && host.goes_clear();
         let tls = if clear { TlsMode::None } else { hop.tls };
         let (name, connector, metrics) = (&*policy.hostname, &self.parts.connector, &self.parts.metrics);

@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::deliver::client::{Abilities, Hello, Next, Replies, Stage, Transaction, Trouble, Wire, wire};
 use crate::deliver::client::wire::Slices;
+use crate::deliver::client::{Abilities, Hello, Next, Replies, Stage, Transaction, Trouble, Wire, wire};
 use crate::deliver::metrics::Metrics;
 use crate::deliver::route::Hop;
 use crate::deliver::settings::TlsMode;
@@ -183,7 +183,8 @@ impl Conn {
     /// Waits for the answers that are still missing after the final dot.
     pub async fn last_answer(&mut self, tx: &mut Transaction<'_>, deadline: Instant) -> Result<(), Trouble> {
         loop {
-            let reply = timeout_at(deadline, self.read_reply(Stage::Dot)).await.map_err(|_| Trouble::Slow(Stage::Dot))??;
+            let reply =
+                timeout_at(deadline, self.read_reply(Stage::Dot)).await.map_err(|_| Trouble::Slow(Stage::Dot))??;
             if tx.reply(reply, &mut self.out)? == Next::Done {
                 return Ok(());
             }

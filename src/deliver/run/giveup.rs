@@ -46,7 +46,12 @@ pub(super) fn only(parcel: &Parcel, members: &[usize]) -> Parcel {
 
 impl Deliver {
     /// Returns when every failure is either reported (its report is in the spool) or held.
-    pub(super) async fn give_up(&self, parcel: &Parcel, failures: &[Failure], policy: &Policy) -> Result<(), SpoolError> {
+    pub(super) async fn give_up(
+        &self,
+        parcel: &Parcel,
+        failures: &[Failure],
+        policy: &Policy,
+    ) -> Result<(), SpoolError> {
         if failures.is_empty() {
             return Ok(());
         }

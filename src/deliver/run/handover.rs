@@ -190,6 +190,7 @@ fn bland(reply: &Reply) -> Reply {
         "" => format!("{class}.0.0"),
         given => given.to_owned(),
     };
-    let text: String = reply.text().chars().map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' }).take(TEXT).collect();
+    let text: String =
+        reply.text().chars().map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' }).take(TEXT).collect();
     Reply::new(code, enhanced, if text.is_empty() { "Ok".to_owned() } else { text })
 }

@@ -141,7 +141,11 @@ enum Went {
 
 impl Deliver {
     /// Works the spool off until `shutdown` says true; attempts under way then have half a minute.
-    pub async fn run_queue(self: &Arc<Self>, policy: watch::Receiver<Arc<Policy>>, mut shutdown: watch::Receiver<bool>) {
+    pub async fn run_queue(
+        self: &Arc<Self>,
+        policy: watch::Receiver<Arc<Policy>>,
+        mut shutdown: watch::Receiver<bool>,
+    ) {
         let mut running = JoinSet::new();
         let mut sweep = tokio::time::interval(SWEEP);
         while !*shutdown.borrow() {

@@ -122,8 +122,7 @@ pub fn sign(pair: &DkimPair, head: &[u8], body_hash: &str, now: Timestamp) -> Re
     field.push_str(&format!(";\r\n\tbh={body_hash};\r\n\tb="));
     let value = field.strip_prefix("DKIM-Signature:").unwrap_or(&field);
     canonical_field("dkim-signature", value.as_bytes(), &mut input);
-    let signature = signature(pair, &input)
-        .map_err(|e| SealError::Dkim(pair.record_name(), e.to_string()))?;
+    let signature = signature(pair, &input).map_err(|e| SealError::Dkim(pair.record_name(), e.to_string()))?;
     for (i, letter) in STANDARD.encode(signature).chars().enumerate() {
         if i > 0 && i % 72 == 0 {
             field.push_str("\r\n\t");

@@ -98,13 +98,17 @@ pub fn received(envelope: &Envelope, hostname: &str, rdns: Option<&str>, single:
     let from = if from.is_empty() { "unknown" } else { &from };
     let tcp = rdns.map_or_else(|| format!("({literal})"), |name| format!("({} {literal})", clean(name)));
     let with = protocol(envelope);
-    let tls = client.tls.as_ref().map_or_else(String::new, |tls| {
-        format!(" (using {} with cipher {})", clean(&tls.version), clean(&tls.cipher))
-    });
+    let tls = client
+        .tls
+        .as_ref()
+        .map_or_else(String::new, |tls| format!(" (using {} with cipher {})", clean(&tls.version), clean(&tls.cipher)));
     let rcpt = single.filter(|m| m.is_ascii() || envelope.params().smtputf8);
     let rcpt = rcpt.map_or_else(String::new, |mailbox| format!(" for <{mailbox}>"));
     let date = envelope.received_at().rfc5322();
-    header::fold("Received", &format!("from {from} {tcp}{tls} by {hostname} with {with} id {}{rcpt}; {date}", envelope.id()))
+    header::fold(
+        "Received",
+        &format!("from {from} {tcp}{tls} by {hostname} with {with} id {}{rcpt}; {date}", envelope.id()),
+    )
 }
 
 /// RFC 3848, RFC 6531 §4.3.

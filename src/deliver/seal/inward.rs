@@ -84,7 +84,11 @@ fn results(facts: &Inward<'_>) -> String {
     let author = auth.from.as_ref().map(|m| format!(" header.from={}", m.domain())).unwrap_or_default();
     out.push_str(&format!(" dmarc={}{author};", auth.dmarc.result));
     out.push_str(&format!(" arc={};", auth.arc));
-    out.push_str(&format!(" iprev={} policy.iprev={};", auth.iprev, facts.envelope.client().address.ip().to_canonical()));
+    out.push_str(&format!(
+        " iprev={} policy.iprev={};",
+        auth.iprev,
+        facts.envelope.client().address.ip().to_canonical()
+    ));
     out.push_str(&smime(facts.smime));
     out
 }

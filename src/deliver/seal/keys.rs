@@ -187,10 +187,7 @@ impl SealKeys {
 /// # Errors
 /// OpenSSL's own words.
 pub fn new_key(ed25519: bool) -> Result<Vec<u8>, String> {
-    let key = if ed25519 {
-        PKey::generate_ed25519()
-    } else {
-        openssl::rsa::Rsa::generate(2048).and_then(PKey::from_rsa)
-    };
+    let key =
+        if ed25519 { PKey::generate_ed25519() } else { openssl::rsa::Rsa::generate(2048).and_then(PKey::from_rsa) };
     key.and_then(|key| key.private_key_to_pem_pkcs8()).map_err(|e| e.to_string())
 }

@@ -37,6 +37,5 @@ pub enum SealError {
     Smime(String),
 }
 
-
 #[cfg(test)]
 mod tests;

@@ -105,12 +105,7 @@ fn may_sign<'a>(raw: &[u8], facts: &Outward<'a>) -> Result<Option<&'a super::key
     Ok(Some(pair))
 }
 
-fn dkim_signatures(
-    head: &[u8],
-    body: &[u8],
-    facts: &Outward<'_>,
-    notes: &mut Vec<Note>,
-) -> Result<Vec<u8>, SealError> {
+fn dkim_signatures(head: &[u8], body: &[u8], facts: &Outward<'_>, notes: &mut Vec<Note>) -> Result<Vec<u8>, SealError> {
     if facts.keys.dkim.is_empty() {
         return Ok(Vec::new());
     }

@@ -69,7 +69,6 @@ fn date_problem(path: &Path, pair: &SmimePair, now: Timestamp) -> Option<Problem
 /// A private key that everybody on the machine can read.
 fn open_to_others(path: &Path) -> Option<Problem> {
     let mode = fs::metadata(path).ok()?.permissions().mode();
-    (mode & 0o007 != 0).then(|| {
-        Problem::new(path, "every user of this machine can read this private key").help("chmod 640").warning()
-    })
+    (mode & 0o007 != 0)
+        .then(|| Problem::new(path, "every user of this machine can read this private key").help("chmod 640").warning())
 }

@@ -127,7 +127,9 @@ fn quoted_printable(text: &[u8], out: &mut Vec<u8>) {
             out.push(byte);
         } else {
             out.push(b'=');
-            out.extend([byte >> 4, byte & 15].map(|n| b"0123456789ABCDEF".get(usize::from(n)).copied().unwrap_or(b'0')));
+            out.extend(
+                [byte >> 4, byte & 15].map(|n| b"0123456789ABCDEF".get(usize::from(n)).copied().unwrap_or(b'0')),
+            );
         }
         column += width;
         rest = tail;

@@ -78,8 +78,12 @@ fn wrap(mut head: Vec<u8>, entity: &[u8], signature: &[u8], id: MailId) -> (Vec<
 pub fn is_sealed_by_author(tree: &Tree<'_>) -> bool {
     let Some(root) = tree.parts.first() else { return false };
     match root.content_type.as_str() {
-        "multipart/signed" | "multipart/encrypted" | "application/pkcs7-mime" | "application/x-pkcs7-mime"
-        | "application/pgp-encrypted" | "application/pgp" => true,
+        "multipart/signed"
+        | "multipart/encrypted"
+        | "application/pkcs7-mime"
+        | "application/x-pkcs7-mime"
+        | "application/pgp-encrypted"
+        | "application/pgp" => true,
         "application/octet-stream" => root.name.to_ascii_lowercase().ends_with(".p7m"),
         _ => tree.parts.iter().filter(|p| p.content_type.starts_with("text/")).any(|p| {
             let text = p.decoded.trim_ascii_start();

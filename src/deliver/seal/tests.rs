@@ -23,12 +23,8 @@ fn envelope(address: &str, helo: &str, sender: ReversePath, tls: bool) -> Envelo
         bits: 256,
         client_certificate: None,
     });
-    let client = ClientFacts {
-        address: address.parse().unwrap(),
-        local: "192.0.2.1:25".parse().unwrap(),
-        role: Role::Mx,
-        tls,
-    };
+    let client =
+        ClientFacts { address: address.parse().unwrap(), local: "192.0.2.1:25".parse().unwrap(), role: Role::Mx, tls };
     let recipient = |address| Recipient {
         mailbox: Mailbox::parse(address).unwrap(),
         destination: destination(),
@@ -123,7 +119,14 @@ fn the_body_is_not_copied_and_every_message_keeps_its_border() {
     let raw = Bytes::from_static(b"From: a\r\n\r\nbody\r\n");
     let envelope = envelope("192.0.2.10:1", "h", sender(), false);
     let (auth, smime, group) = (AuthFacts::default(), SmimeFact::default(), group(Action::Deliver, vec![0]));
-    let facts = Inward { hostname: HOST, envelope: &envelope, auth: &auth, smime: &smime, group: &group, profile: Profile::Generic };
+    let facts = Inward {
+        hostname: HOST,
+        envelope: &envelope,
+        auth: &auth,
+        smime: &smime,
+        group: &group,
+        profile: Profile::Generic,
+    };
     let sealed = inward(&raw, &facts);
     assert!(std::ptr::eq(sealed.body.as_ptr(), raw[11..].as_ptr()), "a slice of the message");
     for (raw, last, body) in [
@@ -151,7 +154,11 @@ fn rfc5321_4_4_received_says_who_how_and_when() {
     };
     let alice = Mailbox::parse("alice@agency.test").unwrap();
     assert_eq!(
-        received(&envelope("192.0.2.10:1", "mx.sender.example", sender(), false), Some("mx.sender.example"), Some(&alice)),
+        received(
+            &envelope("192.0.2.10:1", "mx.sender.example", sender(), false),
+            Some("mx.sender.example"),
+            Some(&alice)
+        ),
         "from mx.sender.example (mx.sender.example [192.0.2.10]) by gw.agency.test with ESMTP id \
          01M805FNC20000000000000005 for <alice@agency.test>; Sat, 21 Nov 2026 23:01:22 +0000"
             .replace("01M805FNC20000000000000005", &MailId::new(NOW, 5).to_string())
@@ -165,7 +172,8 @@ fn rfc5321_4_4_received_says_who_how_and_when() {
 #[test]
 fn several_recipients_are_not_told_of_each_other() {
     let (auth, smime) = (AuthFacts::default(), SmimeFact::default());
-    let both = head(&seal_with("From: a\r\n\r\n", &auth, &smime, &group(Action::Deliver, vec![0, 1]), Profile::Generic));
+    let both =
+        head(&seal_with("From: a\r\n\r\n", &auth, &smime, &group(Action::Deliver, vec![0, 1]), Profile::Generic));
     assert!(!both.contains("@agency.test"), "{both}");
     let one = head(&seal_with("From: a\r\n\r\n", &auth, &smime, &group(Action::Deliver, vec![1]), Profile::Generic));
     assert!(one.contains("for <bob@agency.test>"), "{one}");
@@ -252,7 +260,14 @@ fn a_null_sender_is_judged_by_its_helo() {
     let envelope = envelope("192.0.2.10:1", "mx.sender.example", ReversePath::Null, false);
     let (auth, smime) = (AuthFacts { spf: AuthResult::Pass, ..AuthFacts::default() }, SmimeFact::default());
     let group = group(Action::Deliver, vec![0]);
-    let facts = Inward { hostname: HOST, envelope: &envelope, auth: &auth, smime: &smime, group: &group, profile: Profile::Generic };
+    let facts = Inward {
+        hostname: HOST,
+        envelope: &envelope,
+        auth: &auth,
+        smime: &smime,
+        group: &group,
+        profile: Profile::Generic,
+    };
     let text = head(&inward(&Bytes::from_static(b"\r\n"), &facts));
     let results = Headers::parse(text.as_bytes()).text("Authentication-Results").unwrap().replace('\t', " ");
     assert!(results.contains("; spf=pass smtp.helo=mx.sender.example;"), "{results}");

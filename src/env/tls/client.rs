@@ -151,8 +151,12 @@ impl Link {
     pub fn is_quiet(&self) -> bool {
         let mut byte = [0_u8; 1];
         match self {
-            Self::Plain(stream) => matches!(stream.try_read(&mut byte), Err(e) if e.kind() == io::ErrorKind::WouldBlock),
-            Self::Tls(stream) => !stream.get_ref().try_io(tokio::io::Interest::READABLE, || peek(stream.get_ref())).unwrap_or(false),
+            Self::Plain(stream) => {
+                matches!(stream.try_read(&mut byte), Err(e) if e.kind() == io::ErrorKind::WouldBlock)
+            }
+            Self::Tls(stream) => {
+                !stream.get_ref().try_io(tokio::io::Interest::READABLE, || peek(stream.get_ref())).unwrap_or(false)
+            }
         }
     }
 }

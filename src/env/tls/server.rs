@@ -52,9 +52,9 @@ impl Acceptor {
             let message = format!("this key does not belong to the certificate in {}", certificate.display());
             return Err(vec![Problem::new(key, message).help("the own certificate stands first in the chain")]);
         }
-        context(own, rest, &private)
-            .map(Self)
-            .map_err(|error| vec![Problem::new(certificate, format!("OpenSSL does not take this certificate: {error}"))])
+        context(own, rest, &private).map(Self).map_err(|error| {
+            vec![Problem::new(certificate, format!("OpenSSL does not take this certificate: {error}"))]
+        })
     }
 
     /// The handshake as server. The caller bounds its time.
@@ -77,20 +77,25 @@ fn read(path: &Path) -> Result<Vec<u8>, Problem> {
 }
 
 fn chain_of(path: &Path, pem: &[u8]) -> Result<Vec<X509>, Problem> {
-    X509::stack_from_pem(pem)
-        .ok()
-        .filter(|chain| !chain.is_empty())
-        .ok_or_else(|| Problem::new(path, "this is not a certificate chain in PEM form").help("it begins with -----BEGIN CERTIFICATE-----"))
+    X509::stack_from_pem(pem).ok().filter(|chain| !chain.is_empty()).ok_or_else(|| {
+        Problem::new(path, "this is not a certificate chain in PEM form")
+            .help("it begins with -----BEGIN CERTIFICATE-----")
+    })
 }
 
 fn key_of(path: &Path, pem: &[u8]) -> Result<PKey<openssl::pkey::Private>, Problem> {
     // An empty pass phrase: a server that starts unattended cannot be asked for one.
     PKey::private_key_from_pem_passphrase(pem, b"").map_err(|_| {
-        Problem::new(path, "this is not an unencrypted private key in PEM form").help("it begins with -----BEGIN PRIVATE KEY-----")
+        Problem::new(path, "this is not an unencrypted private key in PEM form")
+            .help("it begins with -----BEGIN PRIVATE KEY-----")
     })
 }
 
-fn context(own: &X509, rest: &[X509], key: &PKey<openssl::pkey::Private>) -> Result<SslAcceptor, openssl::error::ErrorStack> {
+fn context(
+    own: &X509,
+    rest: &[X509],
+    key: &PKey<openssl::pkey::Private>,
+) -> Result<SslAcceptor, openssl::error::ErrorStack> {
     let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server())?;
     builder.set_options(SslOptions::NO_COMPRESSION | SslOptions::NO_RENEGOTIATION);
     // Idle sessions keep no 32 KiB of record buffers.

@@ -124,7 +124,9 @@ impl Stores {
         tracing::warn!(%key, by, reason, "a held message was released");
         match release.done().await {
             Ok(()) => Reply::Done { count: 1 },
-            Err(error) => Reply::failed(format!("the message is on its way, but that could not be written down: {error}")),
+            Err(error) => {
+                Reply::failed(format!("the message is on its way, but that could not be written down: {error}"))
+            }
         }
     }
 }

@@ -80,7 +80,16 @@ impl RuleSet {
         }
         let rules = rules.into_iter().flatten().collect();
         let files = sources.iter().map(|s| s.name.clone()).collect();
-        Ok(Self { rules, order, atoms, tests, files, hash: digest(sources), warnings: problems, matcher: OnceLock::new() })
+        Ok(Self {
+            rules,
+            order,
+            atoms,
+            tests,
+            files,
+            hash: digest(sources),
+            warnings: problems,
+            matcher: OnceLock::new(),
+        })
     }
 
     #[must_use]

@@ -31,7 +31,11 @@ pub enum Atom {
     /// A header field that is there.
     Field(String),
     Feature(&'static str),
-    Number { number: Number, over: Option<u64>, under: Option<u64> },
+    Number {
+        number: Number,
+        over: Option<u64>,
+        under: Option<u64>,
+    },
 }
 
 /// Words or regular expressions on surfaces; holds when `count` different ones are found.
@@ -78,7 +82,8 @@ pub fn read(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Written> {
         let keys: Vec<&str> = KINDS.iter().map(|(k, _)| *k).collect();
         let given = table.keys().next().map_or_else(String::new, |k| k.get_ref().to_string());
         let place = table.keys().next().map_or_else(|| value.span(), toml::Spanned::span);
-        reader.problem(&place, format!("\"{given}\" begins no condition")).help = Some(suggest(&given, keys.into_iter()));
+        reader.problem(&place, format!("\"{given}\" begins no condition")).help =
+            Some(suggest(&given, keys.into_iter()));
         return None;
     };
     reader.known_keys(table, kind.1, "this condition");
@@ -138,7 +143,9 @@ fn finding(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Written> {
     for (code, span) in &codes {
         let stem = code.strip_suffix(".*").unwrap_or(code);
         let good = !stem.is_empty()
-            && stem.split('.').all(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')));
+            && stem
+                .split('.')
+                .all(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')));
         if !good {
             reader.problem(span, format!("\"{code}\" is not a finding")).help =
                 Some("a code like \"spf.fail\", or \"dkim.*\" for all below".into());
@@ -270,8 +277,9 @@ fn word(reader: &mut Reader<'_>, written: &str, span: &Range<usize>, form: Form)
     let (open_left, open_right) = (body.starts_with('*'), body.ends_with('*') && body.len() > 1);
     let text = form.fold(body.trim_matches('*'), super::text::fold::Lines::Joined);
     if form == Form::Skeleton && text.chars().count() < SKELETON_MIN {
-        reader.problem(span, format!("\"{written}\" is too short for form \"skeleton\"")).help =
-            Some(format!("its skeleton \"{text}\" has fewer than {SKELETON_MIN} letters and would be found inside other words"));
+        reader.problem(span, format!("\"{written}\" is too short for form \"skeleton\"")).help = Some(format!(
+            "its skeleton \"{text}\" has fewer than {SKELETON_MIN} letters and would be found inside other words"
+        ));
         return None;
     }
     if text.is_empty() {

@@ -36,10 +36,8 @@ impl RuleSet {
     /// The rules that hit, in file order.
     #[must_use]
     pub fn evaluate(&self, facts: &Facts<'_>) -> Vec<RuleHit> {
-        let evaluation = Evaluation {
-            atoms: facts.atoms.iter().map(|hit| (hit.atom, hit)).collect(),
-            codes: codes(facts),
-        };
+        let evaluation =
+            Evaluation { atoms: facts.atoms.iter().map(|hit| (hit.atom, hit)).collect(), codes: codes(facts) };
         let mut held = vec![false; self.rules().len()];
         for index in self.order() {
             if let (Some(rule), Some(slot)) = (self.rules().get(*index), held.get(*index).copied()) {

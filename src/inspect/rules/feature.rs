@@ -128,7 +128,12 @@ pub(super) fn find(
     found
 }
 
-fn sender_features(people: &People, outer: &Outer<'_>, surfaces: &Surfaces, note: &mut impl FnMut(&'static str, String)) {
+fn sender_features(
+    people: &People,
+    outer: &Outer<'_>,
+    surfaces: &Surfaces,
+    note: &mut impl FnMut(&'static str, String),
+) {
     thread_features(surfaces, note);
     let Some((name, from)) = people.from.first() else { return };
     let own = organisation(from);
@@ -232,7 +237,10 @@ fn page_features(reading: &Reading, note: &mut impl FnMut(&'static str, String))
         note("html.hidden-text", reading.hidden.split_whitespace().take(12).collect::<Vec<_>>().join(" "));
     }
     let words: usize = pages.iter().map(|p| p.visible.split_whitespace().count()).sum();
-    if pages.iter().any(|p| p.images > 0 && !p.links.is_empty()) && words < 12 && reading.body.split_whitespace().count() < 24 {
+    if pages.iter().any(|p| p.images > 0 && !p.links.is_empty())
+        && words < 12
+        && reading.body.split_whitespace().count() < 24
+    {
         note("html.image-only", String::new());
     }
     if reading.attached_pages.iter().any(|p| !p.forms.is_empty() || p.password_fields > 0) {
@@ -245,7 +253,8 @@ fn page_features(reading: &Reading, note: &mut impl FnMut(&'static str, String))
 
 fn text_features(surfaces: &Surfaces, note: &mut impl FnMut(&'static str, String)) {
     let (subject, body) = (surfaces.subject(), surfaces.text(&Surface::Body, Form::Exact));
-    let mixed: Vec<&str> = [subject, body].iter().flat_map(|t| t.split_whitespace()).filter(|w| is_mixed(w)).take(4).collect();
+    let mixed: Vec<&str> =
+        [subject, body].iter().flat_map(|t| t.split_whitespace()).filter(|w| is_mixed(w)).take(4).collect();
     if mixed.len() >= 2 || is_mixed(subject) {
         note("text.mixed-alphabets", mixed.join(" "));
     }
@@ -268,12 +277,10 @@ fn text_features(surfaces: &Surfaces, note: &mut impl FnMut(&'static str, String
 
 /// Latin letters and Cyrillic or Greek ones in one word.
 fn is_mixed(word: &str) -> bool {
-    let other = |c: char| matches!(c, '\u{400}'..='\u{52f}' | '\u{391}'..='\u{3c9}') && c != '\u{3bc}' && c != '\u{3a9}';
+    let other =
+        |c: char| matches!(c, '\u{400}'..='\u{52f}' | '\u{391}'..='\u{3c9}') && c != '\u{3bc}' && c != '\u{3a9}';
     let latin = |c: char| c.is_ascii_alphabetic() || matches!(c, '\u{c0}'..='\u{24f}' | '\u{1e00}'..='\u{1eff}');
-    !word.is_ascii()
-        && word.split(|c: char| !c.is_alphabetic()).any(|w| {
-            w.chars().any(other) && w.chars().any(latin)
-        })
+    !word.is_ascii() && word.split(|c: char| !c.is_alphabetic()).any(|w| w.chars().any(other) && w.chars().any(latin))
 }
 
 /// Runs of at least three small letters with one blank or one dot between each: `v a y`, `t.à.i`.

@@ -46,7 +46,10 @@ fn concat(hir: &Hir, depth: usize) -> Option<Vec<String>> {
             continue;
         }
         candidates.extend(longest_word(&std::mem::take(&mut run)));
-        if matches!(piece.kind(), HirKind::Capture(_) | HirKind::Repetition(_) | HirKind::Alternation(_) | HirKind::Concat(_)) {
+        if matches!(
+            piece.kind(),
+            HirKind::Capture(_) | HirKind::Repetition(_) | HirKind::Alternation(_) | HirKind::Concat(_)
+        ) {
             candidates.extend(best(piece, depth + 1));
         }
     }

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::compile::RuleSet;
 use super::Source;
+use super::compile::RuleSet;
 use crate::mail::Problem;
 
 /// A rules file larger than this is no rules file.
@@ -53,7 +53,8 @@ fn text(file: &Path) -> Result<String, Problem> {
     }
     let bytes = std::fs::read(file).map_err(|e| trouble(&e))?;
     String::from_utf8(bytes).map_err(|e| {
-        let before = String::from_utf8_lossy(e.as_bytes().get(..e.utf8_error().valid_up_to()).unwrap_or_default()).into_owned();
+        let before =
+            String::from_utf8_lossy(e.as_bytes().get(..e.utf8_error().valid_up_to()).unwrap_or_default()).into_owned();
         Problem::new(file, "the file is not UTF-8").at_offset(&before, before.len()).help("save it as UTF-8")
     })
 }

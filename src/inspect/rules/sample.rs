@@ -34,8 +34,20 @@ pub struct Sample {
 }
 
 const KEYS: [&str; 14] = [
-    "message", "from", "to", "reply_to", "subject", "headers", "body", "html", "attachments", "sender", "recipients",
-    "helo", "client", "findings",
+    "message",
+    "from",
+    "to",
+    "reply_to",
+    "subject",
+    "headers",
+    "body",
+    "html",
+    "attachments",
+    "sender",
+    "recipients",
+    "helo",
+    "client",
+    "findings",
 ];
 
 /// A list of samples, each a text (a whole message) or a table.
@@ -72,7 +84,8 @@ fn one(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Sample> {
             "findings" => sample.findings = reader.strings(value, key).into_iter().map(|(s, _)| s).collect(),
             "attachments" => {
                 let names = reader.strings(value, key);
-                sample.attachments = names.into_iter().map(|(n, _)| (n, "application/octet-stream".to_owned())).collect();
+                sample.attachments =
+                    names.into_iter().map(|(n, _)| (n, "application/octet-stream".to_owned())).collect();
             }
             "headers" => {
                 for (name, text) in reader.table(value, key).into_iter().flatten() {
@@ -169,7 +182,10 @@ impl RuleSet {
                     let Some(source) = sources.get(test.file) else { continue };
                     let problem = Problem::new(&source.name, format!("this sample {did} rule {}", test.rule))
                         .at_offset(&source.text, sample.offset)
-                        .help(format!("rules that hit it: {}", if hits.is_empty() { "none".into() } else { hits.join(", ") }));
+                        .help(format!(
+                            "rules that hit it: {}",
+                            if hits.is_empty() { "none".into() } else { hits.join(", ") }
+                        ));
                     problems.push(problem);
                 }
             }

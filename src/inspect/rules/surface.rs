@@ -129,12 +129,8 @@ pub enum Form {
 }
 
 impl Form {
-    pub const NAMES: [(&'static str, Self); 4] = [
-        ("exact", Self::Exact),
-        ("accented", Self::Accented),
-        ("plain", Self::Plain),
-        ("skeleton", Self::Skeleton),
-    ];
+    pub const NAMES: [(&'static str, Self); 4] =
+        [("exact", Self::Exact), ("accented", Self::Accented), ("plain", Self::Plain), ("skeleton", Self::Skeleton)];
     /// `text` in this form.
     #[must_use]
     pub fn fold(self, text: &str, lines: fold::Lines) -> String {
@@ -515,7 +511,10 @@ fn address(item: &[u8]) -> Option<(String, String)> {
     }
     if let Some(open) = item.iter().position(|b| *b == b'(') {
         let (address, comment) = item.split_at(open);
-        return Some((clean(comment.trim_ascii_start().strip_prefix(b"(")?.strip_suffix(b")").unwrap_or(b"")), lower(address)));
+        return Some((
+            clean(comment.trim_ascii_start().strip_prefix(b"(")?.strip_suffix(b")").unwrap_or(b"")),
+            lower(address),
+        ));
     }
     if item.contains(&b'@') { Some((String::new(), lower(item))) } else { Some((clean(item), String::new())) }
 }
@@ -565,7 +564,9 @@ mod tests {
 
     #[test]
     fn text_links_and_header_are_seen() {
-        let s = surfaces("From: A <a@x.vn>\r\nSubject: =?utf-8?q?Ch=C3=A0o?=\r\nX-A: 1\r\n\r\nxem http://h.test/p, www.k.test.\r\n");
+        let s = surfaces(
+            "From: A <a@x.vn>\r\nSubject: =?utf-8?q?Ch=C3=A0o?=\r\nX-A: 1\r\n\r\nxem http://h.test/p, www.k.test.\r\n",
+        );
         assert_eq!(s.subject(), "Chào");
         assert_eq!(s.text(&Surface::Host, Form::Plain), "h.test\nwww.k.test");
         assert_eq!(s.text(&Surface::FromAddress, Form::Exact), "a@x.vn");

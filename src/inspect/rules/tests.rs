@@ -33,13 +33,21 @@ fn proves(when: &str, hits: &str, misses: &str) {
 
 #[test]
 fn words_are_found_in_the_form_that_is_asked_for() {
-    proves("{ in = 'body', words = ['khuyến mãi'] }", "{ body = 'Khuyen mai lon' }, { body = 'KHUYẾN  MÃI' }", "{ body = 'khuyenmai' }");
+    proves(
+        "{ in = 'body', words = ['khuyến mãi'] }",
+        "{ body = 'Khuyen mai lon' }, { body = 'KHUYẾN  MÃI' }",
+        "{ body = 'khuyenmai' }",
+    );
     proves(
         "{ in = 'body', words = ['khuyến mãi'], form = 'accented' }",
         "{ body = \"x KHUYẾN\\nMÃI\" }",
         "{ body = 'khuyen mai' }, { body = 'khuyến mãix' }",
     );
-    proves("{ in = ['subject', 'body'], words = ['vay vốn nhanh'], form = 'skeleton' }", "{ subject = 'v a y v.ố.n nh4nh' }", "{ body = 'vay' }");
+    proves(
+        "{ in = ['subject', 'body'], words = ['vay vốn nhanh'], form = 'skeleton' }",
+        "{ subject = 'v a y v.ố.n nh4nh' }",
+        "{ body = 'vay' }",
+    );
     proves("{ in = 'body', words = ['verif*'] }", "{ body = 'please verify' }", "{ body = 'unverified' }");
 }
 
@@ -47,16 +55,28 @@ fn words_are_found_in_the_form_that_is_asked_for() {
 fn conditions_combine() {
     let pair = "{ in = 'body', words = ['a1', 'b1', 'c1'], count = 2 }";
     proves(pair, "{ body = 'a1 c1' }", "{ body = 'a1 a1' }");
-    proves("[{ finding = 'spf.*' }, { not = { header = 'X-A' } }]", "{ findings = ['spf.fail'] }", "{ findings = ['spf.fail'], headers = { X-A = '1' } }");
+    proves(
+        "[{ finding = 'spf.*' }, { not = { header = 'X-A' } }]",
+        "{ findings = ['spf.fail'] }",
+        "{ findings = ['spf.fail'], headers = { X-A = '1' } }",
+    );
     let two = "{ at_least = 2, of = [{ in = 'subject', regex = '(?i)urgent' }, { in = 'helo', words = ['h'] }, { number = 'size', over = '100 KiB' }] }";
     proves(two, "{ subject = 'URGENT', helo = 'h' }", "{ subject = 'urgent' }");
-    proves("{ in = 'host', regex = 'gov', unless = '\\.gov\\.vn$' }", "{ body = 'http://gov.x.test/ http://a.gov.vn/' }", "{ body = 'http://a.gov.vn/' }");
+    proves(
+        "{ in = 'host', regex = 'gov', unless = '\\.gov\\.vn$' }",
+        "{ body = 'http://gov.x.test/ http://a.gov.vn/' }",
+        "{ body = 'http://a.gov.vn/' }",
+    );
 }
 
 #[test]
 fn rules_may_build_on_rules_in_any_order() {
-    let text = rule("AAA", "{ all = [{ rule = 'BBB' }, { not = { rule = 'CCC' } }] }", "{ subject = 'b' }", "{ subject = 'b c' }")
-        + &rule("BBB", "{ in = 'subject', words = ['b'] }", "{ subject = 'b' }", "{ subject = 'x' }")
+    let text = rule(
+        "AAA",
+        "{ all = [{ rule = 'BBB' }, { not = { rule = 'CCC' } }] }",
+        "{ subject = 'b' }",
+        "{ subject = 'b c' }",
+    ) + &rule("BBB", "{ in = 'subject', words = ['b'] }", "{ subject = 'b' }", "{ subject = 'x' }")
         + &rule("CCC", "{ in = 'subject', words = ['c'] }", "{ subject = 'c' }", "{ subject = 'x' }");
     let sources = sources(&text);
     let set = RuleSet::from_sources(&sources).unwrap();
@@ -105,7 +125,12 @@ fn unknown_names_cycles_doubles_and_missing_tests_are_problems() {
 
 #[test]
 fn equal_sources_give_equal_atoms_in_every_process() {
-    let text = rule("AAA", "[{ in = 'body', words = ['x'] }, { header = 'X-A' }]", "{ body = 'x', headers = { X-A = '1' } }", "{ body = 'y' }");
+    let text = rule(
+        "AAA",
+        "[{ in = 'body', words = ['x'] }, { header = 'X-A' }]",
+        "{ body = 'x', headers = { X-A = '1' } }",
+        "{ body = 'y' }",
+    );
     let (a, b) = (RuleSet::from_sources(&sources(&text)).unwrap(), RuleSet::from_sources(&sources(&text)).unwrap());
     let raw = b"X-A: 1\r\n\r\nx\r\n";
     let surfaces = Surfaces::from_tree(raw, &mime::parse(raw, &Limits::default()), &Outer::default());
@@ -154,7 +179,12 @@ fn vietnamese_encodings_are_read_as_intended() {
         total += 1;
         for (what, got, expected) in [("subject", subject, field("subject")), ("text", body, field("text"))] {
             if comparable(&got) != comparable(&expected) {
-                wrong.push(format!("{} {what}\n  got      {}\n  expected {}", field("file"), comparable(&got), comparable(&expected)));
+                wrong.push(format!(
+                    "{} {what}\n  got      {}\n  expected {}",
+                    field("file"),
+                    comparable(&got),
+                    comparable(&expected)
+                ));
             }
         }
     }

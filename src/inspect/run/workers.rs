@@ -102,7 +102,12 @@ pub(super) async fn start_worker(shared: &Arc<Shared>, pinned: &Arc<Pinned>) -> 
 }
 
 /// Waits for the end of a process, or ends it when its worker is dropped; then sees to a replacement.
-async fn watch(shared: Arc<Shared>, number: u64, mut process: tokio::process::Child, held: oneshot::Receiver<&'static str>) {
+async fn watch(
+    shared: Arc<Shared>,
+    number: u64,
+    mut process: tokio::process::Child,
+    held: oneshot::Receiver<&'static str>,
+) {
     let reason = tokio::select! {
         biased;
         dropped = held => {

@@ -46,7 +46,8 @@ fn rfc2045_6_encodings_are_decoded() {
 
 #[test]
 fn rfc2231_names_are_put_together() {
-    let raw = "Content-Disposition: attachment; filename*1*=%83.pdf; filename*0*=utf-8'vi'b%C3%A1o%20c%C3%A1o%E2%82\r\n\r\n";
+    let raw =
+        "Content-Disposition: attachment; filename*1*=%83.pdf; filename*0*=utf-8'vi'b%C3%A1o%20c%C3%A1o%E2%82\r\n\r\n";
     assert_eq!(parse(raw.as_bytes(), &Limits::default()).parts[0].name, "báo cáo₃.pdf");
     let raw = "Content-Type: a/b; name=\"=?utf-8?B?YsOhbw==?= =?utf-8?Q?_c=C3=A1o?=.pdf\"\r\n\r\n";
     assert_eq!(parse(raw.as_bytes(), &Limits::default()).parts[0].name, "báo cáo.pdf");
@@ -55,8 +56,10 @@ fn rfc2231_names_are_put_together() {
 /// THREATS M-02..M-06: each way to hide the payload from one reading is found by another.
 #[test]
 fn every_plausible_reading_is_kept() {
-    let part = format!("Content-Type: application/octet-stream\r\nContent-Transfer-Encoding: base64\r\n\r\n{EICAR64}\r\n");
-    let multi = |ctype: &str, delimiter: &str| format!("Content-Type: {ctype}\r\n\r\n{delimiter}\r\n{part}{delimiter}--\r\n");
+    let part =
+        format!("Content-Type: application/octet-stream\r\nContent-Transfer-Encoding: base64\r\n\r\n{EICAR64}\r\n");
+    let multi =
+        |ctype: &str, delimiter: &str| format!("Content-Type: {ctype}\r\n\r\n{delimiter}\r\n{part}{delimiter}--\r\n");
     let cases = [
         ("plain", multi("multipart/mixed; boundary=x", "--x")),
         ("second boundary", multi("multipart/mixed; boundary=y; boundary=x", "--x")),
@@ -68,10 +71,22 @@ fn every_plausible_reading_is_kept() {
         ("space colon", multi("multipart/mixed; boundary=x", "--x").replace("Type:", "Type :")),
         ("noise", multi("multipart//mixed;; boundary=x", "--x")),
         ("blank fold", multi("multipart/mixed; boundary=x", "--x").replacen("\r\n\r\n", "\r\n \r\n", 1)),
-        ("text behind", format!("Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\nhi\r\n--x y\r\n{part}--x--\r\n")),
-        ("epilogue", format!("Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\nhi\r\n--x--\r\n--x\r\n{part}--x--\r\n")),
+        (
+            "text behind",
+            format!("Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\nhi\r\n--x y\r\n{part}--x--\r\n"),
+        ),
+        (
+            "epilogue",
+            format!(
+                "Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\nhi\r\n--x--\r\n--x\r\n{part}--x--\r\n"
+            ),
+        ),
         ("text leaf", multi("text/plain", "--x")),
-        ("two encodings", multi("multipart/mixed; boundary=x", "--x").replace("Encoding: base64", "Encoding: 7bit\r\nContent-Transfer-Encoding: base64")),
+        (
+            "two encodings",
+            multi("multipart/mixed; boundary=x", "--x")
+                .replace("Encoding: base64", "Encoding: 7bit\r\nContent-Transfer-Encoding: base64"),
+        ),
         ("unknown encoding", multi("multipart/mixed; boundary=x", "--x").replace("Encoding: base64", "Encoding: x-y")),
         ("no encoding", format!("Content-Type: image/png\r\n\r\n{EICAR64}")),
         ("padding", format!("Content-Transfer-Encoding: base64\r\n\r\nYQ==\r\n{EICAR64}")),
@@ -87,7 +102,8 @@ fn rfc2045_6_4_an_encoded_multipart_is_decoded_and_reported() {
     use base64::Engine as _;
     let inner = format!("--x\r\nContent-Transfer-Encoding: base64\r\n\r\n{EICAR64}\r\n--x--\r\n");
     let coded = base64::engine::general_purpose::STANDARD.encode(inner);
-    let raw = format!("Content-Type: multipart/mixed; boundary=x\r\nContent-Transfer-Encoding: base64\r\n\r\n{coded}\r\n");
+    let raw =
+        format!("Content-Type: multipart/mixed; boundary=x\r\nContent-Transfer-Encoding: base64\r\n\r\n{coded}\r\n");
     assert!(payload_in(&raw) && odd(&raw, "mime.ambiguous"));
 }
 
@@ -117,7 +133,8 @@ fn limits_hold_on_wide_deep_and_long_messages() {
     let tree = parse(deep.as_bytes(), &limits);
     assert!(tree.parts.len() <= limits.depth + 2 && odd(&deep, "mime.limit"));
 
-    let nested: String = (0..400).map(|i| format!("Content-Type: multipart/mixed; boundary=b{i}\r\n\r\n--b{i}\r\n")).collect();
+    let nested: String =
+        (0..400).map(|i| format!("Content-Type: multipart/mixed; boundary=b{i}\r\n\r\n--b{i}\r\n")).collect();
     assert!(odd(&nested, "mime.limit"));
 
     let params: String = (0..5000).map(|i| format!("; p{i}=v")).collect();
@@ -127,7 +144,34 @@ fn limits_hold_on_wide_deep_and_long_messages() {
 #[test]
 fn hostile_octets_never_panic() {
     let mut state = 0x2545_F491_4F6C_DD1D_u64;
-    let tokens = ["--", "x", "\r\n", "\n", " ", "Content-Type", ":", "multipart/mixed", "; boundary=", "\"", "\\", "(", ")", "=?utf-8?B?", "?=", "*0*=", "%", "=", "begin 644 a", "end", "base64", "Content-Transfer-Encoding: ", "\0", "é", "''", "message/rfc822"];
+    let tokens = [
+        "--",
+        "x",
+        "\r\n",
+        "\n",
+        " ",
+        "Content-Type",
+        ":",
+        "multipart/mixed",
+        "; boundary=",
+        "\"",
+        "\\",
+        "(",
+        ")",
+        "=?utf-8?B?",
+        "?=",
+        "*0*=",
+        "%",
+        "=",
+        "begin 644 a",
+        "end",
+        "base64",
+        "Content-Transfer-Encoding: ",
+        "\0",
+        "é",
+        "''",
+        "message/rfc822",
+    ];
     for _ in 0..3000 {
         let mut raw = String::new();
         for _ in 0..40 {

@@ -178,7 +178,11 @@ impl<'a> Walk<'a> {
         if distinct(&texts) > 1 {
             self.odd("mime.ambiguous", &item.path, "several Content-Type fields");
         }
-        if headers.fields().iter().any(|f| f.malformed && f.name.len() > 8 && f.name.to_ascii_lowercase().starts_with(b"content-")) {
+        if headers
+            .fields()
+            .iter()
+            .any(|f| f.malformed && f.name.len() > 8 && f.name.to_ascii_lowercase().starts_with(b"content-"))
+        {
             self.odd("mime.ambiguous", &item.path, "white space before the colon of a Content field");
         }
         let mut kind = texts.first().map(|t| Value::read(t)).unwrap_or_default();
@@ -206,7 +210,8 @@ impl<'a> Walk<'a> {
         let absent = kind.main.is_empty();
         let plain: String = kind.main.chars().filter(|c| !c.is_whitespace() && *c != '"').collect();
         let (major, minor) = plain.split_once('/').unwrap_or((&plain, ""));
-        let good = |t: &str| !t.is_empty() && t.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+*'%".contains(&b));
+        let good =
+            |t: &str| !t.is_empty() && t.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+*'%".contains(&b));
         if good(major) && good(minor) {
             if plain != kind.main {
                 self.odd("mime.ambiguous", &item.path, "white space inside the media type");
@@ -227,7 +232,8 @@ impl<'a> Walk<'a> {
     }
 
     fn names(&mut self, headers: &Headers<'a>, kind: &Value, item: &Item<'a>) -> (String, Vec<String>) {
-        let texts: Vec<String> = headers.all("content-disposition").take(8).map(|f| f.unfolded().into_owned()).collect();
+        let texts: Vec<String> =
+            headers.all("content-disposition").take(8).map(|f| f.unfolded().into_owned()).collect();
         if distinct(&texts) > 1 {
             self.odd("mime.ambiguous", &item.path, "several Content-Disposition fields");
         }
@@ -342,7 +348,14 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn children(&mut self, body: &'a [u8], cut: &Cut, item: &Item<'a>, parent: Option<usize>, how: (bool, Option<&'static str>)) {
+    fn children(
+        &mut self,
+        body: &'a [u8],
+        cut: &Cut,
+        item: &Item<'a>,
+        parent: Option<usize>,
+        how: (bool, Option<&'static str>),
+    ) {
         let (digest, why) = how;
         for (number, range) in cut.parts.iter().enumerate().rev() {
             let number = number + 1;
@@ -375,7 +388,9 @@ impl<'a> Walk<'a> {
         if item.detour.is_some() {
             return;
         }
-        for (range, why) in [(&cut.preamble, "parts in the preamble"), (&cut.epilogue, "parts behind the closing delimiter")] {
+        for (range, why) in
+            [(&cut.preamble, "parts in the preamble"), (&cut.epilogue, "parts behind the closing delimiter")]
+        {
             let margin = body.get(range.clone()).unwrap_or_default();
             let Some(boundary) = split::sniff(margin) else { continue };
             self.odd("mime.ambiguous", path, why);
@@ -402,7 +417,15 @@ impl<'a> Walk<'a> {
         let end = memchr::memmem::find(after, b"\n--").map_or(after.len(), |i| i + 1);
         let octets = after.get(..end).unwrap_or_default();
         let (detour, is_message) = (Some("delimiter line with text behind it"), false);
-        self.detour(Item { octets, cut_at: None, depth: item.depth + 1, path: path.to_owned(), detour, is_message, ..item.clone() });
+        self.detour(Item {
+            octets,
+            cut_at: None,
+            depth: item.depth + 1,
+            path: path.to_owned(),
+            detour,
+            is_message,
+            ..item.clone()
+        });
     }
 
     fn message(&mut self, mut part: Part<'a>, item: &Item<'a>) {
@@ -455,7 +478,9 @@ impl<'a> Walk<'a> {
             }
         }
         self.text_readings(&part);
-        if item.detour.is_none() && let Some(boundary) = split::sniff(part.body) {
+        if item.detour.is_none()
+            && let Some(boundary) = split::sniff(part.body)
+        {
             self.odd("mime.ambiguous", &part.path, "parts inside a part that is no multipart");
             let cut = split::cut(part.body, boundary, 64);
             self.children(part.body, &cut, item, item.parent, (false, Some("hidden parts")));
@@ -490,9 +515,7 @@ fn decode<'b>(encoding: &str, body: &'b [u8]) -> Cow<'b, [u8]> {
     match encoding {
         "base64" => Cow::Owned(transfer::base64(body)),
         "quoted-printable" => transfer::quoted_printable(body),
-        "x-uuencode" => {
-            Cow::Owned(transfer::uu_files(body, 1).pop().map_or_else(|| body.to_vec(), |f| f.data))
-        }
+        "x-uuencode" => Cow::Owned(transfer::uu_files(body, 1).pop().map_or_else(|| body.to_vec(), |f| f.data)),
         _ => Cow::Borrowed(body),
     }
 }

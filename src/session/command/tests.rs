@@ -45,7 +45,11 @@ fn rfc5321_4_1_1_2_mail_takes_paths_and_parameters() {
     assert_eq!(params, expected);
     assert!(mail_of("mail from:<>").0.is_null());
     assert_eq!(mail_of("MAIL FROM: <\"a b>c\"@x.vn> BODY=7BIT").0.to_string(), "\"a b>c\"@x.vn");
-    assert_eq!(mail_of("MAIL FROM:<a@x.vn> SIZE=99999999999999999999").1.size, Some(u64::MAX), "too large is too large");
+    assert_eq!(
+        mail_of("MAIL FROM:<a@x.vn> SIZE=99999999999999999999").1.size,
+        Some(u64::MAX),
+        "too large is too large"
+    );
 }
 
 #[test]
@@ -172,18 +176,47 @@ fn rfc3030_chunk_sizes_are_numbers_or_the_end() {
 #[test]
 fn threats_s_07_s_10_verbs_of_others_are_told_apart() {
     check(&[
-        ("NOOP", 250), ("NOOP with words", 250), ("noop", 250), ("HELP", 250), ("VRFY root", 250), ("RSET", 250), ("QUIT", 250),
-        ("DATA", 250), ("STARTTLS", 250), ("AUTH PLAIN AGFkbWluAGFkbWlu", 250), ("AUTH", 250), ("AUTH NOSUCH", 250),
-        ("DATA now", 501), ("RSET x", 501), ("STARTTLS now", 501), ("VRFY", 501),
-        ("EXPN list", 502), ("ETRN x", 502), ("DEBUG", 502), ("WIZ", 502), ("SEND FROM:<a@b.vn>", 502), ("TURN", 502), ("BURL x", 502),
-        ("", 500), (".", 500), ("FOOBAR", 500), ("PROXY TCP4 1.2.3.4 5.6.7.8 1 2", 500), ("XYZZY \u{1b}", 500), ("MAILFROM:<a@x.vn>", 500),
-        ("GET / HTTP/1.1", 421), ("post /x HTTP/1.0", 421), ("Host: gw", 421), ("CONNECT x:25 HTTP/1.1", 421),
+        ("NOOP", 250),
+        ("NOOP with words", 250),
+        ("noop", 250),
+        ("HELP", 250),
+        ("VRFY root", 250),
+        ("RSET", 250),
+        ("QUIT", 250),
+        ("DATA", 250),
+        ("STARTTLS", 250),
+        ("AUTH PLAIN AGFkbWluAGFkbWlu", 250),
+        ("AUTH", 250),
+        ("AUTH NOSUCH", 250),
+        ("DATA now", 501),
+        ("RSET x", 501),
+        ("STARTTLS now", 501),
+        ("VRFY", 501),
+        ("EXPN list", 502),
+        ("ETRN x", 502),
+        ("DEBUG", 502),
+        ("WIZ", 502),
+        ("SEND FROM:<a@b.vn>", 502),
+        ("TURN", 502),
+        ("BURL x", 502),
+        ("", 500),
+        (".", 500),
+        ("FOOBAR", 500),
+        ("PROXY TCP4 1.2.3.4 5.6.7.8 1 2", 500),
+        ("XYZZY \u{1b}", 500),
+        ("MAILFROM:<a@x.vn>", 500),
+        ("GET / HTTP/1.1", 421),
+        ("post /x HTTP/1.0", 421),
+        ("Host: gw", 421),
+        ("CONNECT x:25 HTTP/1.1", 421),
     ]);
 }
 
 #[test]
 fn xclient_is_pairs_in_xtext() {
-    let pairs = |pairs: &[(&str, &str)]| Ok(Command::Xclient(pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect()));
+    let pairs = |pairs: &[(&str, &str)]| {
+        Ok(Command::Xclient(pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect()))
+    };
     assert_eq!(parse(b"XCLIENT addr=192.0.2.1 NAME=a+2Db"), pairs(&[("ADDR", "192.0.2.1"), ("NAME", "a-b")]));
     check(&[("XCLIENT", 501), ("XCLIENT ADDR", 501), ("XCLIENT NAME=a+0D+0Ab", 501)]);
 }

@@ -200,7 +200,9 @@ impl Dialogue {
             let good = match (attribute.as_str(), known) {
                 ("ADDR", true) => {
                     let text = value.strip_prefix("IPV6:").or_else(|| value.strip_prefix("IPv6:")).unwrap_or(value);
-                    text.parse::<IpAddr>().map(|ip| address = SocketAddr::new(ip.to_canonical(), address.port())).is_ok()
+                    text.parse::<IpAddr>()
+                        .map(|ip| address = SocketAddr::new(ip.to_canonical(), address.port()))
+                        .is_ok()
                 }
                 ("PORT", true) => value.parse().map(|port| address.set_port(port)).is_ok(),
                 ("HELO", true) => {

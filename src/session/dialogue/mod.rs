@@ -228,7 +228,8 @@ impl Dialogue {
     /// Trouble of ours with the message's bytes; `halfway` means that more of them would come.
     pub fn troubled(&mut self, halfway: bool) -> Step {
         let draft = self.draft.take();
-        let reply = Reply::new(if halfway { 421 } else { 451 }, "4.3.0", "The message cannot be kept now; try again later");
+        let reply =
+            Reply::new(if halfway { 421 } else { 451 }, "4.3.0", "The message cannot be kept now; try again later");
         let step = Step::refuse(reply, Reason::Resources).about(draft.map(|draft| draft.opening));
         if halfway { step.then(Next::Close) } else { step }
     }

@@ -35,9 +35,14 @@ pub enum Next {
     /// Read the message up to `CRLF . CRLF`, then `ended`.
     Data,
     /// Read so many octets, then `chunk_ended` or `ended`.
-    Chunk { size: u64, last: bool },
+    Chunk {
+        size: u64,
+        last: bool,
+    },
     /// Read so many octets, drop them, and only then say the reply.
-    Swallow { size: u64 },
+    Swallow {
+        size: u64,
+    },
     /// The TLS handshake, then `secured`.
     StartTls,
     Close,
@@ -63,7 +68,11 @@ impl Step {
     }
 
     pub(super) fn refuse(reply: Reply, reason: Reason) -> Self {
-        Self { say: Some(Said { reply, reason: Some(reason), id: None, opening: None }), next: Next::Read, delay: Span::ZERO }
+        Self {
+            say: Some(Said { reply, reason: Some(reason), id: None, opening: None }),
+            next: Next::Read,
+            delay: Span::ZERO,
+        }
     }
 
     pub(super) fn close(reply: Reply, reason: Reason) -> Self {

@@ -93,7 +93,8 @@ fn rfc5321_4_1_4_commands_keep_their_order() {
 
 #[test]
 fn a_message_goes_to_the_desk_once_and_leaves_nothing_behind() {
-    let mut talk = Talk::new().script("EHLO x.vn => 250\n MAIL FROM:<a@x.vn> => 250\n RCPT TO:<b@y.vn> => 250\n DATA => 354");
+    let mut talk =
+        Talk::new().script("EHLO x.vn => 250\n MAIL FROM:<a@x.vn> => 250\n RCPT TO:<b@y.vn> => 250\n DATA => 354");
     let letter = talk.0.ended(None, 0).unwrap();
     assert_eq!((letter.recipients.len(), letter.opening.helo.as_str(), letter.opening.esmtp), (1, "x.vn", true));
     assert_eq!(talk.0.answered(Reply::new(250, "2.0.0", "ok")).reply().unwrap().code(), 250);
@@ -111,13 +112,15 @@ fn threats_s_01_a_condemned_message_gets_one_refusal_with_its_id() {
         (Fault::TooManyFields, 552, "5.3.4"),
         (Fault::TooManyHops, 554, "5.4.6"),
     ] {
-        let mut talk = Talk::new().script("EHLO x.vn => 250\n MAIL FROM:<a@x.vn> => 250\n RCPT TO:<b@y.vn> => 250\n DATA => 354");
+        let mut talk =
+            Talk::new().script("EHLO x.vn => 250\n MAIL FROM:<a@x.vn> => 250\n RCPT TO:<b@y.vn> => 250\n DATA => 354");
         let step = talk.0.ended(Some(fault), 0).unwrap_err();
         let said = step.say.unwrap();
         assert_eq!((said.reply.code(), said.reply.enhanced(), said.id), (code, enhanced, Some(MailId::from_u128(7))));
         talk.script("DATA => 503\n MAIL FROM:<a@x.vn> => 250");
     }
-    let mut talk = Talk::new().script("EHLO x.vn => 250\n MAIL FROM:<a@x.vn> => 250\n RCPT TO:<b@y.vn> => 250\n DATA => 354");
+    let mut talk =
+        Talk::new().script("EHLO x.vn => 250\n MAIL FROM:<a@x.vn> => 250\n RCPT TO:<b@y.vn> => 250\n DATA => 354");
     assert!(talk.0.ended(None, OWN_HOPS + 1).is_err(), "our own name too often is a loop");
 }
 
@@ -131,7 +134,11 @@ fn rfc2920_bytes_behind_a_synchronisation_point_end_the_session() {
         ("EHLO x.vn => 250", "AUTH PLAIN x"),
     ] {
         let step = Talk::new().script(before).step(line, Behind::Bytes);
-        assert_eq!((step.reply().unwrap().to_string().split(' ').take(2).collect::<Vec<_>>(), &step.next), (vec!["554", "5.5.0"], &Next::Close), "{line}");
+        assert_eq!(
+            (step.reply().unwrap().to_string().split(' ').take(2).collect::<Vec<_>>(), &step.next),
+            (vec!["554", "5.5.0"], &Next::Close),
+            "{line}"
+        );
     }
     let mut talk = Talk::new().script("EHLO x.vn => 250");
     for line in ["MAIL FROM:<a@x.vn>", "RCPT TO:<b@y.vn>", "RSET", "NOOP"] {
@@ -174,7 +181,11 @@ fn threats_s_15_errors_slow_down_and_end_the_session() {
     let mut talk = Talk::new().script("EHLO x.vn => 250\n MAIL FROM:<a@x.vn> => 250");
     for i in 1..=20 {
         let step = talk.step(&format!("RCPT TO:<nobody{i}@y.vn>"), Behind::Nothing);
-        let expected = if i == 20 { (421, Next::Close, Span::ZERO) } else { (550, Next::Read, if i < 10 { Span::ZERO } else { Span::seconds(1) }) };
+        let expected = if i == 20 {
+            (421, Next::Close, Span::ZERO)
+        } else {
+            (550, Next::Read, if i < 10 { Span::ZERO } else { Span::seconds(1) })
+        };
         assert_eq!((step.reply().unwrap().code(), step.next, step.delay), expected, "error {i}");
     }
 }
@@ -205,8 +216,14 @@ fn threats_s_25_nobody_else_is_us() {
 
 #[test]
 fn rfc3207_4_2_nothing_said_before_tls_counts_after_it() {
-    let mut talk = Talk::new().script("EHLO x.vn => 250\n MAIL FROM:<a@x.vn> => 250\n RCPT TO:<b@y.vn> => 250\n STARTTLS => 502");
-    talk.0.secured(TlsFacts { version: "TLSv1.3".to_owned(), cipher: String::new(), bits: 256, client_certificate: None });
+    let mut talk =
+        Talk::new().script("EHLO x.vn => 250\n MAIL FROM:<a@x.vn> => 250\n RCPT TO:<b@y.vn> => 250\n STARTTLS => 502");
+    talk.0.secured(TlsFacts {
+        version: "TLSv1.3".to_owned(),
+        cipher: String::new(),
+        bits: 256,
+        client_certificate: None,
+    });
     let talk = talk.script("DATA => 503\n MAIL FROM:<a@x.vn> => 503\n EHLO x.vn => 250\n STARTTLS => 503\n MAIL FROM:<a@x.vn> REQUIRETLS => 250");
     drop(talk);
     Talk::new().script("EHLO x.vn => 250\n MAIL FROM:<a@x.vn> REQUIRETLS => 530");
@@ -214,7 +231,8 @@ fn rfc3207_4_2_nothing_said_before_tls_counts_after_it() {
 
 #[test]
 fn rfc1870_6_1_a_declared_size_is_believed_when_it_is_too_large() {
-    Talk::new().script("EHLO x.vn => 250\n MAIL FROM:<a@x.vn> SIZE=26214401 => 552\n MAIL FROM:<a@x.vn> SIZE=26214400 => 250");
+    Talk::new()
+        .script("EHLO x.vn => 250\n MAIL FROM:<a@x.vn> SIZE=26214401 => 552\n MAIL FROM:<a@x.vn> SIZE=26214400 => 250");
 }
 
 #[test]
@@ -233,7 +251,8 @@ fn rfc6531_recipients_beyond_ascii_need_smtputf8() {
 #[test]
 fn threats_s_24_xclient_is_for_those_we_believe() {
     Talk::new().script("EHLO x.vn => 250\n XCLIENT ADDR=10.0.0.1 => 550");
-    let mut talk = Talk::with(Limits::default(), "192.0.2.9/32").script("EHLO x.vn => 250\n XCLIENT ADDR=203.0.113.5 PORT=99 HELO=a.vn PROTO=SMTP => 220");
+    let mut talk = Talk::with(Limits::default(), "192.0.2.9/32")
+        .script("EHLO x.vn => 250\n XCLIENT ADDR=203.0.113.5 PORT=99 HELO=a.vn PROTO=SMTP => 220");
     assert_eq!((talk.0.client().address.to_string().as_str(), talk.0.hello()), ("203.0.113.5:99", "a.vn"));
     talk = talk.script("XCLIENT ADDR=IPV6:2001:db8::1 NAME=[UNAVAILABLE] => 220\n XCLIENT ADDR=rubbish => 501\n XCLIENT LOGIN=admin => 501\n XCLIENT HELO=a;b => 501");
     assert_eq!(talk.0.client().address.ip().to_string(), "2001:db8::1");

@@ -2,14 +2,8 @@
 
 use super::*;
 
-const WIDE: Bounds = Bounds {
-    message: 1 << 20,
-    line: 1 << 16,
-    header: 1 << 18,
-    header_fields: 2000,
-    received: 100,
-    normalize: false,
-};
+const WIDE: Bounds =
+    Bounds { message: 1 << 20, line: 1 << 16, header: 1 << 18, header_fields: 2000, received: 100, normalize: false };
 
 /// Feeds `input` cut at `cuts`; the message, its fault, and how many octets it took if it ended.
 fn read(mut reader: Reader, input: &[u8], cuts: &[usize]) -> (Vec<u8>, Option<Fault>, Option<usize>) {
@@ -71,8 +65,20 @@ fn rfc5321_4_1_1_4_only_crlf_dot_crlf_ends_a_message() {
 #[test]
 fn threats_t1_the_endings_of_the_smuggling_papers_end_nothing() {
     for ending in [
-        "\n.\n", "\n.\r\n", "\r\n.\n", "\r.\r", "\r\n.\r", "\r.\r\n", "\r\r\n.\r\r\n", "\r\n.\r\r\n", "\n\r.\r\n", "\r\n\0.\r\n",
-        "\r\n.\0\r\n", "\r\n. \r\n", "\r\n..\r\n", "\u{2028}.\u{2028}",
+        "\n.\n",
+        "\n.\r\n",
+        "\r\n.\n",
+        "\r.\r",
+        "\r\n.\r",
+        "\r.\r\n",
+        "\r\r\n.\r\r\n",
+        "\r\n.\r\r\n",
+        "\n\r.\r\n",
+        "\r\n\0.\r\n",
+        "\r\n.\0\r\n",
+        "\r\n. \r\n",
+        "\r\n..\r\n",
+        "\u{2028}.\u{2028}",
     ] {
         let input = format!("one{ending}MAIL FROM:<x>\r\n");
         for cut in 0..input.len() {
@@ -103,7 +109,11 @@ fn normalising_mends_line_ends_and_still_ends_only_at_the_true_end() {
     ] {
         for cut in 0..input.len() {
             let (out, fault, taken) = read(Reader::data(bounds), input.as_bytes(), &[cut]);
-            assert_eq!((String::from_utf8(out).unwrap().as_str(), fault, taken), (expected, None, Some(input.len())), "{input:?} at {cut}");
+            assert_eq!(
+                (String::from_utf8(out).unwrap().as_str(), fault, taken),
+                (expected, None, Some(input.len())),
+                "{input:?} at {cut}"
+            );
         }
     }
 }
@@ -133,7 +143,8 @@ fn threats_s_13_s_16_s_17_s_29_each_limit_is_held_at_its_edge() {
     assert_eq!(fault_of(WIDE, &folds(2000)), Some(Fault::HeaderTooLong));
     let wide = format!("{}\r\n.\r\n", format!("A: {}\r\n", "b".repeat(60_000)).repeat(5));
     assert_eq!(fault_of(WIDE, &wide), Some(Fault::HeaderTooLong));
-    let hops = |n: usize| format!("{}{}\r\n.\r\n", "Received: x\r\n".repeat(n / 2), "rEcEived : x\r\n".repeat(n - n / 2));
+    let hops =
+        |n: usize| format!("{}{}\r\n.\r\n", "Received: x\r\n".repeat(n / 2), "rEcEived : x\r\n".repeat(n - n / 2));
     assert_eq!(fault_of(WIDE, &hops(100)), None);
     assert_eq!(fault_of(WIDE, &hops(101)), Some(Fault::TooManyHops));
     let body = format!("A: b\r\n\r\n{}.\r\n", "Received: x\r\n".repeat(5000));

@@ -210,7 +210,14 @@ async fn serve<D: Desk>(
     let mut dialogue = Dialogue::new(house, station, facts);
     dialogue.connected_from(peer.ip());
     let stop = around.stop.clone();
-    let mut talk = Talk { wire: Wire::new(tcp, early), dialogue, around: Arc::clone(&around), stop, transaction: None, chunks: None };
+    let mut talk = Talk {
+        wire: Wire::new(tcp, early),
+        dialogue,
+        around: Arc::clone(&around),
+        stop,
+        transaction: None,
+        chunks: None,
+    };
     let outcome = talk.run().await;
     counted.end(outcome);
     if !matches!(outcome, Outcome::Gone | Outcome::Tls) {

@@ -187,7 +187,9 @@ impl<D: Desk> Talk<D> {
 
     async fn check(&mut self, request: crate::session::desk::Request) -> Result<Recipient, Reply> {
         match (&mut self.transaction, self.dialogue.opening()) {
-            (Some(transaction), Some(opening)) => Box::pin(self.around.desk.recipient(transaction, opening, request)).await,
+            (Some(transaction), Some(opening)) => {
+                Box::pin(self.around.desk.recipient(transaction, opening, request)).await
+            }
             _ => Err(Reply::new(503, "5.5.1", "MAIL first")),
         }
     }
@@ -331,7 +333,11 @@ impl<D: Desk> Talk<D> {
                 }
             },
             (fault, _) => {
-                return self.dialogue.ended(fault.or(Some(Fault::MessageTooLong)), 0).err().unwrap_or_else(|| self.dialogue.troubled(false));
+                return self
+                    .dialogue
+                    .ended(fault.or(Some(Fault::MessageTooLong)), 0)
+                    .err()
+                    .unwrap_or_else(|| self.dialogue.troubled(false));
             }
         };
         let own_hops = if reader.hops() > 0 { self.own_hops(&raw) } else { 0 };

@@ -46,9 +46,7 @@ fn dkimpy(message: &[u8], keys: &SealKeys) -> Option<Vec<String>> {
 
 fn keys() -> SealKeys {
     let domain = Domain::parse("tinh.gov.vn").unwrap();
-    let pair = |selector, ed25519| {
-        DkimPair::parse(domain.clone(), selector, &seal::new_key(ed25519).unwrap()).unwrap()
-    };
+    let pair = |selector, ed25519| DkimPair::parse(domain.clone(), selector, &seal::new_key(ed25519).unwrap()).unwrap();
     SealKeys { dkim: vec![pair("rsa1", false), pair("ed1", true)], smime: None }
 }
 
@@ -85,7 +83,9 @@ fn rfc6376_rfc8463_our_signatures_verify_with_dkimpy() {
 fn rfc6376_8_15_fields_added_later_break_our_signatures() {
     let keys = keys();
     let (message, _) = sealed(PLAIN, "an@tinh.gov.vn", &keys);
-    for added in ["From: boss@tinh.gov.vn\r\n", "Subject: other\r\n", "Content-Type: text/html\r\n", "Reply-To: a@b.vn\r\n"] {
+    for added in
+        ["From: boss@tinh.gov.vn\r\n", "Subject: other\r\n", "Content-Type: text/html\r\n", "Reply-To: a@b.vn\r\n"]
+    {
         let changed = [added.as_bytes(), &message].concat();
         let Some(results) = dkimpy(&changed, &keys) else { return };
         assert!(!results.contains(&"pass".to_owned()), "{added}: {results:?}");

@@ -97,7 +97,10 @@ fn thunderbird_messages() {
             (fact.status != S::None) == sig && (fact.status == S::Valid) == good && !fact.encrypted
         };
         if !fine {
-            wrong.push(format!("{file}: {} encrypted={} ({}), expected {case}", fact.status, fact.encrypted, fact.detail));
+            wrong.push(format!(
+                "{file}: {} encrypted={} ({}), expected {case}",
+                fact.status, fact.encrypted, fact.detail
+            ));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

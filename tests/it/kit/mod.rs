@@ -1,4 +1,9 @@
 //! What tests are made of.
 
+pub mod client;
 pub mod desk;
+pub mod dns;
+pub mod gateway;
 pub mod script;
+pub mod sink;
+pub mod site;

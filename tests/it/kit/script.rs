@@ -171,12 +171,14 @@ fn unescape(text: &str) -> Result<Vec<u8>, String> {
 
 impl Pattern {
     fn parse(text: &str) -> Result<Self, String> {
-        let (codes, regex) = text.trim().split_once(' ').map_or((text.trim(), ""), |(codes, rest)| (codes, rest.trim()));
+        let (codes, regex) =
+            text.trim().split_once(' ').map_or((text.trim(), ""), |(codes, rest)| (codes, rest.trim()));
         let text = if regex.is_empty() {
             None
         } else {
             let (wanted, body) = regex.strip_prefix('!').map_or((true, regex), |rest| (false, rest));
-            let body = body.strip_prefix('/').and_then(|b| b.strip_suffix('/')).ok_or("a regex stands between slashes")?;
+            let body =
+                body.strip_prefix('/').and_then(|b| b.strip_suffix('/')).ok_or("a regex stands between slashes")?;
             Some((Regex::new(body).map_err(|e| e.to_string())?, wanted))
         };
         Ok(Self { codes: codes.split('|').map(str::to_owned).collect(), text })
@@ -239,7 +241,11 @@ impl Player {
                 self.buffer.extend_from_slice(&bytes[..count]);
                 Some(count)
             }
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => None,
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) =>
+            {
+                None
+            }
             Err(_) => Some(0),
         }
     }
@@ -316,7 +322,9 @@ impl Player {
     }
 
     fn secure(&mut self) -> Result<(), String> {
-        let Link::Plain(tcp) = std::mem::replace(&mut self.link, Link::Down) else { return Err("TLS twice".to_owned()) };
+        let Link::Plain(tcp) = std::mem::replace(&mut self.link, Link::Down) else {
+            return Err("TLS twice".to_owned());
+        };
         let _ = tcp.set_read_timeout(Some(PATIENCE));
         let mut connector = SslConnector::builder(SslMethod::tls_client()).map_err(|e| e.to_string())?;
         connector.set_verify(SslVerifyMode::NONE);
@@ -409,7 +417,8 @@ pub fn play(script: &Script, address: SocketAddr) -> Played {
         if !goes_on {
             break;
         }
-        let lacks = |need: &str| !player.played.keywords.is_empty() && !player.played.keywords.iter().any(|k| k == need);
+        let lacks =
+            |need: &str| !player.played.keywords.is_empty() && !player.played.keywords.iter().any(|k| k == need);
         if script.header("needs").any(|need| need != "STARTTLS" && lacks(need)) {
             player.played.skipped = true;
             break;

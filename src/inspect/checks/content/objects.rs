@@ -43,7 +43,10 @@ impl Object<'_> {
     /// A nameless text without encoding: its octets were scanned with the whole message.
     #[must_use]
     pub fn is_seen_in_raw(&self) -> bool {
-        matches!(self.data, Cow::Borrowed(_)) && self.names.is_empty() && self.declared == "text/plain" && self.depth == 0
+        matches!(self.data, Cow::Borrowed(_))
+            && self.names.is_empty()
+            && self.declared == "text/plain"
+            && self.depth == 0
     }
 }
 
@@ -97,7 +100,12 @@ pub fn collect<'a>(tree: &'a Tree<'a>, limits: &Limits) -> (Vec<Object<'a>>, Vec
 }
 
 /// The members of `object` when it is a container.
-fn open(object: &Object<'_>, limits: &Limits, budget: &mut Budget, findings: &mut Vec<Finding>) -> Vec<Object<'static>> {
+fn open(
+    object: &Object<'_>,
+    limits: &Limits,
+    budget: &mut Budget,
+    findings: &mut Vec<Finding>,
+) -> Vec<Object<'static>> {
     if object.kind == kind::ENTITY || (object.kind == kind::MESSAGE && object.depth > 0) {
         return entity(object, limits, budget);
     }
@@ -132,7 +140,11 @@ fn entity(object: &Object<'_>, limits: &Limits, budget: &mut Budget) -> Vec<Obje
         return Vec::new();
     }
     let mut found = Vec::new();
-    let leaves = tree.parts.iter().filter(|p| !p.is_multipart()).map(|p| (&p.path, &p.names, &p.content_type, &p.decoded, false));
+    let leaves = tree
+        .parts
+        .iter()
+        .filter(|p| !p.is_multipart())
+        .map(|p| (&p.path, &p.names, &p.content_type, &p.decoded, false));
     for (path, names, declared, data, _) in leaves {
         if budget.take(data.len()) {
             let data = data.to_vec();

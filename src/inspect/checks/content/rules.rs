@@ -19,8 +19,7 @@ impl ContentCheck for Rules<'_> {
     fn examine(&self, view: &View<'_>, facts: &mut ContentFacts) {
         let task = view.task;
         let sender = task.sender.mailbox().map(ToString::to_string).unwrap_or_default();
-        let outer =
-            Outer { sender: &sender, recipients: &task.recipients, helo: &task.helo, client: &task.client_ip };
+        let outer = Outer { sender: &sender, recipients: &task.recipients, helo: &task.helo, client: &task.client_ip };
         let surfaces = Surfaces::from_tree(view.raw, view.tree, &outer);
         facts.atoms = self.0.match_atoms(&surfaces);
         facts.urls = surfaces.urls().to_vec();

@@ -7,10 +7,8 @@ use crate::mail::{ReversePath, Timestamp};
 use crate::session::settings::Limits as SessionLimits;
 
 fn policy(checks: &[&str]) -> Policy {
-    let inspect = settings::Inspect {
-        checks: checks.iter().map(|c| (*c).to_owned()).collect(),
-        ..settings::Inspect::default()
-    };
+    let inspect =
+        settings::Inspect { checks: checks.iter().map(|c| (*c).to_owned()).collect(), ..settings::Inspect::default() };
     let rules = settings::Rules { spam: Vec::new(), ..settings::Rules::default() };
     let smime = settings::Smime { trust: Vec::new() };
     Policy::compile(&inspect, &rules, &SessionLimits::default(), &smime, Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap()
@@ -56,22 +54,78 @@ fn each_starter_rule_hits_its_kind_and_misses_a_plain_one() {
     let cases: Vec<(&str, &str, Vec<u8>, &str)> = vec![
         ("a.pdf", "application/pdf", program(), "yara.disguise.program_with_harmless_name"),
         ("a.bin", "application/octet-stream", program(), "yara.disguise.program"),
-        ("a.js", "text/plain", b"var s = new ActiveXObject('WScript.Shell'); x = new ActiveXObject('MSXML2.XMLHTTP'); s.Run('a')".to_vec(), "yara.script.script_downloads"),
+        (
+            "a.js",
+            "text/plain",
+            b"var s = new ActiveXObject('WScript.Shell'); x = new ActiveXObject('MSXML2.XMLHTTP'); s.Run('a')".to_vec(),
+            "yara.script.script_downloads",
+        ),
         ("a.jse", "text/plain", b"#@~^AAAAAA==xxxx".to_vec(), "yara.script.encoded_script"),
-        ("a.txt", "text/plain", b"powershell -w hidden -c (New-Object Net.WebClient).DownloadString('x')".to_vec(), "yara.script.powershell_hidden"),
+        (
+            "a.txt",
+            "text/plain",
+            b"powershell -w hidden -c (New-Object Net.WebClient).DownloadString('x')".to_vec(),
+            "yara.script.powershell_hidden",
+        ),
         ("a.bat", "text/plain", b"@echo off\r\ncertutil -urlcache".to_vec(), "yara.script.batch_file"),
-        ("a.lnk", "application/octet-stream", b"\x4c\0\0\0\x01\x14\x02\0 cmd.exe /c".to_vec(), "yara.script.shortcut_with_command"),
-        ("a.url", "text/plain", b"[InternetShortcut]\r\nURL=file://x/y".to_vec(), "yara.script.internet_shortcut_to_file"),
-        ("a.doc", "application/msword", ole("_VBA_PROJECT ThisDocument AutoOpen WScript.Shell"), "yara.office.macro_dropper"),
-        ("a.rtf", "application/rtf", b"{\\rtf1{\\object\\objupdate{\\*\\objdata 0105}}}".to_vec(), "yara.office.rtf_object"),
-        ("a.rtf", "application/rtf", b"{\\rtf1{\\*\\objdata 02ce020000000000c000000000000046}}".to_vec(), "yara.office.equation_editor"),
-        ("a.xml", "text/xml", b"<Relationship Type=\"x/attachedTemplate\" Target=\"http://a/b\" TargetMode=\"External\"/>".to_vec(), "yara.office.remote_template"),
+        (
+            "a.lnk",
+            "application/octet-stream",
+            b"\x4c\0\0\0\x01\x14\x02\0 cmd.exe /c".to_vec(),
+            "yara.script.shortcut_with_command",
+        ),
+        (
+            "a.url",
+            "text/plain",
+            b"[InternetShortcut]\r\nURL=file://x/y".to_vec(),
+            "yara.script.internet_shortcut_to_file",
+        ),
+        (
+            "a.doc",
+            "application/msword",
+            ole("_VBA_PROJECT ThisDocument AutoOpen WScript.Shell"),
+            "yara.office.macro_dropper",
+        ),
+        (
+            "a.rtf",
+            "application/rtf",
+            b"{\\rtf1{\\object\\objupdate{\\*\\objdata 0105}}}".to_vec(),
+            "yara.office.rtf_object",
+        ),
+        (
+            "a.rtf",
+            "application/rtf",
+            b"{\\rtf1{\\*\\objdata 02ce020000000000c000000000000046}}".to_vec(),
+            "yara.office.equation_editor",
+        ),
+        (
+            "a.xml",
+            "text/xml",
+            b"<Relationship Type=\"x/attachedTemplate\" Target=\"http://a/b\" TargetMode=\"External\"/>".to_vec(),
+            "yara.office.remote_template",
+        ),
         ("a.csv", "text/csv", b"=cmd|'/c calc'!A0".to_vec(), "yara.office.dde"),
-        ("a.html", "text/html", b"<script>var b=new Blob([atob('x')]);a.href=URL.createObjectURL(b);a.download='x';a.click()</script>".to_vec(), "yara.web.html_smuggling"),
+        (
+            "a.html",
+            "text/html",
+            b"<script>var b=new Blob([atob('x')]);a.href=URL.createObjectURL(b);a.download='x';a.click()</script>"
+                .to_vec(),
+            "yara.web.html_smuggling",
+        ),
         ("a.html", "text/html", b"<script>eval(atob('x'))</script>".to_vec(), "yara.web.html_obfuscated"),
-        ("a.html", "text/html", b"<form action=x><input name=p type='password'></form>".to_vec(), "yara.web.html_login_form"),
+        (
+            "a.html",
+            "text/html",
+            b"<form action=x><input name=p type='password'></form>".to_vec(),
+            "yara.web.html_login_form",
+        ),
         ("a.svg", "image/svg+xml", b"<svg onload=alert(1)></svg>".to_vec(), "yara.web.svg_script"),
-        ("a.pdf", "application/pdf", b"%PDF-1.7 /OpenAction << /S /JavaScript /JS (app.alert(1)) >>".to_vec(), "yara.pdf.pdf_javascript"),
+        (
+            "a.pdf",
+            "application/pdf",
+            b"%PDF-1.7 /OpenAction << /S /JavaScript /JS (app.alert(1)) >>".to_vec(),
+            "yara.pdf.pdf_javascript",
+        ),
         ("a.pdf", "application/pdf", b"%PDF-1.7 << /S /Launch /F (cmd.exe) >>".to_vec(), "yara.pdf.pdf_launch"),
         ("a.pdf", "application/pdf", b"%PDF-1.7 /EmbeddedFile /UF (a.exe)".to_vec(), "yara.pdf.pdf_embedded_program"),
     ];
@@ -155,7 +209,8 @@ fn members_of_nested_containers_are_parts_with_paths() {
 
     use base64::Engine as _;
     let coded = base64::engine::general_purpose::STANDARD.encode(outer);
-    let raw = format!("Content-Type: application/zip; name=x.zip\r\nContent-Transfer-Encoding: base64\r\n\r\n{coded}\r\n");
+    let raw =
+        format!("Content-Type: application/zip; name=x.zip\r\nContent-Transfer-Encoding: base64\r\n\r\n{coded}\r\n");
     let facts = examiner.examine(raw.as_bytes(), &task());
     let paths: Vec<&str> = facts.parts.iter().map(|p| p.path.as_str()).collect();
     assert_eq!(paths, ["1", "1/inner.zip", "1/inner.zip/a.exe"]);

@@ -55,8 +55,7 @@ struct Reader {
 /// Reads `html`, which the caller has bounded. Text already decoded by charset.
 #[must_use]
 pub fn read(html: &str) -> Page {
-    let mut reader =
-        Reader { page: Page::default(), open: Vec::new(), mute: None, link: None, default_font: None };
+    let mut reader = Reader { page: Page::default(), open: Vec::new(), mute: None, link: None, default_font: None };
     for Ok(token) in Tokenizer::new(html) {
         match token {
             Token::StartTag(tag) => reader.start(&tag),
@@ -145,7 +144,11 @@ impl Reader {
             None => text.to_owned(),
         };
         self.page.text.push_str(&text);
-        if hidden { self.page.hidden.push_str(&text) } else { self.page.visible.push_str(&text) }
+        if hidden {
+            self.page.hidden.push_str(&text)
+        } else {
+            self.page.visible.push_str(&text)
+        }
         if let Some(link) = self.link.and_then(|i| self.page.links.get_mut(i))
             && link.text.len() < 500
         {
@@ -241,17 +244,57 @@ fn zero_or_small(tight: &str) -> bool {
 fn breaks(name: &[u8]) -> bool {
     matches!(
         name,
-        b"br" | b"p" | b"div" | b"tr" | b"td" | b"th" | b"li" | b"ul" | b"ol" | b"table" | b"h1" | b"h2" | b"h3" | b"h4"
-            | b"h5" | b"h6" | b"hr" | b"blockquote" | b"pre" | b"section" | b"article" | b"header" | b"footer"
-            | b"center" | b"dd" | b"dt" | b"option" | b"body" | b"title" | b"form"
+        b"br"
+            | b"p"
+            | b"div"
+            | b"tr"
+            | b"td"
+            | b"th"
+            | b"li"
+            | b"ul"
+            | b"ol"
+            | b"table"
+            | b"h1"
+            | b"h2"
+            | b"h3"
+            | b"h4"
+            | b"h5"
+            | b"h6"
+            | b"hr"
+            | b"blockquote"
+            | b"pre"
+            | b"section"
+            | b"article"
+            | b"header"
+            | b"footer"
+            | b"center"
+            | b"dd"
+            | b"dt"
+            | b"option"
+            | b"body"
+            | b"title"
+            | b"form"
     )
 }
 
 fn is_void(name: &[u8]) -> bool {
     matches!(
         name,
-        b"br" | b"img" | b"hr" | b"input" | b"meta" | b"link" | b"area" | b"base" | b"col" | b"embed" | b"source"
-            | b"track" | b"wbr" | b"param" | b"frame"
+        b"br"
+            | b"img"
+            | b"hr"
+            | b"input"
+            | b"meta"
+            | b"link"
+            | b"area"
+            | b"base"
+            | b"col"
+            | b"embed"
+            | b"source"
+            | b"track"
+            | b"wbr"
+            | b"param"
+            | b"frame"
     )
 }
 
@@ -261,14 +304,22 @@ mod tests {
 
     #[test]
     fn text_is_what_a_reader_sees() {
-        let page = read("<html><style>p{color:red}</style><body><p>Kính&nbsp;gửi</p><div>Anh <b>A</b>n<br>chị B</div></body>");
+        let page =
+            read("<html><style>p{color:red}</style><body><p>Kính&nbsp;gửi</p><div>Anh <b>A</b>n<br>chị B</div></body>");
         assert_eq!(page.visible.trim(), "Kính\u{a0}gửi\nAnh An\nchị B");
         assert_eq!(page.hidden, "");
     }
 
     #[test]
     fn hidden_text_is_kept_apart() {
-        for style in ["display:none", "font-size:0px", "FONT-SIZE: 1px", "opacity:0", "color:#fff;font-size:2px", "max-height:0;overflow:hidden"] {
+        for style in [
+            "display:none",
+            "font-size:0px",
+            "FONT-SIZE: 1px",
+            "opacity:0",
+            "color:#fff;font-size:2px",
+            "max-height:0;overflow:hidden",
+        ] {
             let page = read(&format!("a<span style='{style}'>secret <b>x</b></span>b"));
             assert_eq!((page.visible.as_str(), page.hidden.as_str()), ("ab", "secret x"), "{style}");
         }
@@ -279,7 +330,9 @@ mod tests {
 
     #[test]
     fn links_keep_their_words() {
-        let page = read("<a href=' http://a.test/x '>http://<b>bank</b>.vn</a> <a name=x>y</a><form action=/go><input type=Password></form>");
+        let page = read(
+            "<a href=' http://a.test/x '>http://<b>bank</b>.vn</a> <a name=x>y</a><form action=/go><input type=Password></form>",
+        );
         assert_eq!(page.links, [Link { href: "http://a.test/x".into(), text: "http://bank.vn".into() }]);
         assert_eq!((page.forms.as_slice(), page.password_fields), (&["/go".to_owned()][..], 1));
     }

@@ -23,7 +23,9 @@ impl Legacy {
         Some(match label.as_str() {
             "viqr" | "csviqr" | "x-viqr" => Self::Viqr,
             "viscii" | "csviscii" | "viscii1.1" | "viscii1.1-1" | "x-viscii" => Self::Viscii,
-            "tcvn" | "tcvn3" | "tcvn-5712" | "tcvn5712" | "tcvn5712-1" | "x-viet-tcvn" | "x-viet-tcvn5712" => Self::Tcvn3,
+            "tcvn" | "tcvn3" | "tcvn-5712" | "tcvn5712" | "tcvn5712-1" | "x-viet-tcvn" | "x-viet-tcvn5712" => {
+                Self::Tcvn3
+            }
             "vni" | "x-viet-vni" | "vni-win" => Self::Vni,
             _ => return None,
         })
@@ -55,16 +57,80 @@ impl Legacy {
 
 /// TCVN 5712:1993 as the `.Vn*` fonts have it.
 const TCVN3: [(u8, char); 74] = [
-    (0xb5, 'à'), (0xb6, 'ả'), (0xb7, 'ã'), (0xb8, 'á'), (0xb9, 'ạ'), (0xa8, 'ă'), (0xbb, 'ằ'), (0xbc, 'ẳ'),
-    (0xbd, 'ẵ'), (0xbe, 'ắ'), (0xc6, 'ặ'), (0xa9, 'â'), (0xc7, 'ầ'), (0xc8, 'ẩ'), (0xc9, 'ẫ'), (0xca, 'ấ'),
-    (0xcb, 'ậ'), (0xae, 'đ'), (0xcc, 'è'), (0xce, 'ẻ'), (0xcf, 'ẽ'), (0xd0, 'é'), (0xd1, 'ẹ'), (0xaa, 'ê'),
-    (0xd2, 'ề'), (0xd3, 'ể'), (0xd4, 'ễ'), (0xd5, 'ế'), (0xd6, 'ệ'), (0xd7, 'ì'), (0xd8, 'ỉ'), (0xdc, 'ĩ'),
-    (0xdd, 'í'), (0xde, 'ị'), (0xdf, 'ò'), (0xe1, 'ỏ'), (0xe2, 'õ'), (0xe3, 'ó'), (0xe4, 'ọ'), (0xab, 'ô'),
-    (0xe5, 'ồ'), (0xe6, 'ổ'), (0xe7, 'ỗ'), (0xe8, 'ố'), (0xe9, 'ộ'), (0xac, 'ơ'), (0xea, 'ờ'), (0xeb, 'ở'),
-    (0xec, 'ỡ'), (0xed, 'ớ'), (0xee, 'ợ'), (0xef, 'ù'), (0xf1, 'ủ'), (0xf2, 'ũ'), (0xf3, 'ú'), (0xf4, 'ụ'),
-    (0xad, 'ư'), (0xf5, 'ừ'), (0xf6, 'ử'), (0xf7, 'ữ'), (0xf8, 'ứ'), (0xf9, 'ự'), (0xfa, 'ỳ'), (0xfb, 'ỷ'),
-    (0xfc, 'ỹ'), (0xfd, 'ý'), (0xfe, 'ỵ'), (0xa1, 'Ă'), (0xa2, 'Â'), (0xa3, 'Ê'), (0xa4, 'Ô'), (0xa5, 'Ơ'),
-    (0xa6, 'Ư'), (0xa7, 'Đ'),
+    (0xb5, 'à'),
+    (0xb6, 'ả'),
+    (0xb7, 'ã'),
+    (0xb8, 'á'),
+    (0xb9, 'ạ'),
+    (0xa8, 'ă'),
+    (0xbb, 'ằ'),
+    (0xbc, 'ẳ'),
+    (0xbd, 'ẵ'),
+    (0xbe, 'ắ'),
+    (0xc6, 'ặ'),
+    (0xa9, 'â'),
+    (0xc7, 'ầ'),
+    (0xc8, 'ẩ'),
+    (0xc9, 'ẫ'),
+    (0xca, 'ấ'),
+    (0xcb, 'ậ'),
+    (0xae, 'đ'),
+    (0xcc, 'è'),
+    (0xce, 'ẻ'),
+    (0xcf, 'ẽ'),
+    (0xd0, 'é'),
+    (0xd1, 'ẹ'),
+    (0xaa, 'ê'),
+    (0xd2, 'ề'),
+    (0xd3, 'ể'),
+    (0xd4, 'ễ'),
+    (0xd5, 'ế'),
+    (0xd6, 'ệ'),
+    (0xd7, 'ì'),
+    (0xd8, 'ỉ'),
+    (0xdc, 'ĩ'),
+    (0xdd, 'í'),
+    (0xde, 'ị'),
+    (0xdf, 'ò'),
+    (0xe1, 'ỏ'),
+    (0xe2, 'õ'),
+    (0xe3, 'ó'),
+    (0xe4, 'ọ'),
+    (0xab, 'ô'),
+    (0xe5, 'ồ'),
+    (0xe6, 'ổ'),
+    (0xe7, 'ỗ'),
+    (0xe8, 'ố'),
+    (0xe9, 'ộ'),
+    (0xac, 'ơ'),
+    (0xea, 'ờ'),
+    (0xeb, 'ở'),
+    (0xec, 'ỡ'),
+    (0xed, 'ớ'),
+    (0xee, 'ợ'),
+    (0xef, 'ù'),
+    (0xf1, 'ủ'),
+    (0xf2, 'ũ'),
+    (0xf3, 'ú'),
+    (0xf4, 'ụ'),
+    (0xad, 'ư'),
+    (0xf5, 'ừ'),
+    (0xf6, 'ử'),
+    (0xf7, 'ữ'),
+    (0xf8, 'ứ'),
+    (0xf9, 'ự'),
+    (0xfa, 'ỳ'),
+    (0xfb, 'ỷ'),
+    (0xfc, 'ỹ'),
+    (0xfd, 'ý'),
+    (0xfe, 'ỵ'),
+    (0xa1, 'Ă'),
+    (0xa2, 'Â'),
+    (0xa3, 'Ê'),
+    (0xa4, 'Ô'),
+    (0xa5, 'Ơ'),
+    (0xa6, 'Ư'),
+    (0xa7, 'Đ'),
 ];
 
 fn tcvn3(c: char) -> char {
@@ -128,7 +194,8 @@ fn vni(text: &str) -> String {
                 'Î' => "Ỵ",
                 _ => "",
             });
-            if !matches!(c, 'ô' | 'ö' | 'ñ' | 'ò' | 'æ' | 'ó' | 'î' | 'Ô' | 'Ö' | 'Ñ' | 'Ò' | 'Æ' | 'Ó' | 'Î') {
+            if !matches!(c, 'ô' | 'ö' | 'ñ' | 'ò' | 'æ' | 'ó' | 'î' | 'Ô' | 'Ö' | 'Ñ' | 'Ò' | 'Æ' | 'Ó' | 'Î')
+            {
                 out.push(c);
             }
             last = c;
@@ -192,7 +259,8 @@ pub fn looks_viqr(text: &str) -> bool {
         }
         words += 1;
         let shaped = word.as_bytes().windows(3).any(|w| match w {
-            [b'a' | b'e' | b'o' | b'A' | b'E' | b'O', b'^', next] | [b'a' | b'A', b'(', next]
+            [b'a' | b'e' | b'o' | b'A' | b'E' | b'O', b'^', next]
+            | [b'a' | b'A', b'(', next]
             | [b'o' | b'u' | b'O' | b'U', b'+', next] => {
                 next.is_ascii_alphabetic() || matches!(next, b'\'' | b'`' | b'?' | b'~' | b'.')
             }

@@ -44,7 +44,9 @@ impl Budget {
 
     /// Room for one file of `length` octets.
     pub fn take(&mut self, length: usize) -> bool {
-        let (Some(bytes), Some(files)) = (self.bytes.checked_sub(length), self.files.checked_sub(1)) else { return false };
+        let (Some(bytes), Some(files)) = (self.bytes.checked_sub(length), self.files.checked_sub(1)) else {
+            return false;
+        };
         (self.bytes, self.files) = (bytes, files);
         true
     }

@@ -141,7 +141,11 @@ impl<'d> Entry<'d> {
         let known = self.packed != 0xFFFF_FFFF && !(self.packed == 0 && self.flags & 8 != 0);
         let length = if known { self.packed } else { next_signature(body) };
         let data = body.get(..length.min(body.len())).unwrap_or_default();
-        if budget.take(data.len()) { (data.to_vec(), data.len(), Stop::End) } else { (Vec::new(), data.len(), Stop::Full) }
+        if budget.take(data.len()) {
+            (data.to_vec(), data.len(), Stop::End)
+        } else {
+            (Vec::new(), data.len(), Stop::Full)
+        }
     }
 }
 

@@ -147,8 +147,7 @@ impl Cms {
                 // or the functions return an error.
                 let intact = unsafe {
                     let attributes = CMS_signed_get_attr_count(si) >= 0;
-                    (!attributes || CMS_SignerInfo_verify(si) == 1)
-                        && CMS_SignerInfo_verify_content(si, digests.0) == 1
+                    (!attributes || CMS_SignerInfo_verify(si) == 1) && CMS_SignerInfo_verify_content(si, digests.0) == 1
                 };
                 describe(si, intact)
             })

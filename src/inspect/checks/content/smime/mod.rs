@@ -17,8 +17,8 @@ use openssl::nid::Nid;
 use openssl::pkey::{Id, PKey, Public};
 use openssl::x509::X509;
 
-pub(crate) use signer::addresses as certificate_addresses;
 pub use author::author;
+pub(crate) use signer::addresses as certificate_addresses;
 pub use trust::{TrustMaterial, TrustStore};
 
 use self::cms::{Checked, Cms, Kind};
@@ -138,8 +138,7 @@ fn take(fact: &mut SmimeFact, verdict: Verdict, index: usize, tree: &Tree<'_>) {
     }
     let path = tree.parts.get(index).map_or("", |p| p.path.as_str());
     fact.status = SmimeStatus::Partial;
-    fact.detail =
-        format!("only part {path} is signed, not the message ({}: {})", verdict.status, verdict.detail);
+    fact.detail = format!("only part {path} is signed, not the message ({}: {})", verdict.status, verdict.detail);
 }
 
 fn place(tree: &Tree<'_>, candidate: Candidate) -> String {

@@ -35,11 +35,8 @@ fn rfc5280_6_nist_pkits_paths() {
     let (mut wrong, mut total) = (Vec::new(), 0);
     for test in expected["tests"].as_array().unwrap() {
         let name = test["test"].as_str().unwrap();
-        let material = TrustMaterial {
-            anchors: vec![anchor.clone()],
-            pool: Vec::new(),
-            crls: files(&crls, &test["crls"]),
-        };
+        let material =
+            TrustMaterial { anchors: vec![anchor.clone()], pool: Vec::new(), crls: files(&crls, &test["crls"]) };
         let carried: Vec<X509> =
             files(&certs, &test["other_certs"]).iter().filter_map(|der| X509::from_der(der).ok()).collect();
         let leaf = X509::from_der(&fs::read(certs.join(test["cert"].as_str().unwrap())).unwrap()).unwrap();

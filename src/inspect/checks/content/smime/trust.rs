@@ -164,8 +164,7 @@ impl TrustStore {
                 continue;
             }
             let mut context = X509StoreContext::new()?;
-            let result =
-                context.init(&store, certificate, helpers, |c| cms::verify_with_crls(c, &self.crls))?;
+            let result = context.init(&store, certificate, helpers, |c| cms::verify_with_crls(c, &self.crls))?;
             if result != X509VerifyResult::OK {
                 let status = match status_of(result) {
                     SmimeStatus::Revoked => SmimeStatus::Revoked,

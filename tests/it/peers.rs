@@ -1,0 +1,282 @@
+//! Other people's programs on both sides: smtp-source, swaks and Python send, a real Postfix receives,
+//! dkimpy and openssl check what we signed.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::kit::client::Client;
+use crate::kit::gateway::{Folder, Gateway, luytre};
+use crate::kit::site::Site;
+
+/// Whether a program is installed; says so when it is not.
+fn have(program: &str) -> bool {
+    let found = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].iter().any(|dir| Path::new(dir).join(program).exists());
+    if !found {
+        println!("skipped: {program} is not installed");
+    }
+    found
+}
+
+/// Runs a program and gives its output; panics with it when it fails.
+fn run(program: &str, args: &[&str]) -> String {
+    let out = Command::new(program).args(args).stdin(Stdio::null()).output().unwrap();
+    let text = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    assert!(out.status.success(), "{program} {args:?}: {text}");
+    text
+}
+
+/// A Postfix of the test's own: its queue, its configuration and a mailbox folder, on a free loopback port.
+struct Postfix {
+    folder: Folder,
+    config: PathBuf,
+    address: SocketAddr,
+}
+
+impl Postfix {
+    fn start() -> Self {
+        let folder = Folder::in_temp("postfix");
+        let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let dir = folder.path().display().to_string();
+        for sub in ["conf", "spool", "data", "mail"] {
+            std::fs::create_dir_all(folder.path().join(sub)).unwrap();
+        }
+        let main = format!(
+            "compatibility_level = 3.6\nqueue_directory = {dir}/spool\ndata_directory = {dir}/data\n\
+             command_directory = /usr/sbin\ndaemon_directory = /usr/lib/postfix/sbin\nmail_owner = postfix\nsetgid_group = postdrop\n\
+             myhostname = exchange.agency.test\nmydestination = agency.test\nlocal_recipient_maps =\nluser_relay = root\n\
+             inet_interfaces = 127.0.0.1\nmynetworks = 127.0.0.0/8\nlocal_transport = virtual\nvirtual_mailbox_base = {dir}/mail\n\
+             virtual_mailbox_domains = agency.test\nvirtual_mailbox_maps = static:all/\nvirtual_uid_maps = static:65534\n\
+             virtual_gid_maps = static:65534\nmaillog_file = {dir}/mail.log\nmaillog_file_prefixes = {dir}\nsmtpd_client_connection_rate_limit = 0\n"
+        )
+        .replace("mydestination = agency.test", "mydestination =");
+        let port = address.port();
+        let master = format!(
+            "127.0.0.1:{port} inet n - n - - smtpd\npickup unix n - n 60 1 pickup\ncleanup unix n - n - 0 cleanup\n\
+             qmgr unix n - n 300 1 qmgr\nrewrite unix - - n - - trivial-rewrite\nbounce unix - - n - 0 bounce\n\
+             defer unix - - n - 0 bounce\ntrace unix - - n - 0 bounce\nsmtp unix - - n - - smtp\nvirtual unix - n n - - virtual\n\
+             error unix - - n - - error\nretry unix - - n - - error\nanvil unix - - n - 1 anvil\nscache unix - - n - 1 scache\n\
+             proxymap unix - - n - - proxymap\ntlsmgr unix - - n 1000? 1 tlsmgr\npostlog unix-dgram n - n - 1 postlogd\n"
+        );
+        std::fs::write(folder.path().join("conf/main.cf"), main).unwrap();
+        std::fs::write(folder.path().join("conf/master.cf"), master).unwrap();
+        run("chown", &["postfix", &format!("{dir}/data")]);
+        run("chown", &["nobody", &format!("{dir}/mail")]);
+        let config = folder.path().join("conf");
+        run("/usr/sbin/postfix", &["-c", config.to_str().unwrap(), "start"]);
+        let this = Self { folder, config, address };
+        Client::connect(this.address).expect("postfix answers");
+        this
+    }
+
+    /// The files in the mailbox of `user`, once there are `count`; panics after a minute.
+    fn mailbox(&self, count: usize) -> Vec<String> {
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        loop {
+            let files = std::fs::read_dir(self.folder.path().join("mail/all/new"));
+            let texts: Vec<String> =
+                files.into_iter().flatten().flatten().filter_map(|f| std::fs::read_to_string(f.path()).ok()).collect();
+            if texts.len() >= count {
+                return texts;
+            }
+            let log = || std::fs::read_to_string(self.folder.path().join("mail.log")).unwrap_or_default();
+            assert!(std::time::Instant::now() < end, "{} of {count} in Postfix's mailbox:\n{}", texts.len(), log());
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Postfix {
+    fn drop(&mut self) {
+        let _ = Command::new("/usr/sbin/postfix")
+            .args(["-c", self.config.to_str().unwrap_or("/nonexistent"), "stop"])
+            .output();
+    }
+}
+
+#[test]
+fn smtp_source_and_swaks_send_and_a_real_postfix_receives() {
+    if !(have("postfix") && have("smtp-source") && have("swaks")) || !nix::unistd::geteuid().is_root() {
+        println!("skipped: needs postfix, swaks and root");
+        return;
+    }
+    let postfix = Postfix::start();
+    let site =
+        Site::new("peers").next_hop(&format!("{{ address = \"{}\", tls = \"opportunistic\" }}", postfix.address));
+    // smtp-source speaks no PROXY: this listener trusts nobody's header.
+    let text = std::fs::read_to_string(site.write()).unwrap().replace("proxy_networks = [\"127.0.0.1/32\"]\n", "");
+    let gateway = Gateway::start(&site.folder.write("luytre.toml", text));
+    let mx = gateway.address("mx").to_string();
+    run(
+        "/usr/sbin/smtp-source",
+        &["-s", "4", "-m", "40", "-l", "4000", "-f", "a@partner.example", "-t", "an@agency.test", &mx],
+    );
+    let (host, port) = mx.split_once(':').unwrap();
+    run(
+        "swaks",
+        &[
+            "--server",
+            host,
+            "--port",
+            port,
+            "--ehlo",
+            "mail.partner.example",
+            "--from",
+            "b@partner.example",
+            "--to",
+            "binh@agency.test",
+            "--header",
+            "Subject: tu swaks",
+            "--body",
+            "xin chao\n.\n..x",
+        ],
+    );
+    let python = "import smtplib,sys\ns=smtplib.SMTP(sys.argv[1],int(sys.argv[2]))\n\
+        s.sendmail('c@partner.example',['an@agency.test','binh@agency.test'],'From: c@partner.example\\r\\nSubject: tu python\\r\\n\\r\\nhai nguoi nhan\\r\\n')\ns.quit()";
+    run("/usr/bin/python3", &["-c", python, host, port]);
+    let mails = postfix.mailbox(43);
+    assert_eq!(mails.iter().filter(|m| m.contains("hai nguoi nhan")).count(), 2, "one copy a recipient");
+    let swaks = mails.iter().find(|m| m.contains("tu swaks")).unwrap();
+    assert!(swaks.contains("xin chao\n.\n..x"), "{swaks}");
+    assert!(mails.iter().all(|m| m.contains("Authentication-Results: gw.agency.test;")));
+}
+
+#[test]
+fn outgoing_mail_is_signed_so_that_dkimpy_and_openssl_agree() {
+    if !(have("openssl") && have("python3")) {
+        return;
+    }
+    let site = Site::new("outgoing").relay();
+    let dir = site.folder.path().display().to_string();
+    let mut zone = serde_json::Map::new();
+    for (selector, algorithm) in [("rsa", "rsa"), ("ed", "ed25519")] {
+        let (code, text, error) = luytre(&[
+            "dkim",
+            "new",
+            "--domain",
+            "agency.test",
+            "--selector",
+            selector,
+            "--algorithm",
+            algorithm,
+            "--out",
+            &dir,
+        ]);
+        assert_eq!(code, 0, "{text}{error}");
+        zone.insert(format!("{selector}._domainkey.agency.test"), serde_json::Value::String(dns_value(&text)));
+    }
+    make_certificate(&site, "an@agency.test");
+    let keys: Vec<String> = std::fs::read_dir(&dir)
+        .unwrap()
+        .flatten()
+        .map(|f| f.path())
+        .filter(|p| {
+            p.extension().is_some_and(|e| e == "pem" || e == "key") && p.to_string_lossy().contains("agency.test")
+        })
+        .map(|p| p.display().to_string())
+        .collect();
+    assert_eq!(keys.len(), 2, "two key files in {dir}");
+    let key = |selector: &str| {
+        keys.iter().find(|k| Path::new(k).file_name().unwrap().to_string_lossy().contains(selector)).unwrap()
+    };
+    let internet = crate::kit::sink::Sink::start();
+    let site = site.section(&format!("[deliver]\nsmart_host = \"{}\"\n\n", internet.address())).agency(&format!(
+        "smime = {{ certificate = \"{dir}/an.pem\", key = \"{dir}/an.key.pem\" }}\n\
+         dkim = [{{ domain = \"agency.test\", selector = \"rsa\", key = \"{}\" }}, {{ domain = \"agency.test\", selector = \"ed\", key = \"{}\" }}]\n",
+        key("rsa"),
+        key("ed")
+    ));
+    let gateway = site.start();
+    let mut client = Client::connect(gateway.address("relay")).unwrap();
+    client.say("EHLO exchange.agency.test").unwrap();
+    let message = "From: An <an@agency.test>\r\nTo: x@partner.example\r\nSubject: Tra loi\r\n\
+        Date: Sat, 21 Nov 2026 09:00:00 +0700\r\nMessage-ID: <1@agency.test>\r\nMIME-Version: 1.0\r\n\
+        Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\nKính gửi quý đơn vị.\r\n.\r\n";
+    let answer = client.deliver("an@agency.test", &["x@partner.example"], message.as_bytes()).unwrap();
+    assert_eq!(answer.code, 250, "{}", answer.text);
+    let taken = internet.wait_for_count(1);
+    let file = site.folder.write("out.eml", &taken[0].data);
+    assert_eq!(taken[0].text().matches("DKIM-Signature:").count(), 2, "{}", taken[0].text());
+
+    let verify = "import dkim,sys,json\nz=json.load(open(sys.argv[2]))\nm=open(sys.argv[1],'rb').read()\n\
+        f=lambda n,timeout=5: z.get(n.decode().rstrip('.'),'').encode() or None\n\
+        d=dkim.DKIM(m)\nr=[d.verify(idx=i,dnsfunc=f) for i in range(2)]\nprint(r)\nsys.exit(0 if all(r) else 1)";
+    let zone = site.folder.write("zone.json", serde_json::Value::Object(zone).to_string());
+    run("/usr/bin/python3", &["-c", verify, file.to_str().unwrap(), zone.to_str().unwrap()]);
+    let text = run(
+        "openssl",
+        &[
+            "cms",
+            "-verify",
+            "-in",
+            file.to_str().unwrap(),
+            "-CAfile",
+            &format!("{dir}/ca.pem"),
+            "-signer",
+            &format!("{dir}/who.pem"),
+        ],
+    );
+    assert!(text.contains("erification successful"), "{text}");
+
+    // Signed mail passes as it is: the second copy carries the first one's signature untouched.
+    let mut client = Client::connect(gateway.address("relay")).unwrap();
+    client.say("EHLO exchange.agency.test").unwrap();
+    let inner = taken[0].text();
+    let signed = &inner[inner.find("From:").unwrap()..];
+    assert_eq!(client.deliver("an@agency.test", &["x@partner.example"], signed.as_bytes()).unwrap().code, 250);
+    let again = internet.wait_for_count(2)[1].text();
+    assert_eq!(again.matches("multipart/signed").count(), 1, "{again}");
+
+    // A foreign From is never signed and never leaves (THREATS A-24).
+    let forged = message.replace("an@agency.test", "boss@bank.example");
+    let answer = client.deliver("boss@bank.example", &["x@partner.example"], forged.as_bytes()).unwrap();
+    assert!(answer.text.starts_with("550 5.7.1"), "{}", answer.text);
+}
+
+/// The value of the record that `luytre dkim new` prints: all quoted strings together.
+fn dns_value(text: &str) -> String {
+    let value: String = text.split('"').skip(1).step_by(2).collect();
+    assert!(value.starts_with("v=DKIM1"), "{text}");
+    value
+}
+
+fn make_certificate(site: &Site, address: &str) {
+    let dir = site.folder.path().display().to_string();
+    let file = |name: &str| format!("{dir}/{name}");
+    let subject = ["-subj", "/CN=Test CA"];
+    let ca = (file("ca.key.pem"), file("ca.pem"));
+    run(
+        "openssl",
+        &[
+            "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", subject[0], subject[1], "-keyout", &ca.0,
+            "-out", &ca.1,
+        ],
+    );
+    site.folder.write(
+        "ext",
+        format!("subjectAltName=email:{address}\nextendedKeyUsage=emailProtection\nkeyUsage=digitalSignature\n"),
+    );
+    let (key, csr, cert) = (file("an.key.pem"), file("an.csr"), file("an.pem"));
+    run("openssl", &["req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=An", "-keyout", &key, "-out", &csr]);
+    run(
+        "openssl",
+        &[
+            "x509",
+            "-req",
+            "-days",
+            "2",
+            "-in",
+            &csr,
+            "-CA",
+            &ca.1,
+            "-CAkey",
+            &ca.0,
+            "-set_serial",
+            "7",
+            "-extfile",
+            &file("ext"),
+            "-out",
+            &cert,
+        ],
+    );
+}

@@ -1,0 +1,233 @@
+//! What must outlive a kill: acknowledged mail, a message in an inspector, connections during a restart.
+
+use std::collections::BTreeMap;
+use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use crate::kit::client::Client;
+use crate::kit::gateway::{Gateway, luytre};
+use crate::kit::site::{Site, letter};
+
+/// Rounds of the kill test; `LUYTRE_KILL_ROUNDS` sets another number (`make campaign` runs 200).
+fn rounds() -> usize {
+    std::env::var("LUYTRE_KILL_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(50)
+}
+
+/// Sends numbered letters until the connection breaks; every subject that got 250 goes into the ledger.
+fn press(address: std::net::SocketAddr, name: &str, ledger: &Mutex<Vec<String>>, stop: &AtomicBool) {
+    let Ok(mut client) = Client::connect_as(address, "198.51.100.10") else { return };
+    if client.say("EHLO load.partner.example").is_err() {
+        return;
+    }
+    for n in 0.. {
+        let subject = format!("{name}-{n}");
+        match client.deliver("ketoan@partner.example", &["an@agency.test"], &letter(&subject, "x")) {
+            Ok(answer) if answer.code == 250 => ledger.lock().unwrap().push(subject),
+            Ok(answer) if answer.code >= 500 => panic!("trouble of ours must be 4xx: {}", answer.text),
+            Ok(_) => {}
+            Err(_) => return,
+        }
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+    }
+}
+
+/// The issue's promise: kill -9 under load, and every message that got 250 arrives.
+fn kill_rounds(name: &str, delivery: &str, rounds: usize) {
+    let site = Site::new(name);
+    let hop = format!("{{ address = \"{}\", tls = \"none\", delivery = \"{delivery}\" }}", site.sink.address());
+    let site = site.next_hop(&hop).section("[deliver]\nretry_first = \"1 s\"\nretry_max = \"1 s\"\n\n");
+    let config = site.write();
+    let ledger = Arc::new(Mutex::new(Vec::new()));
+    for round in 0..rounds {
+        let gateway = Gateway::start(&config);
+        let address = gateway.address("mx");
+        let stop = Arc::new(AtomicBool::new(false));
+        let before = ledger.lock().unwrap().len();
+        let senders: Vec<_> = (0..4)
+            .map(|s| {
+                let (ledger, stop) = (Arc::clone(&ledger), Arc::clone(&stop));
+                std::thread::spawn(move || press(address, &format!("r{round}s{s}"), &ledger, &stop))
+            })
+            .collect();
+        // The moment of the kill is counted in messages, so that a slow machine is killed under load too.
+        let enough = before + 5 + round * 7 % 60;
+        while ledger.lock().unwrap().len() < enough && !senders.iter().all(|s| s.is_finished()) {
+            std::thread::yield_now();
+        }
+        gateway.kill();
+        stop.store(true, Ordering::Relaxed);
+        senders.into_iter().for_each(|s| s.join().unwrap());
+    }
+    let gateway = Gateway::start(&config);
+    let sent = ledger.lock().unwrap().clone();
+    assert!(sent.len() >= rounds, "the load was real: {}", sent.len());
+    let taken = site.sink.wait_until("every acknowledged message", |taken| {
+        let there: std::collections::HashSet<String> = taken.iter().filter_map(|t| t.header("Subject")).collect();
+        sent.iter().all(|s| there.contains(s))
+    });
+    let mut copies = BTreeMap::<String, usize>::new();
+    for t in &taken {
+        *copies.entry(t.header("Subject").unwrap_or_default()).or_default() += 1;
+    }
+    let twice = copies.values().filter(|n| **n > 1).count();
+    println!("{name}: {rounds} rounds, {} acknowledged, 0 lost, {twice} delivered twice", sent.len());
+    drop(gateway);
+}
+
+#[test]
+fn kill_9_under_load_loses_nothing_queued() {
+    kill_rounds("kill-queued", "queued", rounds());
+}
+
+#[test]
+fn kill_9_under_load_loses_nothing_cut_through() {
+    kill_rounds("kill-cut", "cut-through", rounds().div_ceil(5));
+}
+
+#[test]
+fn kill_9_of_an_inspector_is_only_a_retry() {
+    let site = Site::new("kill-inspector");
+    let gateway = site.start();
+    let address = gateway.address("mx");
+    let stop = Arc::new(AtomicBool::new(false));
+    let ledger = Arc::new(Mutex::new(Vec::new()));
+    let sender = {
+        let (ledger, stop) = (Arc::clone(&ledger), Arc::clone(&stop));
+        std::thread::spawn(move || press(address, "i", &ledger, &stop))
+    };
+    for wanted in [5, 15, 25, 35] {
+        while ledger.lock().unwrap().len() < wanted {
+            assert!(!sender.is_finished(), "a killed inspector must not end the session:\n{}", gateway.log());
+            std::thread::yield_now();
+        }
+        let children = children(gateway.pid());
+        assert!(!children.is_empty(), "the gateway runs inspectors");
+        for pid in children {
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    sender.join().unwrap();
+    let sent = ledger.lock().unwrap().len();
+    assert_eq!(site.sink.wait_for_count(sent).len(), sent, "each message arrives once");
+    assert!(gateway.metric("luytre_inspector_restarts_total") >= 1.0);
+}
+
+fn children(pid: u32) -> Vec<i32> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let read = |t: std::fs::DirEntry| std::fs::read_to_string(t.path().join("children")).unwrap_or_default();
+    tasks
+        .flatten()
+        .flat_map(|t| read(t).split_whitespace().filter_map(|p| p.parse().ok()).collect::<Vec<_>>())
+        .collect()
+}
+
+/// Plays systemd: holds the listening socket and hands it to each new gateway, so that none is refused in between.
+#[test]
+fn a_restart_refuses_no_connection() {
+    let site = Site::new("restart");
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let text = std::fs::read_to_string(site.write()).unwrap().replacen("127.0.0.1:0", &address.to_string(), 1);
+    let config = site.folder.write("luytre.toml", text);
+    let start = || {
+        let fd = socket.as_raw_fd();
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", "exec 3<&\"$1\"; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$2\" serve --config \"$3\"", "sh"])
+            .arg(fd.to_string())
+            .arg(env!("CARGO_BIN_EXE_luytre"))
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        inheritable(&socket);
+        command.process_group(0).spawn().unwrap()
+    };
+    let mut first = start();
+    let mut client = Client::connect_as(address, "198.51.100.10").unwrap();
+    client.say("EHLO a.example").unwrap();
+    assert_eq!(client.deliver("a@partner.example", &["an@agency.test"], &letter("truoc", "x")).unwrap().code, 250);
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(i32::try_from(first.id()).unwrap()),
+        nix::sys::signal::Signal::SIGTERM,
+    )
+    .unwrap();
+    // While the old one stops and before the new one runs: the kernel still accepts.
+    let waiting = std::thread::spawn(move || {
+        Client::connect_as(address, "198.51.100.10").map(|mut c| c.say("EHLO b.example").unwrap().code)
+    });
+    first.wait().unwrap();
+    let mut second = start();
+    let answered = waiting.join().unwrap();
+    let code = answered.unwrap_or_else(|_| {
+        // The old process may have taken this very connection and closed it with 421; the next one is served.
+        Client::connect_as(address, "198.51.100.10").unwrap().say("EHLO b.example").unwrap().code
+    });
+    assert!(matches!(code, 250 | 421), "{code}");
+    let mut client = Client::connect_as(address, "198.51.100.10").unwrap();
+    client.say("EHLO c.example").unwrap();
+    assert_eq!(client.deliver("a@partner.example", &["an@agency.test"], &letter("sau", "x")).unwrap().code, 250);
+    second.kill().unwrap();
+    second.wait().unwrap();
+}
+
+fn inheritable(socket: &std::net::TcpListener) {
+    use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+    fcntl(socket, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
+}
+
+#[test]
+fn a_reload_takes_new_rules_and_keeps_the_old_ones_when_they_are_broken() {
+    let site = Site::new("reload");
+    let rules = site.folder.write("own/rules.toml", "");
+    let text = std::fs::read_to_string(site.write()).unwrap();
+    let text = text.replace("/rules/spam\"]", &format!("/rules/spam\", \"{}\"]", rules.display()));
+    let config = site.folder.write("luytre.toml", text);
+    let gateway = Gateway::start(&config);
+    let send = || {
+        let mut client = Client::connect_as(gateway.address("mx"), "198.51.100.10").unwrap();
+        client.say("EHLO a.example").unwrap();
+        client.deliver("a@partner.example", &["an@agency.test"], &letter("thu", "cum tu rat la ky quac")).unwrap()
+    };
+    assert_eq!(send().code, 250);
+    let rule = "[[rule]]\nid = \"LA_KY_QUAC\"\nscore = 40.0\nmode = \"enforce\"\n\
+        description = { vi = \"cụm từ thử\", en = \"test phrase\" }\nwhen = { body = \"la ky quac\" }\n\
+        [[test]]\nrule = \"LA_KY_QUAC\"\nhits = { body = \"cum tu rat la ky quac\" }\n\
+        [[test]]\nrule = \"LA_KY_QUAC\"\nmisses = { body = \"chao anh\" }\n";
+    std::fs::write(&rules, rule).unwrap();
+    gateway.signal(nix::sys::signal::Signal::SIGHUP);
+    gateway.wait_for_line("that it reloaded", |l| l.contains("\"reloaded\""));
+    assert_eq!(send().code, 550, "{}", gateway.log());
+
+    std::fs::write(&rules, "[[rule]\n").unwrap();
+    gateway.signal(nix::sys::signal::Signal::SIGHUP);
+    gateway.wait_for_line("that it kept the old policy", |l| l.contains("the old policy stays"));
+    assert_eq!(send().code, 550);
+    assert!(gateway.metric("luytre_policy_reloads_total{outcome=\"refused\"}") >= 1.0);
+}
+
+#[test]
+fn it_runs_as_its_own_user_once_the_ports_are_bound() {
+    if !nix::unistd::geteuid().is_root() {
+        println!("skipped: only root can change its user");
+        return;
+    }
+    let site = Site::in_temp("user").top("user = \"nobody\"\n");
+    let gateway = site.start();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.pid())).unwrap();
+    let uid = status.lines().find(|l| l.starts_with("Uid:")).unwrap();
+    assert!(uid.split_whitespace().skip(1).all(|id| id != "0"), "{uid}");
+    for child in children(gateway.pid()) {
+        let status = std::fs::read_to_string(format!("/proc/{child}/status")).unwrap();
+        assert!(!status.contains("Uid:\t0"), "inspectors run as it too");
+    }
+    let config = gateway.config.to_str().unwrap();
+    let (code, _, error) = luytre(&["queue", "list", "--config", config]);
+    assert_eq!(code, 0, "{error}");
+}
