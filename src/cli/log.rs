@@ -67,7 +67,7 @@ pub(super) fn place(config: Option<&Path>, data_dir: PathBuf) -> Result<(PathBuf
     let Some(config) = config else { return Ok((data_dir, Language::default())) };
     let built = crate::policy::run::examine(config);
     match built.policy {
-        Some(policy) => Ok((policy.data_dir, policy.language)),
+        Some(policy) => Ok((policy.data_dir.clone(), policy.language)),
         None => {
             for problem in &built.problems {
                 eprintln!("{problem}");

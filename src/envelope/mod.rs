@@ -1,6 +1,5 @@
 //! 3. May this sender write to these recipients.
 
-pub mod pace;
 pub mod relay;
 pub mod run;
 pub mod settings;

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use super::control::serve::Handler;
 use super::control::stores::Stores;
-use super::control::{Reply, Request};
+use super::control::{FLUSH_RECEIPTS, Reply, Request};
 use crate::deliver::Deliver;
 use crate::policy::Live;
-use crate::report::journal::Recorder;
-use crate::report::record::Record;
+use crate::report::record::run::Log;
+use crate::report::record::{Entry, Update};
 use crate::verdict::receipt::Outcome;
 
 /// Answers operators.
@@ -17,7 +17,7 @@ pub(super) struct Answers {
     pub stores: Stores,
     pub deliver: Arc<Deliver>,
     pub live: Arc<Live>,
-    pub recorder: Recorder,
+    pub record: Log,
 }
 
 impl Handler for Answers {
@@ -31,6 +31,7 @@ impl Answers {
         match request {
             Request::Reload => self.reload().await,
             Request::Status => self.status(),
+            Request::Other { name, .. } if name == FLUSH_RECEIPTS => self.flush().await,
             Request::Other { name, .. } => Reply::failed(format!("this gateway does not know \"{name}\"")),
             request => self.of_stores(request).await,
         }
@@ -47,8 +48,9 @@ impl Answers {
             self.deliver.wake();
         }
         if let (Some((id, detail)), Reply::Done { .. }) = (release, &reply) {
-            let outcome = Outcome::new(self.stores.clock.now(), "released", Vec::new(), detail);
-            self.recorder.record(Record::Outcome { id, outcome });
+            let now = self.stores.clock.now();
+            let outcome = Outcome::new(now, "released", Vec::new(), detail);
+            self.record.write(now, Entry::Outcome(Update { id, outcome }));
         }
         reply
     }
@@ -59,6 +61,15 @@ impl Answers {
                 Reply::Value { value: serde_json::json!({ "generation": policy.generation, "hash": policy.hash }) }
             }
             Err(problems) => Reply::failed(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")),
+        }
+    }
+
+    /// Returns when every receipt so far is in its file, for whoever is about to read it.
+    async fn flush(&self) -> Reply {
+        let record = self.record.clone();
+        match tokio::task::spawn_blocking(move || record.flush()).await {
+            Ok(()) => Reply::Done { count: 0 },
+            Err(error) => Reply::failed(error),
         }
     }
 

@@ -26,6 +26,9 @@ pub const PAGE: usize = 100;
 /// Octets of a held message in one piece.
 pub const PIECE: u64 = 1 << 20;
 
+/// Name of the request that writes out all receipts.
+pub const FLUSH_RECEIPTS: &str = "flush-receipts";
+
 /// Where the socket stands.
 #[must_use]
 pub fn socket(data_dir: &Path) -> PathBuf {

@@ -25,8 +25,8 @@ use crate::mail::Span;
 use crate::pipeline::{self, Examiner, Pipeline};
 use crate::policy::{Live, Policy};
 use crate::quarantine::{self, Shelf};
-use crate::report::journal::Recorder;
 use crate::report::metrics::{Metrics, Registry};
+use crate::report::record::run::Log;
 use crate::session::run::{Front, Post};
 use crate::spool::{self, Spool};
 
@@ -49,8 +49,7 @@ pub(super) async fn serve(policy: Policy, posts: Vec<Post>, http: TcpListener) -
     let dns = Dns::new(&dns_options(&policy)).map_err(|e| StartError::part("dns", e))?;
     let spool = open_spool(&disk, &data, &clock, &registry)?;
     let shelf = open_shelf(&disk, &data, &policy, &clock, &registry).await?;
-    let (recorder, writer) = Recorder::start(&data.join("receipts"), clock.clone(), metrics.clone())
-        .map_err(|e| StartError::Data(data.join("receipts"), e))?;
+    let record = Log::open(&data.join("receipts"), clock.now()).map_err(|e| StartError::Part(e.to_string()))?;
     let inspectors = start_inspectors(&policy, &registry).await?;
     let deliver = Deliver::new(deliver::Parts {
         spool: spool.clone(),
@@ -74,7 +73,7 @@ pub(super) async fn serve(policy: Policy, posts: Vec<Post>, http: TcpListener) -
         deliver: Arc::clone(&deliver),
         spool: spool.clone(),
         shelf: shelf.clone(),
-        recorder: recorder.clone(),
+        record: record.clone(),
         store: intake::run::Store::new(data.join("tmp"), policy.limits.memory),
         signers: part("threads", pool::Pool::start(cores(), SIGNATURES_WAITING))?,
         metrics: metrics.clone(),
@@ -116,7 +115,7 @@ pub(super) async fn serve(policy: Policy, posts: Vec<Post>, http: TcpListener) -
     let control = Control::bind(&data).map_err(|e| StartError::Data(data.clone(), e))?;
     let stores = Stores { spool: spool.clone(), shelf, clock };
     let answers =
-        Answers { stores, deliver: Arc::clone(&deliver), live: Arc::clone(&live), recorder: recorder.clone() };
+        Answers { stores, deliver: Arc::clone(&deliver), live: Arc::clone(&live), record: record.clone() };
     let control = tokio::spawn(control.serve(Arc::new(answers)));
 
     tracing::info!(generation = policy.generation, hash = %policy.hash, "ready");
@@ -141,10 +140,9 @@ pub(super) async fn serve(policy: Policy, posts: Vec<Post>, http: TcpListener) -
     tasks.shutdown().await;
     let _ = tokio::time::timeout(Duration::from_secs(2), pages).await;
     spool.close().await;
-    drop(recorder);
-    // The pipeline's own recorder went with the front.
-    let written = tokio::task::spawn_blocking(move || writer.finish());
-    let _ = tokio::time::timeout(Duration::from_secs(5), written).await;
+    let flushed = tokio::task::spawn_blocking(move || record.flush());
+    // A disk that hangs must not keep the process: receipts never stop anything.
+    let _ = tokio::time::timeout(Duration::from_secs(5), flushed).await;
     tracing::info!("stopped");
     Ok(())
 }

@@ -17,9 +17,9 @@ use crate::intake::{self, Mail};
 use crate::mail::{Recipient, Reply};
 use crate::policy::Policy;
 use crate::quarantine::Shelf;
-use crate::report::journal::Recorder;
 use crate::report::metrics::{Metrics, Stage};
-use crate::report::record::{self, Record};
+use crate::report::record::run::Log;
+use crate::report::record::{self, Entry};
 use crate::session::desk::{Desk, Letter, Opening, Refusal, Request};
 use crate::spool::Spool;
 use crate::verdict::Judged;
@@ -32,7 +32,7 @@ pub struct Parts {
     pub deliver: Arc<Deliver>,
     pub spool: Spool,
     pub shelf: Shelf,
-    pub recorder: Recorder,
+    pub record: Log,
     pub store: intake::run::Store,
     /// Threads for hashing and signing.
     pub signers: pool::Pool,
@@ -73,7 +73,7 @@ impl Pipeline {
         self.count(&judged, started);
         let reply = outcome.reply(&judged, policy.language);
         // Buffered: a full log never stops mail.
-        self.parts.recorder.record(self.receipt(&judged, &outcome, &reply, started));
+        self.parts.record.write(self.parts.clock.now(), self.receipt(&judged, &outcome, &reply, started));
         tracing::info!(
             id = %judged.case().mail().envelope().id(),
             action = %judged.strictest(),
@@ -84,11 +84,11 @@ impl Pipeline {
         reply
     }
 
-    fn receipt(&self, judged: &Judged, outcome: &Outcome, reply: &Reply, started: Instant) -> Record {
+    fn receipt(&self, judged: &Judged, outcome: &Outcome, reply: &Reply, started: Instant) -> Entry {
         let took = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let mut receipt = Receipt::of(judged, &[("whole", took)]);
         receipt.outcome = outcome.records(judged, reply, self.parts.clock.now());
-        Record::Receipt(Box::new(receipt))
+        Entry::Receipt(Box::new(receipt))
     }
 
     fn count(&self, judged: &Judged, started: Instant) {
@@ -145,11 +145,18 @@ impl Desk for Pipeline {
     }
 
     fn refused(&self, refusal: &Refusal<'_>) {
-        let sender = refusal.sender.map(ToString::to_string);
-        let client = refusal.client.address.to_string();
         let reason = refusal.reason.as_str();
+        let client = refusal.client.address.to_string();
         tracing::info!(id = %refusal.id, %client, reason, reply = refusal.reply.code(), "refused");
-        let record = record::Refusal::new(refusal.id, refusal.at, client, refusal.helo, sender, reason, refusal.reply);
-        self.parts.recorder.record(Record::Refusal(record));
+        let entry = record::Refusal {
+            id: refusal.id,
+            time: refusal.at.rfc3339(),
+            client,
+            helo: refusal.helo.to_owned(),
+            sender: refusal.sender.map(ToString::to_string).unwrap_or_default(),
+            recipient: refusal.recipient.map(ToString::to_string).unwrap_or_default(),
+            reply: refusal.reply.to_string(),
+        };
+        self.parts.record.write(refusal.at, Entry::Refused(entry));
     }
 }

@@ -1,7 +1,6 @@
 //! 9. What happened: one record a message, and what operators watch.
 
 pub mod aggregate;
-pub mod journal;
 pub mod metrics;
 pub mod record;
 pub mod run;

@@ -102,8 +102,8 @@ pub fn parse(line: &[u8]) -> Result<Command, Refused> {
     let verb = String::from_utf8_lossy(verb).to_ascii_uppercase();
     let argument = rest.trim_ascii();
     match verb.as_str() {
-        "MAIL" => mail(line, argument),
-        "RCPT" => rcpt(line, argument),
+        "MAIL" => mail(argument),
+        "RCPT" => rcpt(argument),
         "BDAT" => bdat(argument),
         "EHLO" | "HELO" => hello(argument, verb == "EHLO"),
         "XCLIENT" => xclient(argument),
@@ -193,7 +193,7 @@ fn xclient(argument: &[u8]) -> Result<Command, Refused> {
     pairs.filter(|pairs| !pairs.is_empty()).map(Command::Xclient).ok_or_else(bad)
 }
 
-fn mail(line: &[u8], argument: &[u8]) -> Result<Command, Refused> {
+fn mail(argument: &[u8]) -> Result<Command, Refused> {
     let syntax = || Reply::new(501, "5.5.4", "Syntax: MAIL FROM:<address> [parameters]");
     let (path, rest) = path_of(argument, "FROM:").ok_or_else(syntax)?;
     let pairs = parameters(rest, &["SIZE", "BODY", "SMTPUTF8", "RET", "ENVID", "REQUIRETLS", "AUTH"])?;
@@ -210,7 +210,7 @@ fn mail(line: &[u8], argument: &[u8]) -> Result<Command, Refused> {
     let size = pairs.iter().find(|(name, _)| name == "SIZE").map(|(_, value)| size_of(value)).transpose()?;
     let envid = xtext_parameter(&pairs, "ENVID", 100)?;
     xtext_parameter(&pairs, "AUTH", 500)?;
-    let flags = match grammar(&for_grammar(line, rest, "MAIL FROM:<>")) {
+    let flags = match grammar(&for_grammar(&pairs, "MAIL FROM:<>")) {
         Ok(Grammar::Mail { from }) => from.flags,
         Err(smtp_proto::Error::InvalidParameter { param }) => {
             return Err(Reply::new(501, "5.5.4", format!("The value of {param} is not valid")).into());
@@ -236,7 +236,7 @@ fn mail(line: &[u8], argument: &[u8]) -> Result<Command, Refused> {
     Ok(Command::Mail { sender, params })
 }
 
-fn rcpt(line: &[u8], argument: &[u8]) -> Result<Command, Refused> {
+fn rcpt(argument: &[u8]) -> Result<Command, Refused> {
     let syntax = || Reply::new(501, "5.5.4", "Syntax: RCPT TO:<address> [parameters]");
     let (path, rest) = path_of(argument, "TO:").ok_or_else(syntax)?;
     let pairs = parameters(rest, &["NOTIFY", "ORCPT"])?;
@@ -251,7 +251,7 @@ fn rcpt(line: &[u8], argument: &[u8]) -> Result<Command, Refused> {
         Target::Mailbox(Mailbox::parse(&path).map_err(recipient_refusal)?)
     };
     let original = pairs.iter().find(|(name, _)| name == "ORCPT").map(|(_, value)| orcpt(value)).transpose()?;
-    let flags = match grammar(&for_grammar(line, rest, "RCPT TO:<a@b>")) {
+    let flags = match grammar(&for_grammar(&pairs, "RCPT TO:<a@b>")) {
         Ok(Grammar::Rcpt { to }) => to.flags,
         Err(smtp_proto::Error::InvalidParameter { param }) => {
             return Err(Reply::new(501, "5.5.4", format!("The value of {param} is not valid")).into());
@@ -276,17 +276,19 @@ fn rcpt(line: &[u8], argument: &[u8]) -> Result<Command, Refused> {
     Ok(Command::Rcpt { request: Request { target, original, notify }, ascii })
 }
 
-/// The line for smtp-proto, with a harmless path: ours was read already, and its reading of paths is not ours.
-fn for_grammar<'a>(line: &'a [u8], rest: &[u8], start: &str) -> Cow<'a, [u8]> {
-    if rest.is_empty() && start.ends_with("<>") && line.ends_with(b"<>") {
-        return Cow::Borrowed(line);
+/// The line for smtp-proto, with a harmless path and without SIZE: those were read here already, and its reading of
+/// paths and of numbers that do not fit is not ours.
+fn for_grammar(pairs: &Pairs, start: &str) -> Vec<u8> {
+    let mut whole = start.to_owned();
+    for (name, value) in pairs.iter().filter(|(name, _)| name != "SIZE") {
+        whole.push(' ');
+        whole.push_str(name);
+        if !value.is_empty() {
+            whole.push('=');
+            whole.push_str(value);
+        }
     }
-    let mut whole = start.as_bytes().to_vec();
-    if !rest.is_empty() {
-        whole.push(b' ');
-        whole.extend_from_slice(rest);
-    }
-    Cow::Owned(whole)
+    whole.into_bytes()
 }
 
 /// `FROM:<path> rest` to path and rest. A blank behind the colon is taken, for many old senders write it.

@@ -140,7 +140,7 @@ pub enum BasinError {
 pub trait Basin: Send {
     /// Waits until `bytes` more may be poured. While it waits the socket is not read.
     fn reserve(&mut self, bytes: usize) -> impl Future<Output = Result<(), BasinError>> + Send;
-    /// Takes bytes; never more between two reservations than were reserved.
+    /// Takes bytes: those reserved, or a few more where line ends are mended.
     fn pour(&mut self, bytes: &[u8]);
     /// All of them.
     fn finish(self) -> impl Future<Output = Result<Bytes, BasinError>> + Send;

@@ -7,6 +7,7 @@ mod config;
 mod crypto;
 mod docs;
 mod flow;
+mod front;
 mod inspect;
 mod kit;
 mod peers;

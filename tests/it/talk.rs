@@ -24,11 +24,12 @@ use crate::kit::desk::MemoryDesk;
 use crate::kit::script::{Script, check};
 
 /// The names of `profile.json` of the attack vectors, as our settings.
-fn limits() -> Limits {
+fn limits(profile: &str) -> Limits {
+    let hasty = profile.contains("hasty");
     Limits {
         message: ByteSize::mib(10),
-        command_timeout: Span::seconds(3),
-        data_timeout: Span::seconds(10),
+        command_timeout: if hasty { Span::millis(400) } else { Span::seconds(3) },
+        data_timeout: if hasty { Span::millis(400) } else { Span::seconds(10) },
         ..Limits::default()
     }
 }
@@ -132,7 +133,7 @@ fn play_all(scripts: &[(Script, String)]) -> Vec<String> {
                 while let Some((script, profile)) = scripts.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let folder = tempfile::tempdir().unwrap();
                     let guard = runtime.enter();
-                    let gate = open(folder.path(), profile, limits());
+                    let gate = open(folder.path(), profile, limits(profile));
                     drop(guard);
                     let found = check(script, gate.address(), &|| gate.desk.sink());
                     let left = runtime.block_on(gate.front.drain(Span::seconds(5)));

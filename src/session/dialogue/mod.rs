@@ -23,7 +23,7 @@ const SLOW_AFTER: u32 = 10;
 /// This many times the recipient limit may be overrun with 452 before the session ends.
 const OVERRUN: usize = 10;
 /// Received fields that carry our own name: more are a loop (THREATS S-29).
-const OWN_HOPS: usize = 5;
+pub(super) const OWN_HOPS: usize = 5;
 
 /// One session.
 #[derive(Debug)]

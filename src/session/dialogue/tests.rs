@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::listen::Networks;
-use crate::mail::{Destination, Mailbox, transaction::Notify};
+use crate::mail::{Destination, transaction::Notify};
 use crate::session::desk::{Request, Target};
 use crate::session::settings::Limits;
 

@@ -252,3 +252,6 @@ impl Drop for Counted {
         self.metrics.ended(self.role, self.outcome);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use super::wire::Wire;
 use crate::mail::header::Headers;
 use crate::mail::{Recipient, Reply, Span};
 use crate::session::desk::{Basin, BasinError, Desk, Reason, Refusal};
-use crate::session::dialogue::{Behind, Dialogue, Next, Silence, Step};
+use crate::session::dialogue::{Behind, Dialogue, Next, OWN_HOPS, Silence, Step};
 use crate::session::line::{Fault, Fed, Line, Reader, command_line};
 use crate::session::metrics::Outcome;
 
@@ -281,9 +281,7 @@ impl<D: Desk> Talk<D> {
                 *basin = None;
             }
             if let Some(basin) = basin {
-                // Closing chunks may add a line end, normalising two octets for one.
-                let room = input.len().saturating_mul(2).saturating_add(2).min(input.len().saturating_add(4096));
-                match timeout_at(until, basin.reserve(room)).await {
+                match timeout_at(until, basin.reserve(input.len())).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => return Err(Broken::Trouble(error)),
                     Err(_) => return Err(Broken::Slow),
@@ -340,7 +338,7 @@ impl<D: Desk> Talk<D> {
                     .unwrap_or_else(|| self.dialogue.troubled(false));
             }
         };
-        let own_hops = if reader.hops() > 0 { self.own_hops(&raw) } else { 0 };
+        let own_hops = if reader.hops() > OWN_HOPS { self.own_hops(&raw) } else { 0 };
         match (self.dialogue.ended(None, own_hops), self.transaction.take()) {
             (Ok(letter), Some(transaction)) => {
                 // What was said before should not wait for this; an error shows again with the reply.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use luytre::envelope::relay::{Policy, Standing};
 use luytre::intake::run::{Basin, Store};
-use luytre::mail::{Recipient, Reply, transaction::MailParams};
+use luytre::mail::{Recipient, Reply};
 use luytre::session::desk::{Desk, Letter, Opening, Refusal, Request};
 
 use super::script::Delivered;
@@ -41,10 +41,6 @@ impl MemoryDesk {
                 raw: raw.to_vec(),
             })
             .collect()
-    }
-
-    pub fn params(&self) -> Vec<MailParams> {
-        self.taken.lock().unwrap().iter().map(|(letter, _)| letter.opening.params.clone()).collect()
     }
 }
 

@@ -1,1 +1,0 @@
-//! Rates and greylisting as arithmetic over counters.
