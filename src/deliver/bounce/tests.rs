@@ -1,3 +1,5 @@
+//! Reports as RFC 3464 wants them, and who gets one.
+
 use super::*;
 use crate::mail::AgencyId;
 

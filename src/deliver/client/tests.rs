@@ -1,3 +1,5 @@
+//! The sending side as a table of replies and what it says next.
+
 use bytes::Bytes;
 
 use super::reply::Replies;

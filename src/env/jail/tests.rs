@@ -1,3 +1,5 @@
+//! The cage tried from inside, and messages handed into it.
+
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 

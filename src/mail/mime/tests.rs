@@ -1,3 +1,5 @@
+//! MIME trees, plain and hostile.
+
 use super::*;
 
 const EICAR64: &str = "WDVPIVAlQEFQWzRcUFpYNTQoUF4pN0NDKTd9JEVJQ0FSLVNUQU5EQVJELUFOVElWSVJVUy1URVNULUZJTEUhJEgrSCo=";

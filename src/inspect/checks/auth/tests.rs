@@ -1,1 +1,3 @@
+//! Authentication of whole messages against local zones.
+
 

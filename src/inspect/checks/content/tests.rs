@@ -1,3 +1,5 @@
+//! Content checks on small messages.
+
 use std::path::Path;
 
 use super::*;

@@ -1,1 +1,3 @@
+//! DMARC records, the tree walk and alignment (RFC 9989).
+
 

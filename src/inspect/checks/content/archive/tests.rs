@@ -1,3 +1,5 @@
+//! Archives that lie, and the limits that hold.
+
 use std::borrow::Cow;
 use std::io::Write as _;
 
