@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+use crate::gateway::control::client::Client;
+use crate::gateway::control::{FLUSH_RECEIPTS, Request};
 use crate::mail::{Language, MailId};
 use crate::report::record::chain::verify;
 use crate::report::record::run::texts;
@@ -62,12 +64,27 @@ struct Search {
     json: bool,
 }
 
+/// A running gateway writes out what it has buffered before the files are read; without one there is nothing to wait for.
+fn settle(data_dir: &Path) {
+    if let Ok(Some(mut gateway)) = Client::connect(data_dir) {
+        let flush = Request::Other { name: FLUSH_RECEIPTS.to_owned(), body: serde_json::Value::Null };
+        // Not answering means reading what is there.
+        let _ = gateway.ask(&flush);
+    }
+}
+
 /// Data folder and language, from the configuration file where one is named.
 pub(super) fn place(config: Option<&Path>, data_dir: PathBuf) -> Result<(PathBuf, Language), ExitCode> {
-    let Some(config) = config else { return Ok((data_dir, Language::default())) };
+    let Some(config) = config else {
+        settle(&data_dir);
+        return Ok((data_dir, Language::default()));
+    };
     let built = crate::policy::run::examine(config);
     match built.policy {
-        Some(policy) => Ok((policy.data_dir.clone(), policy.language)),
+        Some(policy) => {
+            settle(&policy.data_dir);
+            Ok((policy.data_dir.clone(), policy.language))
+        }
         None => {
             for problem in &built.problems {
                 eprintln!("{problem}");

@@ -239,7 +239,7 @@ fn readiness(
 }
 
 async fn until_told_to_stop(live: &Live) -> Result<(), StartError> {
-    let mut handler = |kind| part("signals", signal(kind));
+    let handler = |kind| part("signals", signal(kind));
     let (mut term, mut int, mut hup) =
         (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?, handler(SignalKind::hangup())?);
     loop {

@@ -145,16 +145,13 @@ impl Desk for Pipeline {
     }
 
     fn refused(&self, refusal: &Refusal<'_>) {
-        let reason = refusal.reason.as_str();
-        let client = refusal.client.address.to_string();
-        tracing::info!(id = %refusal.id, %client, reason, reply = refusal.reply.code(), "refused");
         let entry = record::Refusal {
             id: refusal.id,
             time: refusal.at.rfc3339(),
-            client,
+            client: refusal.client.address.to_string(),
             helo: refusal.helo.to_owned(),
             sender: refusal.sender.map(ToString::to_string).unwrap_or_default(),
-            recipient: refusal.recipient.map(ToString::to_string).unwrap_or_default(),
+            recipient: refusal.recipient.unwrap_or_default().to_owned(),
             reply: refusal.reply.to_string(),
         };
         self.parts.record.write(refusal.at, Entry::Refused(entry));

@@ -41,6 +41,15 @@ pub enum Target {
     Mailbox(Mailbox),
 }
 
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Postmaster => f.write_str("postmaster"),
+            Self::Mailbox(mailbox) => mailbox.fmt(f),
+        }
+    }
+}
+
 /// A complete transaction whose bytes have arrived.
 #[derive(Clone, Debug)]
 pub struct Letter {
@@ -57,6 +66,8 @@ pub struct Refusal<'a> {
     pub client: &'a ClientFacts,
     pub helo: &'a str,
     pub sender: Option<&'a ReversePath>,
+    /// With a refused RCPT TO.
+    pub recipient: Option<&'a str>,
     pub reason: Reason,
     pub reply: &'a Reply,
 }

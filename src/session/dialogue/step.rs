@@ -21,6 +21,8 @@ pub struct Said {
     pub id: Option<MailId>,
     /// Its sender and the rest, where the refusal ended the transaction.
     pub opening: Option<Opening>,
+    /// The recipient that was refused.
+    pub recipient: Option<String>,
 }
 
 /// What to do when the reply is said.
@@ -64,12 +66,12 @@ pub enum Silence {
 
 impl Step {
     pub(super) fn say(reply: Reply) -> Self {
-        Self { say: Some(Said { reply, reason: None, id: None, opening: None }), next: Next::Read, delay: Span::ZERO }
+        Self { say: Some(Said { reply, reason: None, id: None, opening: None, recipient: None }), next: Next::Read, delay: Span::ZERO }
     }
 
     pub(super) fn refuse(reply: Reply, reason: Reason) -> Self {
         Self {
-            say: Some(Said { reply, reason: Some(reason), id: None, opening: None }),
+            say: Some(Said { reply, reason: Some(reason), id: None, opening: None, recipient: None }),
             next: Next::Read,
             delay: Span::ZERO,
         }
@@ -91,6 +93,14 @@ impl Step {
     pub(super) fn with_id(mut self, id: MailId) -> Self {
         if let Some(said) = &mut self.say {
             said.id = Some(id);
+        }
+        self
+    }
+
+    /// Names the recipient that a refusal speaks of.
+    pub fn naming(mut self, recipient: String) -> Self {
+        if let Some(said) = &mut self.say {
+            said.recipient = Some(recipient);
         }
         self
     }

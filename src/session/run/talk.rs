@@ -175,8 +175,9 @@ impl<D: Desk> Talk<D> {
                     self.dialogue.opened(opening, answer)
                 }
                 Next::Check(request) => {
+                    let name = request.target.to_string();
                     let answer = self.check(request).await;
-                    self.dialogue.checked(answer)
+                    self.dialogue.checked(answer).naming(name)
                 }
                 Next::Data => Box::pin(self.data()).await?,
                 Next::Chunk { size, last } => Box::pin(self.chunk(size, last)).await?,
@@ -211,7 +212,9 @@ impl<D: Desk> Talk<D> {
                 said.reply = Reply::new(code, enhanced, format!("{} (id {id})", said.reply.text()));
                 let helo = self.dialogue.hello();
                 let sender = opening.map(|o| &o.sender);
-                self.around.desk.refused(&Refusal { id, at: now, client, helo, sender, reason, reply: &said.reply });
+                let recipient = said.recipient.as_deref();
+                let refusal = Refusal { id, at: now, client, helo, sender, recipient, reason, reply: &said.reply };
+                self.around.desk.refused(&refusal);
             }
             tracing::info!(%id, client = %client.address, reason = reason.as_str(), reply = %said.reply, "refused");
         }
