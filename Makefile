@@ -15,7 +15,7 @@ CARGO ?= cargo
 
 demo:
 	@tests/setup.sh
-	@$(CARGO) run --quiet --locked -- demo $(ARGS)
+	@$(CARGO) run --locked -- demo $(ARGS)
 
 # nextest where it is installed; its, or cargo's, closing line is the last one printed.
 test:

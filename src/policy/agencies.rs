@@ -149,14 +149,10 @@ fn recipients(placed: &Placed<'_>, files: &Files<'_>, problems: &mut Vec<Problem
     let Placed { agency, place } = placed;
     let (recipients, spot) = (&agency.recipients, place.to("recipients"));
     match (recipients.from, &recipients.path) {
-        (RecipientSource::File, None) => {
-            if spot.to("path").is_sound() {
-                problems.push(
-                    spot.problem("from = \"file\" needs a path", "from = \"file\" cần có path")
-                        .help(spot.say("path = \"recipients.txt\"", "path = \"recipients.txt\"")),
-                );
-            }
-        }
+        (RecipientSource::File, None) if spot.to("path").is_sound() => problems.push(
+            spot.problem("from = \"file\" needs a path", "from = \"file\" cần có path")
+                .help(spot.say("path = \"recipients.txt\"", "path = \"recipients.txt\"")),
+        ),
         (RecipientSource::File, Some(path)) => {
             let full = files.resolve(path);
             if let Err(error) = files.read(&full) {

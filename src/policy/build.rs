@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use super::agencies::{self, Placed};
 use super::compile::compile;
 use super::file::{self, File};
-use super::files::{Disk, Files};
+use super::files::{Disk, Files, SHARED};
 use super::place::Place;
 use super::tree::{Document, Step};
 use super::{Agency, Policy, Settings, read, relations};
@@ -100,6 +100,10 @@ impl Material {
                     let problem = spot
                         .problem(format!("cannot read {shown}: {error}"), format!("không đọc được {shown}: {error}"));
                     // The default folder may be missing: a small site has no rules or trust of its own.
+                    let problem = problem.help(root.say(
+                        format!("looked for beside the configuration, above it, and in {SHARED}"),
+                        format!("đã tìm cạnh tệp cấu hình, ở thư mục cha và trong {SHARED}"),
+                    ));
                     let chosen = *path != files.resolve(&Path::new(section_folder(section)).join(key));
                     problems.push(if chosen { problem } else { problem.warning() });
                 }

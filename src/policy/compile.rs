@@ -10,6 +10,7 @@ use super::build::Material;
 use crate::deliver::seal::{self, SealKeys};
 use crate::deliver::{self, route};
 use crate::envelope;
+use crate::inspect::settings::Inspect;
 use crate::inspect::{self, checks::auth, policy::Sources};
 use crate::mail::problem::Severity;
 use crate::mail::{AgencyId, Domain, Problem, Timestamp};
@@ -46,11 +47,16 @@ pub(super) fn compile(
     now: Timestamp,
     problems: &mut Vec<Problem>,
 ) -> Option<Compiled> {
+    // What the relations told already is not told again by each stage; the rules' own problems are news.
+    if problems.iter().any(|p| p.severity == Severity::Error) {
+        let _ = inspect(settings, &Inspect::default().checks, material, problems);
+        return None;
+    }
     let house = house(settings, problems);
     let envelope = envelope(settings, problems);
     let deliver = deliver(settings, problems);
     let seals = seals(settings, now, problems);
-    let inspect = Arc::new(inspect(settings, material, problems)?);
+    let inspect = Arc::new(inspect(settings, &settings.inspect.checks, material, problems)?);
     Some(Compiled {
         house: Arc::new(house),
         envelope: envelope?,
@@ -113,10 +119,15 @@ fn seals(settings: &Settings, now: Timestamp, problems: &mut Vec<Problem>) -> Ha
     all
 }
 
-fn inspect(settings: &Settings, material: Material, problems: &mut Vec<Problem>) -> Option<inspect::policy::Policy> {
+fn inspect(
+    settings: &Settings,
+    checks: &[String],
+    material: Material,
+    problems: &mut Vec<Problem>,
+) -> Option<inspect::policy::Policy> {
     let Material { yara, spam, trust } = material;
     let sources = Sources::from_files(yara, spam, trust, problems);
-    match inspect::policy::Policy::from_sources(&settings.inspect.checks, (&settings.limits).into(), sources) {
+    match inspect::policy::Policy::from_sources(checks, (&settings.limits).into(), sources) {
         Ok(policy) => {
             // What belongs to no file belongs to the configuration.
             problems.extend(policy.warnings().iter().cloned().map(|p| placed(p, settings)));

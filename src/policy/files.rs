@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::mail::Timestamp;
 
 /// Where installed packages keep what everybody shares; looked into last.
-const SHARED: &str = "/usr/share/luytre";
+pub const SHARED: &str = "/usr/share/luytre";
 
 /// What `build` needs of the world.
 pub trait Disk {
@@ -22,6 +22,8 @@ pub trait Disk {
     fn has(&self, path: &Path) -> bool;
     /// Whether users other than owner and group can read the file.
     fn is_open_to_all(&self, path: &Path) -> bool;
+    /// The path from the root; the file need not be there.
+    fn absolute(&self, path: &Path) -> PathBuf;
     fn now(&self) -> Timestamp;
     /// The machine's own name.
     fn hostname(&self) -> Option<String>;
@@ -30,7 +32,7 @@ pub trait Disk {
 /// A disk that remembers what was read through it.
 pub struct Files<'a> {
     disk: &'a dyn Disk,
-    /// The folder of the configuration file.
+    /// The folder of the configuration file, from the root.
     base: PathBuf,
     read: RefCell<BTreeMap<PathBuf, [u8; 32]>>,
     /// Folders that were listed: a new file there is a change too.
@@ -41,7 +43,7 @@ impl<'a> Files<'a> {
     #[must_use]
     pub fn new(disk: &'a dyn Disk, config: &Path) -> Self {
         let base = config.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-        Self { disk, base: base.to_owned(), read: RefCell::default(), listed: RefCell::default() }
+        Self { disk, base: disk.absolute(base), read: RefCell::default(), listed: RefCell::default() }
     }
 
     #[must_use]
@@ -62,16 +64,13 @@ impl<'a> Files<'a> {
             return path.to_owned();
         }
         let here = self.base.join(path);
-        let parent = match self.base.parent() {
-            Some(parent) if self.base != Path::new(".") => parent.join(path),
-            _ => Path::new("..").join(path),
-        };
-        [here.clone(), parent, Path::new(SHARED).join(path)].into_iter().find(|p| self.disk.has(p)).unwrap_or(here)
+        let above = self.base.parent().unwrap_or(&self.base).join(path);
+        [here.clone(), above, Path::new(SHARED).join(path)].into_iter().find(|p| self.disk.has(p)).unwrap_or(here)
     }
 
     pub fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         let bytes = self.disk.read(path)?;
-        self.read.borrow_mut().insert(path.to_owned(), Sha256::digest(&bytes).into());
+        self.read.borrow_mut().insert(self.disk.absolute(path), Sha256::digest(&bytes).into());
         Ok(bytes)
     }
 

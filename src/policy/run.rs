@@ -74,6 +74,9 @@ impl Disk for SystemDisk {
     fn is_open_to_all(&self, path: &Path) -> bool {
         std::fs::metadata(path).is_ok_and(|m| m.permissions().mode() & 0o004 != 0)
     }
+    fn absolute(&self, path: &Path) -> PathBuf {
+        std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+    }
     fn now(&self) -> Timestamp {
         Clock::system().now()
     }

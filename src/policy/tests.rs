@@ -43,6 +43,9 @@ impl Disk for Memory {
     fn is_open_to_all(&self, path: &Path) -> bool {
         self.1.contains(path)
     }
+    fn absolute(&self, path: &Path) -> PathBuf {
+        path.to_owned()
+    }
     fn now(&self) -> Timestamp {
         Timestamp::from_seconds(1_795_302_082)
     }
@@ -237,66 +240,90 @@ fn a_configuration_that_would_be_an_open_relay_is_refused() {
     assert!(errors(&built(&two)).iter().any(|e| e.contains("overlaps a network of agency \"so-tttt\"")));
 }
 
+/// A configuration and other files in a folder of their own; keys get a mode that only their owner can read.
+fn on_disk(config: &str, files: &[(&str, &[u8])]) -> (tempfile::TempDir, Built) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    for (name, bytes) in files {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, bytes).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let file = folder.path().join("luytre.toml");
+    std::fs::write(&file, config).unwrap();
+    let built = super::run::examine(&file);
+    (folder, built)
+}
+
+/// `line:column message` of everything that has a place in the configuration.
+fn told(config: &str, files: &[(&str, &[u8])]) -> (bool, String) {
+    let (folder, built) = on_disk(config, files);
+    let lines = built.problems.iter().filter(|p| p.line > 0).map(|p| format!("{}:{} {}", p.line, p.column, p.message));
+    let text = lines.collect::<Vec<_>>().join("; ").replace(&format!("{}/", folder.path().display()), "");
+    (built.policy.is_some(), text)
+}
+
+fn pem(key: &openssl::pkey::PKey<openssl::pkey::Private>) -> Vec<u8> {
+    key.private_key_to_pem_pkcs8().unwrap()
+}
+
 #[test]
-fn keys_and_certificates_must_be_there_and_belong_to_the_agency() {
+fn keys_must_be_there_and_sign_for_the_agency_only() {
     let dkim = "[[agency.dkim]]\ndomain = \"tinh.gov.vn\"\nselector = \"s1\"\nkey = \"keys/s1.pem\"\n";
     let text = format!("{GOOD}{dkim}");
-    let disk = |key: &str| Memory::default().with(CONFIG, &text).with("/etc/luytre/keys/s1.pem", key);
-    let good = "-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n";
-    let found = build(Path::new(CONFIG), &disk(good));
-    assert_eq!(errors(&found), Vec::<String>::new(), "d= may be the organisational domain");
-    assert!(errors(&build(Path::new(CONFIG), &disk("hello")))[0].contains("holds no PEM block"));
-    only_error(dkim, "cannot read /etc/luytre/keys/s1.pem");
-    let mut open = disk(good);
+    let (_, key) = made(0, 1);
+    let good: &[(&str, &[u8])] = &[("keys/s1.pem", &pem(&key))];
+    assert_eq!(told(&text, good), (true, String::new()), "d= may be the organisational domain");
+    assert_eq!(told(&text, &[("keys/s1.pem", b"hello")]).1, "13:7 keys/s1.pem holds no PEM block \"PRIVATE KEY\"");
+    assert_eq!(told(&text, &[]).1, "13:7 cannot read keys/s1.pem: No such file or directory (os error 2)");
+    let foreign = text.replace("domain = \"tinh.gov.vn\"", "domain = \"gov.vn\"");
+    assert_eq!(told(&foreign, good).1, "11:10 gov.vn is no domain of agency \"so-tttt\"");
+    let mut open = Memory::default().with(CONFIG, &text).with("/etc/luytre/keys/s1.pem", "-----BEGIN PRIVATE KEY-----");
     open.1.insert("/etc/luytre/keys/s1.pem".into());
     let built = build(Path::new(CONFIG), &open);
-    assert!(built.policy.is_some());
     assert!(built.problems.iter().any(|p| p.severity == Severity::Warning && p.message.contains("everyone")));
-    let foreign = Memory::default()
-        .with(CONFIG, &format!("{GOOD}{}", dkim.replace("tinh.gov.vn", "gov.vn")))
-        .with("/etc/luytre/keys/s1.pem", good);
-    assert!(errors(&build(Path::new(CONFIG), &foreign))[0].contains("is no domain of agency"), "gov.vn is not theirs");
 }
 
 #[test]
 fn a_certificate_must_match_its_key_and_be_valid_today() {
     let text = GOOD.replace("[[agency]]", "tls = { certificate = \"mx.pem\", key = \"mx.key\" }\n[[agency]]");
-    let pem = |key: &openssl::pkey::PKey<openssl::pkey::Private>| {
-        String::from_utf8(key.private_key_to_pem_pkcs8().unwrap()).unwrap()
-    };
-    let told = |certificate: &[u8], key: &str| {
-        let certificate = String::from_utf8(certificate.to_vec()).unwrap();
-        let disk = Memory::default()
-            .with(CONFIG, &text)
-            .with("/etc/luytre/mx.pem", &certificate)
-            .with("/etc/luytre/mx.key", key);
-        let built = build(Path::new(CONFIG), &disk);
-        let lines =
-            built.problems.iter().filter(|p| p.line > 0).map(|p| format!("{}:{} {}", p.line, p.column, p.message));
-        (built.policy.is_some(), lines.collect::<Vec<_>>().join("; "))
-    };
-    let now = Memory::default().now().seconds();
-    let (good, key) = made(now - 1000, now + 100 * 86_400);
-    let (_, other) = made(now - 1000, now + 100 * 86_400);
-    let (ended, ended_key) = made(now - 1000, now - 10);
-    let (soon, soon_key) = made(now - 1000, now + 86_400);
-    let (early, early_key) = made(now + 1000, now + 100 * 86_400);
+    let told = |certificate: &[u8], key: &[u8]| told(&text, &[("mx.pem", certificate), ("mx.key", key)]);
+    let now = crate::env::Clock::system().now();
+    let day = |at: Timestamp| at.rfc3339().chars().take(10).collect::<String>();
+    let (seconds, yesterday, tomorrow) = (now.seconds(), now - Span::days(1), now + Span::days(1));
+    let (good, key) = made(seconds - 1000, seconds + 100 * 86_400);
+    let (_, other) = made(seconds - 1000, seconds + 100 * 86_400);
+    let (ended, ended_key) = made(0, yesterday.seconds());
+    let (soon, soon_key) = made(seconds - 1000, tomorrow.seconds());
+    let (early, early_key) = made(tomorrow.seconds(), seconds + 100 * 86_400);
     assert_eq!(told(&good, &pem(&key)), (true, String::new()));
-    assert_eq!(told(&good, &pem(&other)), (false, "6:38 the key does not belong to the certificate".to_owned()));
-    assert_eq!(told(&ended, &pem(&ended_key)), (false, "6:23 the certificate ended on 2026-11-21".to_owned()));
-    assert_eq!(told(&soon, &pem(&soon_key)), (true, "6:23 the certificate ends on 2026-11-22".to_owned()));
+    assert_eq!(told(&good, &pem(&other)), (false, "6:39 the key does not belong to the certificate".to_owned()));
+    assert_eq!(told(&ended, &pem(&ended_key)), (false, format!("6:23 the certificate ended on {}", day(yesterday))));
+    assert_eq!(told(&soon, &pem(&soon_key)), (true, format!("6:23 the certificate ends on {}", day(tomorrow))));
     assert!(!told(&early, &pem(&early_key)).0);
+}
+
+#[test]
+fn one_mistake_is_told_once_although_two_stages_would_notice() {
+    let text = GOOD.replace("[[agency]]", "tls = { certificate = \"mx.pem\", key = \"mx.key\" }\n[[agency]]");
+    let (_folder, built) = on_disk(&text, &[]);
+    let errors: Vec<_> = built.problems.iter().filter(|p| p.severity == Severity::Error).collect();
+    assert_eq!(errors.len(), 2, "the certificate and the key, each once: {errors:#?}");
+    let (_folder, built) = on_disk(&text, &[("rules/spam/broken.toml", b"[[rule]]\nidd = 1\n")]);
+    assert!(built.problems.iter().any(|p| p.file.ends_with("broken.toml")), "the rules' problems come in the same run");
 }
 
 #[test]
 fn paths_are_looked_for_beside_the_file_then_above_it() {
     let config = "/home/me/luytre/config/luytre.toml";
+    let root = String::from_utf8(made(0, 4_000_000_000).0).unwrap();
     let disk = Memory::default()
         .with(config, GOOD)
         .with("/home/me/luytre/rules/spam/vn.toml", "# none yet")
-        .with("/home/me/luytre/rules/yara/a.yar", "y")
+        .with("/home/me/luytre/rules/yara/a.yar", "rule a { condition: false }")
         .with("/home/me/luytre/rules/yara/notes.txt", "z")
-        .with("/home/me/luytre/config/certs/trust/root.pem", "r");
+        .with("/home/me/luytre/config/certs/trust/root.pem", &root);
     let policy = build(Path::new(config), &disk).policy.unwrap();
     assert_eq!(policy.rules.spam, [PathBuf::from("/home/me/luytre/rules/spam")]);
     assert_eq!(policy.smime.trust, [PathBuf::from("/home/me/luytre/config/certs/trust")]);

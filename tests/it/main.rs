@@ -17,6 +17,7 @@ mod kit;
 mod peers;
 mod rules;
 mod survive;
+mod supply;
 mod talk;
 mod tidy;
 mod units;

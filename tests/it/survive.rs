@@ -137,9 +137,9 @@ fn a_restart_refuses_no_connection() {
     let config = site.folder.write("luytre.toml", text);
     let start = || {
         let fd = socket.as_raw_fd();
-        let mut command = Command::new("sh");
+        let mut command = Command::new("bash");
         command
-            .args(["-c", "exec 3<&\"$1\"; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$2\" serve --config \"$3\"", "sh"])
+            .args(["-c", "exec 3<&\"$1\"; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$2\" serve --config \"$3\"", "bash"])
             .arg(fd.to_string())
             .arg(env!("CARGO_BIN_EXE_luytre"))
             .arg(&config)

@@ -112,16 +112,18 @@ fn doors_only(source: &Source, found: &[Path]) -> Vec<String> {
         let crates = segments.len() > 1 && DOOR_CRATES.contains(&segments[0]);
         clock || method || crates || DOOR_PATHS.iter().any(|door| segments.starts_with(door))
     };
-    found
-        .iter()
-        .filter(|path| touches(path))
-        .map(|path| {
-            source.complain(
-                path.line,
-                &format!("{} touches the world; that belongs in a run.rs", path.segments.join("::")),
-            )
-        })
-        .collect()
+    // Once for each crate or module: the first line shows the way.
+    let mut told: Vec<&[String]> = Vec::new();
+    let mut out = Vec::new();
+    for path in found.iter().filter(|path| touches(path)) {
+        let root = path.segments.get(..2.min(path.segments.len())).unwrap_or_default();
+        if !told.contains(&root) {
+            told.push(root);
+            let what = format!("{} touches the world; that belongs in a run.rs", path.segments.join("::"));
+            out.push(source.complain(path.line, &what));
+        }
+    }
+    out
 }
 
 /// Rule 3: heavy crates have homes.

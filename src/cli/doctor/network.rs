@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use super::{Report, Weight, Words};
 use crate::deliver::settings::{NextHop, TlsMode};
 use crate::env::dns::{Dns, DnsError, Options};
+use crate::env::tls::client::{Connector, Trust};
 use crate::mail::Domain;
 use crate::policy::Policy;
 
@@ -104,36 +105,41 @@ fn unanswered(error: &DnsError, report: &mut Report) {
     report.tell(Weight::Odd, &Words::new(error.to_string(), error.to_string()), &remedy);
 }
 
-/// Connects as a delivery would, says EHLO and QUIT.
+/// Connects as a delivery would: banner, EHLO, TLS where it is offered and wanted.
 async fn next_hop(hop: &NextHop, hostname: &str, report: &mut Report) {
     let address = &hop.address;
-    match greet(address, hostname).await {
-        Ok(extensions) => {
-            let offers_tls = extensions.iter().any(|e| e.eq_ignore_ascii_case("STARTTLS"));
-            match (hop.tls, offers_tls) {
-                (TlsMode::Required, false) => report.tell(
-                    Weight::Bad,
-                    &Words::new(
-                        format!("{address} không có STARTTLS nhưng tls = \"required\""),
-                        format!("{address} has no STARTTLS, but tls = \"required\""),
-                    ),
-                    &Words::new(
-                        "bật TLS ở máy chủ, hoặc tls = \"opportunistic\"",
-                        "switch TLS on there, or set tls = \"opportunistic\"",
-                    ),
-                ),
-                (TlsMode::Opportunistic, false) => report.tell(
-                    Weight::Odd,
-                    &Words::new(
-                        format!("{address} trả lời, không mã hóa được"),
-                        format!("{address} answers, without TLS"),
-                    ),
-                    &Words::none(),
-                ),
-                _ => report.good(&Words::new(format!("{address} trả lời"), format!("{address} answers"))),
-            }
+    match greet(hop, hostname).await {
+        Ok(Greeting::Secured(version)) => {
+            report.good(&Words::new(format!("{address} trả lời, {version}"), format!("{address} answers, {version}")));
         }
-        Err(why) => report.tell(
+        Ok(Greeting::Plain) if hop.tls == TlsMode::None => {
+            report.good(&Words::new(format!("{address} trả lời"), format!("{address} answers")));
+        }
+        Ok(Greeting::Plain) if hop.tls == TlsMode::Required => report.tell(
+            Weight::Bad,
+            &Words::new(
+                format!("{address} không có STARTTLS nhưng tls = \"required\""),
+                format!("{address} has no STARTTLS, but tls = \"required\""),
+            ),
+            &Words::new(
+                "bật TLS ở máy chủ, hoặc tls = \"opportunistic\"",
+                "switch TLS on there, or set tls = \"opportunistic\"",
+            ),
+        ),
+        Ok(Greeting::Plain) => report.tell(
+            Weight::Odd,
+            &Words::new(format!("{address} trả lời, không mã hóa được"), format!("{address} answers, without TLS")),
+            &Words::none(),
+        ),
+        Err(Trouble::Tls(why)) => report.tell(
+            if hop.tls == TlsMode::Required { Weight::Bad } else { Weight::Odd },
+            &Words::new(format!("{address}: TLS không thành: {why}"), format!("{address}: no TLS: {why}")),
+            &Words::new(
+                "xem chứng thư và phiên bản TLS của máy chủ đó, và profile",
+                "look at that server's certificate and TLS version, and at the profile",
+            ),
+        ),
+        Err(Trouble::Line(why)) => report.tell(
             Weight::Bad,
             &Words::new(
                 format!("máy chủ {address} không nhận thư được: {why}"),
@@ -147,25 +153,58 @@ async fn next_hop(hop: &NextHop, hostname: &str, report: &mut Report) {
     }
 }
 
-/// The extensions that a server offers.
-async fn greet(address: &str, hostname: &str) -> Result<Vec<String>, String> {
+enum Greeting {
+    Plain,
+    /// With the version of TLS.
+    Secured(&'static str),
+}
+
+enum Trouble {
+    Line(String),
+    Tls(String),
+}
+
+impl From<String> for Trouble {
+    fn from(why: String) -> Self {
+        Self::Line(why)
+    }
+}
+
+async fn greet(hop: &NextHop, hostname: &str) -> Result<Greeting, Trouble> {
     let late = |_| "no answer in time".to_owned();
-    let stream = timeout(PATIENCE, TcpStream::connect(address)).await.map_err(late)?.map_err(|e| e.to_string())?;
-    let mut stream = BufReader::new(stream);
-    let banner = answer(&mut stream).await?;
-    expect(&banner, "220")?;
-    let hello = format!("EHLO {hostname}\r\n");
-    stream.write_all(hello.as_bytes()).await.map_err(|e| e.to_string())?;
-    let lines = answer(&mut stream).await?;
+    let connected = timeout(PATIENCE, TcpStream::connect(&hop.address)).await.map_err(late)?;
+    let mut stream = BufReader::new(connected.map_err(|e| e.to_string())?);
+    expect(&answer(&mut stream).await?, "220")?;
+    let lines = ask(&mut stream, &format!("EHLO {hostname}")).await?;
     expect(&lines, "250")?;
-    // Whether it hears QUIT makes no difference.
-    let _ = stream.write_all(b"QUIT\r\n").await;
-    Ok(lines
-        .iter()
-        .skip(1)
-        .filter_map(|l| l.get(4..))
-        .map(|l| l.split(' ').next().unwrap_or_default().to_owned())
-        .collect())
+    let offered = |line: &String| line.get(4..).is_some_and(|l| l.trim().eq_ignore_ascii_case("STARTTLS"));
+    if hop.tls == TlsMode::None || !lines.iter().skip(1).any(offered) {
+        // Whether it hears QUIT makes no difference.
+        let _ = stream.write_all(b"QUIT\r\n").await;
+        return Ok(Greeting::Plain);
+    }
+    expect(&ask(&mut stream, "STARTTLS").await?, "220")?;
+    // RFC 3207 §5: bytes that came before the handshake are an injection.
+    if !stream.buffer().is_empty() {
+        return Err(Trouble::Tls("bytes follow its answer to STARTTLS".to_owned()));
+    }
+    let trust = match (hop.tls, hop.profile.traits().legacy_tls) {
+        (TlsMode::Required, false) => Trust::Verified,
+        (TlsMode::Required, true) => Trust::VerifiedLegacy,
+        (_, false) => Trust::Any,
+        (_, true) => Trust::AnyLegacy,
+    };
+    let host = hop.address.rsplit_once(':').map_or(hop.address.as_str(), |(host, _)| host).trim_matches(['[', ']']);
+    let connector = Connector::new(None).map_err(|e| Trouble::Tls(e.to_string()))?;
+    let handshake = timeout(PATIENCE, connector.start(stream.into_inner(), host, trust)).await.map_err(late)?;
+    let link = handshake.map_err(|e| Trouble::Tls(e.to_string()))?;
+    Ok(Greeting::Secured(link.tls_version().unwrap_or("TLS")))
+}
+
+/// A command and its reply.
+async fn ask(stream: &mut BufReader<TcpStream>, command: &str) -> Result<Vec<String>, String> {
+    stream.write_all(format!("{command}\r\n").as_bytes()).await.map_err(|e| e.to_string())?;
+    answer(stream).await
 }
 
 fn expect(lines: &[String], code: &str) -> Result<(), String> {
@@ -227,8 +266,11 @@ mod tests {
 
     #[tokio::test]
     async fn next_hops_are_asked_as_a_delivery_would() {
-        let with_tls = server("220 hub ESMTP\r\n", "250-hub\r\n250-STARTTLS\r\n250 SIZE 1000\r\n").await;
-        assert_eq!(verdict(with_tls, TlsMode::Required).await.0, Weight::Good);
+        // It offers STARTTLS and then does not go through with it.
+        let liar = server("220 hub ESMTP\r\n", "250-hub\r\n250-STARTTLS\r\n250 SIZE 1000\r\n").await;
+        assert_eq!(verdict(liar, TlsMode::Required).await.0, Weight::Bad);
+        let plain = server("220 hub ESMTP\r\n", "250-hub\r\n250-STARTTLS\r\n250 SIZE 1000\r\n").await;
+        assert_eq!(verdict(plain, TlsMode::None).await.0, Weight::Good);
         let plain = server("220 hub ESMTP\r\n", "250 hub\r\n").await;
         assert_eq!(verdict(plain, TlsMode::Required).await.0, Weight::Bad);
         let plain = server("220 hub ESMTP\r\n", "250 hub\r\n").await;
