@@ -292,7 +292,7 @@ impl Shared {
             let (worker, dead) = state.take_idle(lane, after);
             if let Some(worker) = worker {
                 drop(state);
-                drop(dead);
+                dead.into_iter().for_each(|worker| worker.give_up("crash"));
                 self.metrics.wait.observe(0.0);
                 return Ok(worker);
             }
@@ -305,7 +305,7 @@ impl Shared {
             state.load.enter(size_bytes);
             state.waiting.push(Waiter { number, lane, size_bytes, after, hand });
             drop(state);
-            drop(dead);
+            dead.into_iter().for_each(|worker| worker.give_up("crash"));
             (number, inbox)
         };
         // Leaves the queue also when the session that waits goes away.
