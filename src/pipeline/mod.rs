@@ -4,8 +4,7 @@
 //! does what was decided. One transaction keeps the policy snapshot it began with.
 
 mod carry;
-pub mod examine;
 pub mod run;
 
-pub use examine::Examiner;
+pub use run::examine::Examiner;
 pub use run::{Parts, Pipeline};

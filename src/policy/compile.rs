@@ -150,9 +150,17 @@ fn placed(mut problem: Problem, settings: &Settings) -> Problem {
 }
 
 fn verdict(settings: &Settings, inspect: &inspect::policy::Policy) -> verdict::settings::Policy {
+    // A YARA rule brings its own points; what the operator wrote for it counts instead.
+    let weighed = |own: &verdict::settings::Verdict| {
+        let mut own = own.clone();
+        for rule in inspect.yara_rules() {
+            own.weights.entry(rule.code.clone()).or_insert(rule.score);
+        }
+        own
+    };
     verdict::settings::Policy {
-        default: settings.verdict.clone(),
-        agencies: settings.agencies.iter().map(|a| (a.id.clone(), a.verdict.clone())).collect(),
+        default: weighed(&settings.verdict),
+        agencies: settings.agencies.iter().map(|a| (a.id.clone(), weighed(&a.verdict))).collect(),
         dmarc: settings.dmarc,
         language: settings.language,
         rules: Arc::clone(inspect.rules()),

@@ -3,8 +3,8 @@
 //! Points lead to deliver, tag, quarantine or reject by the agency's thresholds. Findings of some classes have an
 //! action of their own, whatever the points are: malware, what could not be looked into, failing DMARC, a From that
 //! names nobody, mail loops, our own domain used from outside. The strictest wins, with three exceptions, in order:
-//! DNS trouble that hides a reject policy makes the message wait (451); with `observe` nothing but malware is acted on
-//! beyond a tag; and postmaster@ and abuse@ are never refused as spam (RFC 5321 §4.5.1, RFC 2142): they are told of
+//! DNS trouble that hides a reject policy makes the message wait (451); with `observe` nothing but malware, loops and
+//! foreign authors of outgoing mail is acted on beyond a tag; and postmaster@ and abuse@ are never refused as spam (RFC 5321 §4.5.1, RFC 2142): they are told of
 //! such mail.
 
 use crate::inspect::rules::Facts;
@@ -72,7 +72,9 @@ fn group(case: &Case, policy: &Policy, settings: &Verdict, destination: Destinat
     }
     let full = decide(&causes);
     let mut action = full;
-    if settings.observe && !causes.iter().any(|c| c.class == Class::Malware) {
+    // What harms others if it is let through is never only observed: malware, a loop, a foreign author on our way out.
+    let binding = |c: &Cause| matches!(c.class, Class::Malware | Class::Loop) || c.code == "from.foreign-domain";
+    if settings.observe && !causes.iter().any(binding) {
         action = action.min(Action::Tag);
     }
     let would = (settings.observe && action != full).then_some(full);
@@ -186,6 +188,7 @@ fn class_of(code: &str, policy: &Policy, settings: &Verdict) -> Option<(Class, A
         | "archive.limit"
         | "archive.malformed"
         | "archive.inconsistent"
+        | "archive.unsupported"
         | "unpack.limit"
         | "mime.limit"
         | "mime.ambiguous"
@@ -204,7 +207,8 @@ fn class_of(code: &str, policy: &Policy, settings: &Verdict) -> Option<(Class, A
         }
         "mime.partial" | "mime.external-body" => (Class::Malformed, refuse),
         "loop.received" | "loop.own" => (Class::Loop, refuse),
-        "from.own-domain" => (Class::Forged, refuse),
+        // THREATS A-24: what leaves by our hand bears our name; another's is never signed and never sent.
+        "from.own-domain" | "from.foreign-domain" => (Class::Forged, refuse),
         "dmarc.reject" => (Class::Forged, policy.dmarc.reject.action()),
         "dmarc.quarantine" => (Class::Forged, policy.dmarc.quarantine.action()),
         "dmarc.wait" => (Class::Wait, Action::Defer),
@@ -250,6 +254,12 @@ fn refusal_words(code: &str) -> (u16, &'static str, &'static str, &'static str) 
         _ if code.starts_with("loop.") => {
             (554, "5.4.6", "this message has gone round in a loop", "thu bi chuyen vong lap")
         }
+        "from.foreign-domain" => (
+            550,
+            "5.7.1",
+            "the From address is not one of your agency",
+            "dia chi From khong thuoc co quan cua ban",
+        ),
         "dmarc.reject" | "dmarc.quarantine" | "from.own-domain" => (
             550,
             "5.7.1",

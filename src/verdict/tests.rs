@@ -68,6 +68,7 @@ fn classes_have_actions_of_their_own() {
         (&["mime.ambiguous"], Action::Quarantine),
         (&["mime.partial"], Action::Reject),
         (&["from.multiple"], Action::Reject),
+        (&["archive.unsupported"], Action::Quarantine),
         (&["loop.received"], Action::Reject),
         (&["dmarc.reject"], Action::Reject),
         (&["dmarc.quarantine"], Action::Quarantine),
@@ -148,6 +149,7 @@ fn observe_tags_at_most_and_says_what_it_would_have_done() {
     let group = &judged.groups()[0];
     assert_eq!((group.action, group.would), (Action::Tag, Some(Action::Reject)));
     assert_eq!(action_of(&["malware.eicar"], &policy), Action::Quarantine);
+    assert_eq!(action_of(&["loop.received"], &policy), Action::Reject);
     assert_eq!(judge(plain(&[]), &policy).groups()[0].would, None);
 }
 
@@ -171,6 +173,8 @@ fn outgoing_mail_is_not_judged_by_sender_authentication() {
     let auth = AuthFacts { spf: AuthResult::Fail, ..AuthFacts::default() };
     let judged = judge(case(vec![out.clone()], &["dmarc.reject", "spf.fail"], auth, ContentFacts::default()), &Policy::default());
     assert_eq!((judged.strictest(), judged.groups()[0].score), (Action::Deliver, 0.0));
+    let foreign = judge(case(vec![out.clone()], &["from.foreign-domain"], AuthFacts::default(), ContentFacts::default()), &Policy::default());
+    assert_eq!((foreign.strictest(), foreign.refusal(Language::En).enhanced()), (Action::Reject, "5.7.1"), "THREATS A-24");
     let judged = judge(case(vec![out], &["malware.x"], AuthFacts::default(), ContentFacts::default()), &Policy::default());
     assert_eq!(judged.strictest(), Action::Quarantine);
 }

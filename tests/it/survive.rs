@@ -197,9 +197,8 @@ fn a_reload_takes_new_rules_and_keeps_the_old_ones_when_they_are_broken() {
     };
     assert_eq!(send().code, 250);
     let rule = "[[rule]]\nid = \"LA_KY_QUAC\"\nscore = 40.0\nmode = \"enforce\"\n\
-        description = { vi = \"cụm từ thử\", en = \"test phrase\" }\nwhen = { body = \"la ky quac\" }\n\
-        [[test]]\nrule = \"LA_KY_QUAC\"\nhits = { body = \"cum tu rat la ky quac\" }\n\
-        [[test]]\nrule = \"LA_KY_QUAC\"\nmisses = { body = \"chao anh\" }\n";
+        description = { vi = \"cụm từ thử\", en = \"test phrase\" }\nwhen = { in = [\"body\"], words = [\"la ky quac\"] }\n\
+        [[test]]\nrule = \"LA_KY_QUAC\"\nhits = [{ body = \"cum tu rat la ky quac\" }]\nmisses = [{ body = \"chao anh\" }]\n";
     std::fs::write(&rules, rule).unwrap();
     gateway.signal(nix::sys::signal::Signal::SIGHUP);
     gateway.wait_for_line("that it reloaded", |l| l.contains("\"reloaded\""));

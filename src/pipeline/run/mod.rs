@@ -1,5 +1,7 @@
 //! The pipeline behind the desk: what a session asks for is answered here, and a finished message is processed here.
 
+pub mod examine;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -8,7 +10,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::carry::Outcome;
-use super::examine::Examiner;
+use examine::Examiner;
 use crate::deliver::Deliver;
 use crate::env::{Clock, pool};
 use crate::envelope::Envelope;
