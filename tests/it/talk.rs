@@ -201,6 +201,9 @@ pub fn vector(vector: &serde_json::Value) -> Script {
     if smuggling {
         text.push_str("# sink_absent_envelope: smuggler@evil.test\n# delivered: 0|1\n");
     }
+    if vector["rule"].as_str().is_some_and(|rule| rule.starts_with("one message")) {
+        text.push_str("# delivered: 1\n");
+    }
     for turn in vector["session"].as_array().unwrap() {
         let line = turn[1].as_str().unwrap();
         match turn[0].as_str().unwrap() {
