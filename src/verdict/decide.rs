@@ -187,6 +187,8 @@ fn class_of(code: &str, policy: &Policy, settings: &Verdict) -> Option<(Class, A
         | "archive.bomb"
         | "archive.limit"
         | "archive.malformed"
+        // What a reader shows is not what stands in the file; no office program writes such.
+        | "xml.dtd"
         | "archive.inconsistent"
         | "archive.unsupported"
         | "unpack.limit"
@@ -202,9 +204,11 @@ fn class_of(code: &str, policy: &Policy, settings: &Verdict) -> Option<(Class, A
         | "pdf.encrypted"
         | "engine.failed" => (Class::Unscannable, settings.unscannable.action()),
         // RFC 5322 §3.6: exactly one From. No agency can read a sender out of these.
-        "from.multiple" | "from.multiple-address" | "from.missing" | "from.none" | "from.invalid" | "from.group" => {
+        "from.multiple" | "from.multiple-address" | "from.none" | "from.invalid" | "from.group" => {
             (Class::Malformed, refuse)
         }
+        // Nobody's name is used: old devices and cron jobs write such mail, and a person can still want it.
+        "from.missing" => (Class::Malformed, Action::Quarantine),
         "mime.partial" | "mime.external-body" => (Class::Malformed, refuse),
         "loop.received" | "loop.own" => (Class::Loop, refuse),
         // THREATS A-24: what leaves by our hand bears our name; another's is never signed and never sent.

@@ -66,7 +66,12 @@ impl Client {
 
     /// One whole transaction; the first negative answer ends it and is returned.
     pub fn deliver(&mut self, from: &str, to: &[&str], message: &[u8]) -> std::io::Result<Answer> {
-        let mut commands = vec![format!("MAIL FROM:<{from}>")];
+        self.deliver_with(from, false, to, message)
+    }
+
+    /// The same, announcing SMTPUTF8 (RFC 6531) where the envelope or the header needs it.
+    pub fn deliver_with(&mut self, from: &str, utf8: bool, to: &[&str], message: &[u8]) -> std::io::Result<Answer> {
+        let mut commands = vec![format!("MAIL FROM:<{from}>{}", if utf8 { " SMTPUTF8" } else { "" })];
         commands.extend(to.iter().map(|r| format!("RCPT TO:<{r}>")));
         commands.push("DATA".to_owned());
         for command in commands {

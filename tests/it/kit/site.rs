@@ -20,6 +20,8 @@ pub struct Site {
     sections: String,
     agency: String,
     relay: bool,
+    listeners: Option<String>,
+    trust: Option<PathBuf>,
     limits: String,
     inspect: String,
 }
@@ -47,6 +49,8 @@ impl Site {
             sections: String::new(),
             agency: String::new(),
             relay: false,
+            listeners: None,
+            trust: None,
             limits: String::new(),
             inspect: "workers = 2\n".to_owned(),
         }
@@ -89,6 +93,17 @@ impl Site {
         self
     }
 
+    /// Replaces the listeners.
+    pub fn listeners(mut self, sections: &str) -> Self {
+        self.listeners = Some(sections.to_owned());
+        self
+    }
+    /// Where the trust anchors are; an empty folder by default.
+    pub fn trust(mut self, folder: &std::path::Path) -> Self {
+        self.trust = Some(folder.to_owned());
+        self
+    }
+
     /// Writes the file and gives its path.
     pub fn write(&self) -> PathBuf {
         let root = env!("CARGO_MANIFEST_DIR");
@@ -97,22 +112,18 @@ impl Site {
             self.folder.path().join("data").display(),
             self.top
         );
-        let proxy = "proxy_networks = [\"127.0.0.1/32\"]\n";
-        let _ = write!(text, "[[listener]]\naddress = \"127.0.0.1:0\"\nrole = \"mx\"\n{proxy}\n");
-        if self.relay {
-            // Another address of loopback: a listener is known by the address it is configured with.
-            let _ = write!(text, "[[listener]]\naddress = \"127.0.0.2:0\"\nrole = \"relay\"\n\n");
-        }
+        text.push_str(&self.listener_sections());
         let server = self.dns.unwrap_or_else(|| self.world.address());
         let _ = write!(text, "[dns]\nservers = [\"{server}\"]\n\n");
         let _ = write!(
             text,
-            "[limits]\npregreet = \"0 ms\"\nconnections_per_address = 1000\ndisk_free = \"1 MiB\"\n{}\n",
+            "[limits]\ndisk_free = \"1 MiB\"\n{}{}\n",
+            self.limit("pregreet", "\"0 ms\"") + &self.limit("connections_per_address", "1000"),
             self.limits
         );
         let _ = write!(text, "[inspect]\n{}\n", self.inspect);
         let _ = write!(text, "[rules]\nspam = [\"{root}/rules/spam\"]\nyara = [\"{root}/rules/yara\"]\n\n");
-        let _ = write!(text, "[smime]\ntrust = [\"{}\"]\n\n", self.trust().display());
+        let _ = write!(text, "[smime]\ntrust = [\"{}\"]\n\n", self.trust_folder().display());
         text.push_str("[http]\naddress = \"127.0.0.1:0\"\n\n");
         text.push_str(&self.sections);
         let hops = if self.next_hops.is_empty() {
@@ -124,13 +135,34 @@ impl Site {
         let _ = write!(
             text,
             "\n[[agency]]\nid = \"so-tttt\"\nname = \"Sở Thông tin và Truyền thông\"\ndomains = [\"agency.test\"]\n\
-             recipients = {{ from = \"file\", path = \"recipients.txt\" }}\n{networks}next_hops = [{hops}]\n{}",
+             recipients = {{ from = \"file\", path = \"recipients.txt\", subaddressing = \"+\" }}\n{networks}next_hops = [{hops}]\n{}",
             self.agency
         );
         self.folder.write("luytre.toml", text)
     }
 
-    fn trust(&self) -> PathBuf {
+    fn listener_sections(&self) -> String {
+        if let Some(sections) = &self.listeners {
+            return sections.clone();
+        }
+        let proxy = "proxy_networks = [\"127.0.0.1/32\"]";
+        let mut text = format!("[[listener]]\naddress = \"127.0.0.1:0\"\nrole = \"mx\"\n{proxy}\n\n");
+        if self.relay {
+            // Another address of loopback: a listener is known by the address it is configured with.
+            text.push_str("[[listener]]\naddress = \"127.0.0.2:0\"\nrole = \"relay\"\n\n");
+        }
+        text
+    }
+
+    /// A limit that suits most tests, unless the test has set it.
+    fn limit(&self, name: &str, value: &str) -> String {
+        if self.limits.lines().any(|l| l.starts_with(name)) { String::new() } else { format!("{name} = {value}\n") }
+    }
+
+    fn trust_folder(&self) -> PathBuf {
+        if let Some(folder) = &self.trust {
+            return folder.clone();
+        }
         let path = self.folder.path().join("trust");
         std::fs::create_dir_all(&path).unwrap();
         path

@@ -144,11 +144,15 @@ fn office(object: &Object<'_>, said: &mut Said<'_>) {
         said.about("office.macro", object, "is a macro project");
     }
     let is_xml = name.ends_with(".xml") || name.ends_with(".rels");
-    let head = object.data.get(..4096).unwrap_or(&object.data);
-    if is_xml && memchr::memmem::find(head, b"<!DOCTYPE").is_some() && memchr::memmem::find(head, b"<!ENTITY").is_some()
-    {
+    if is_xml && holds(&object.data, "<!DOCTYPE") && holds(&object.data, "<!ENTITY") {
         said.about("xml.dtd", object, "declares entities of its own");
     }
+}
+
+/// Whether `word` stands anywhere, in one octet a letter or in UTF-16 of either order.
+fn holds(data: &[u8], word: &str) -> bool {
+    let wide: Vec<u8> = word.bytes().flat_map(|b| [0, b]).skip(1).collect();
+    memchr::memmem::find(data, word.as_bytes()).is_some() || memchr::memmem::find(data, &wide).is_some()
 }
 
 /// A declared picture, sound, PDF or text that is something else which can be opened.
