@@ -18,7 +18,7 @@ want ca-certificates   test -e /etc/ssl/certs/ca-certificates.crt
 if [ "${1:-all}" = all ]; then
     want swaks             command -v swaks
     want postfix           test -x /usr/sbin/postfix
-    want python3-dkim      python3 -c 'import dkim'
+    want python3-dkim      /usr/bin/python3 -c 'import dkim'
     want prometheus        command -v promtool
 fi
 

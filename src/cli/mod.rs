@@ -122,12 +122,6 @@ pub const fn say<'a>(language: Language, vi: &'a str, en: &'a str) -> &'a str {
     }
 }
 
-/// A command that this build does not hold.
-fn absent(command: &str) -> ExitCode {
-    eprintln!("luytre {command}: not part of this build");
-    ExitCode::FAILURE
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;

@@ -48,7 +48,10 @@ pub fn run(args: Args) -> ExitCode {
     match search(texts.iter().map(|(_, t)| t.as_str()), &query).into_iter().next() {
         None => {
             let id = args.id;
-            eprintln!("{}", super::say(language, &format!("không có biên nhận {id}"), &format!("there is no receipt {id}")));
+            eprintln!(
+                "{}",
+                super::say(language, &format!("không có biên nhận {id}"), &format!("there is no receipt {id}"))
+            );
             ExitCode::FAILURE
         }
         Some(found) => {

@@ -28,11 +28,9 @@ fn too_slow() -> io::Error {
 }
 
 async fn race(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
-    let mut waiting = addresses.iter();
     let mut running = JoinSet::new();
     let mut last = io::Error::new(io::ErrorKind::AddrNotAvailable, "no address");
-    loop {
-        let Some(address) = waiting.next() else { break };
+    for address in addresses {
         running.spawn(TcpStream::connect(*address));
         if let Ok(Some(Ok(result))) = tokio::time::timeout(HEAD_START, running.join_next()).await {
             match result {

@@ -112,7 +112,7 @@ pub enum Reply {
         entries: Vec<Entry>,
     },
     Message {
-        entry: Entry,
+        entry: Box<Entry>,
         /// The header section; octets that are not UTF-8 are replaced.
         headers: String,
     },

@@ -114,8 +114,7 @@ pub(super) async fn serve(policy: Policy, posts: Vec<Post>, http: TcpListener) -
     }));
     let control = Control::bind(&data).map_err(|e| StartError::Data(data.clone(), e))?;
     let stores = Stores { spool: spool.clone(), shelf, clock };
-    let answers =
-        Answers { stores, deliver: Arc::clone(&deliver), live: Arc::clone(&live), record: record.clone() };
+    let answers = Answers { stores, deliver: Arc::clone(&deliver), live: Arc::clone(&live), record: record.clone() };
     let control = tokio::spawn(control.serve(Arc::new(answers)));
 
     tracing::info!(generation = policy.generation, hash = %policy.hash, "ready");

@@ -1,4 +1,5 @@
 //! 5. Evidence. Checks look at a message and report findings; nothing here scores or refuses.
+//!
 //! What parses the sender's bytes runs in sandboxed inspector processes; what asks the network runs in the main process.
 
 pub mod case;

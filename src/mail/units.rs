@@ -135,7 +135,7 @@ const SPAN_UNITS: [(&str, u64); 5] = [("days", 86_400_000), ("h", 3_600_000), ("
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (unit, factor) in SPAN_UNITS {
-            if self.0 >= factor && self.0 % factor == 0 {
+            if self.0 >= factor && self.0.is_multiple_of(factor) {
                 return write!(f, "{} {unit}", self.0 / factor);
             }
         }
@@ -198,7 +198,7 @@ impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (unit, shift) in [("GiB", 30), ("MiB", 20), ("KiB", 10)] {
             let factor = 1_u64 << shift;
-            if self.0 >= factor && self.0 % factor == 0 {
+            if self.0 >= factor && self.0.is_multiple_of(factor) {
                 return write!(f, "{} {unit}", self.0 / factor);
             }
         }
@@ -235,7 +235,7 @@ fn scaled(number: &str, factor: u64) -> Option<u64> {
         return whole.checked_mul(factor);
     }
     let value = number.parse::<f64>().ok()? * factor as f64;
-    (value.is_finite() && value >= 0.0 && value < 9e15).then_some(value.round() as u64)
+    ((0.0..9e15).contains(&value)).then_some(value.round() as u64)
 }
 
 /// A quantity that could not be read.

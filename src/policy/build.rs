@@ -113,7 +113,12 @@ impl Material {
         Self {
             spam: load("rules", "spam", &settings.rules.spam, &["toml"]),
             yara: load("rules", "yara", &settings.rules.yara, &["yar", "yara"]),
-            trust: load("smime", "trust", &with_pools(&settings.smime.trust, files), &["pem", "crt", "cer", "der", "crl"]),
+            trust: load(
+                "smime",
+                "trust",
+                &with_pools(&settings.smime.trust, files),
+                &["pem", "crt", "cer", "der", "crl"],
+            ),
         }
     }
 }

@@ -150,10 +150,11 @@ fn placed(mut problem: Problem, settings: &Settings) -> Problem {
 }
 
 fn verdict(settings: &Settings, inspect: &inspect::policy::Policy) -> verdict::settings::Policy {
-    // A YARA rule brings its own points; what the operator wrote for it counts instead.
+    // A suspicious YARA rule brings its own points; what the operator wrote for it counts instead. Malware is no matter
+    // of points: `[verdict] malware` says what it gets.
     let weighed = |own: &verdict::settings::Verdict| {
         let mut own = own.clone();
-        for rule in inspect.yara_rules() {
+        for rule in inspect.yara_rules().iter().filter(|rule| rule.code.starts_with("yara.")) {
             own.weights.entry(rule.code.clone()).or_insert(rule.score);
         }
         own

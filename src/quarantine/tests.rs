@@ -17,7 +17,7 @@ use crate::mail::{Destination, MailId, MailParams, Parcel, Recipient, ReversePat
 const NOW: Timestamp = Timestamp::from_seconds(1_795_302_082);
 
 fn parcel(number: u128, subject: &str) -> Parcel {
-    let agency: crate::mail::AgencyId = if number % 2 == 0 { "so-tttt" } else { "so-yte" }.parse().unwrap();
+    let agency: crate::mail::AgencyId = if number.is_multiple_of(2) { "so-tttt" } else { "so-yte" }.parse().unwrap();
     let recipient = Recipient {
         mailbox: format!("can.bo{number}@tinh.gov.vn").parse().unwrap(),
         destination: Destination::Agency(agency.clone()),

@@ -148,13 +148,13 @@ impl Header {
     }
     /// The frame without padding.
     #[must_use]
-    pub fn len(&self) -> u64 {
+    pub fn frame_len(&self) -> u64 {
         HEADER as u64 + self.text_len() + self.bytes_len()
     }
     /// Room it takes in the segment.
     #[must_use]
     pub fn span(&self) -> u64 {
-        self.len().next_multiple_of(ALIGN)
+        self.frame_len().next_multiple_of(ALIGN)
     }
 }
 

@@ -245,7 +245,7 @@ impl Log {
             places.push(Place::new(segment.id, at, header.span()));
             parts.push(IoSlice::new(encoded));
             parts.extend(item.payload().into_iter().filter(|piece| !piece.is_empty()).map(IoSlice::new));
-            let padding = usize::try_from(header.span() - header.len()).unwrap_or(0);
+            let padding = usize::try_from(header.span() - header.frame_len()).unwrap_or(0);
             parts.extend(PADDING.get(..padding).filter(|p| !p.is_empty()).map(IoSlice::new));
             at += header.span();
         }

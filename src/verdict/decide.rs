@@ -258,12 +258,9 @@ fn refusal_words(code: &str) -> (u16, &'static str, &'static str, &'static str) 
         _ if code.starts_with("loop.") => {
             (554, "5.4.6", "this message has gone round in a loop", "thu bi chuyen vong lap")
         }
-        "from.foreign-domain" => (
-            550,
-            "5.7.1",
-            "the From address is not one of your agency",
-            "dia chi From khong thuoc co quan cua ban",
-        ),
+        "from.foreign-domain" => {
+            (550, "5.7.1", "the From address is not one of your agency", "dia chi From khong thuoc co quan cua ban")
+        }
         "dmarc.reject" | "dmarc.quarantine" | "from.own-domain" => (
             550,
             "5.7.1",

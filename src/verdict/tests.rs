@@ -125,7 +125,12 @@ fn rules(lines: &[(&str, f64, &str, &str)]) -> Arc<RuleSet> {
 
 #[test]
 fn modes_bound_what_a_rule_may_do() {
-    let set = rules(&[("SHADOW", 50.0, "shadow", "s.x"), ("TAGGER", 50.0, "tag", "t.x"), ("ACTS", 16.0, "enforce", "e.x"), ("SIX", 6.0, "enforce", "six.x")]);
+    let set = rules(&[
+        ("SHADOW", 50.0, "shadow", "s.x"),
+        ("TAGGER", 50.0, "tag", "t.x"),
+        ("ACTS", 16.0, "enforce", "e.x"),
+        ("SIX", 6.0, "enforce", "six.x"),
+    ]);
     let policy = Policy { rules: set, ..Policy::default() };
     for (codes, expected, score) in [
         (&["s.x"][..], Action::Deliver, 0.0),
@@ -171,11 +176,22 @@ fn design_5a_a_refused_copy_beside_another_is_quarantined() {
 fn outgoing_mail_is_not_judged_by_sender_authentication() {
     let out = to("b@far.test", Destination::Outward(agency("so-a")));
     let auth = AuthFacts { spf: AuthResult::Fail, ..AuthFacts::default() };
-    let judged = judge(case(vec![out.clone()], &["dmarc.reject", "spf.fail"], auth, ContentFacts::default()), &Policy::default());
+    let judged = judge(
+        case(vec![out.clone()], &["dmarc.reject", "spf.fail"], auth, ContentFacts::default()),
+        &Policy::default(),
+    );
     assert_eq!((judged.strictest(), judged.groups()[0].score), (Action::Deliver, 0.0));
-    let foreign = judge(case(vec![out.clone()], &["from.foreign-domain"], AuthFacts::default(), ContentFacts::default()), &Policy::default());
-    assert_eq!((foreign.strictest(), foreign.refusal(Language::En).enhanced()), (Action::Reject, "5.7.1"), "THREATS A-24");
-    let judged = judge(case(vec![out], &["malware.x"], AuthFacts::default(), ContentFacts::default()), &Policy::default());
+    let foreign = judge(
+        case(vec![out.clone()], &["from.foreign-domain"], AuthFacts::default(), ContentFacts::default()),
+        &Policy::default(),
+    );
+    assert_eq!(
+        (foreign.strictest(), foreign.refusal(Language::En).enhanced()),
+        (Action::Reject, "5.7.1"),
+        "THREATS A-24"
+    );
+    let judged =
+        judge(case(vec![out], &["malware.x"], AuthFacts::default(), ContentFacts::default()), &Policy::default());
     assert_eq!(judged.strictest(), Action::Quarantine);
 }
 
@@ -188,7 +204,10 @@ fn rfc2142_the_postmasters_desk_is_not_closed_by_spam_or_forgery() {
         ("abuse@a.vn", "loop.received", Action::Reject),
         ("an@a.vn", "dmarc.reject", Action::Reject),
     ] {
-        let judged = judge(case(vec![inward(address)], &[code], AuthFacts::default(), ContentFacts::default()), &Policy::default());
+        let judged = judge(
+            case(vec![inward(address)], &[code], AuthFacts::default(), ContentFacts::default()),
+            &Policy::default(),
+        );
         assert_eq!(judged.strictest(), expected, "{address} {code}");
     }
 }
@@ -197,7 +216,11 @@ fn rfc2142_the_postmasters_desk_is_not_closed_by_spam_or_forgery() {
 fn encrypted_mail_of_a_proven_sender_is_tagged_else_held() {
     let mut auth = AuthFacts::default();
     let judge_it = |auth: &AuthFacts| {
-        judge(case(vec![inward("b@a.vn")], &["smime.encrypted"], auth.clone(), ContentFacts::default()), &Policy::default()).strictest()
+        judge(
+            case(vec![inward("b@a.vn")], &["smime.encrypted"], auth.clone(), ContentFacts::default()),
+            &Policy::default(),
+        )
+        .strictest()
     };
     assert_eq!(judge_it(&auth), Action::Quarantine);
     auth.dmarc.result = AuthResult::Pass;

@@ -183,11 +183,7 @@ fn a_gateway_that_cannot_start_says_why_in_one_sentence() {
             good.replacen(&site.folder.path().join("data").display().to_string(), "/proc/luytre", 1),
             "/proc/luytre",
         ),
-        (
-            "a broken rule",
-            good.replacen("[rules]\n", "[rules]\n", 1).replace("/rules/spam\"", "/rules/spam\", \"broken.toml\""),
-            "broken.toml",
-        ),
+        ("a broken rule", good.replace("/rules/spam\"", "/rules/spam\", \"broken.toml\""), "broken.toml"),
     ];
     site.folder.write("broken.toml", "[[rule]]\nid = \"X\"\nscor = 1\n");
     for (what, text, expected) in cases {

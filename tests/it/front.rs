@@ -44,7 +44,12 @@ impl Client {
 
     /// Up to 354.
     fn begin(&mut self) {
-        for (line, code) in [("EHLO x.example", 250), ("MAIL FROM:<a@x.example>", 250), ("RCPT TO:<bob@agency.test>", 250), ("DATA", 354)] {
+        for (line, code) in [
+            ("EHLO x.example", 250),
+            ("MAIL FROM:<a@x.example>", 250),
+            ("RCPT TO:<bob@agency.test>", 250),
+            ("DATA", 354),
+        ] {
             assert_eq!(self.say(line), code, "{line}");
         }
     }
@@ -168,7 +173,13 @@ async fn every_refusal_of_mail_is_told_to_the_desk_with_the_id_the_client_saw() 
     let (_folder, gate) = gate(quick());
     let mut client = Client::connect(gate.address());
     assert_eq!(client.reply(), 220);
-    for (line, code) in [("EHLO x.example", 250), ("MAIL FROM:<a@x.example>", 250), ("RCPT TO:<nobody@agency.test>", 550), ("RCPT TO:<a@elsewhere.example>", 550), ("MAIL FROM:<b@x.example>", 503)] {
+    for (line, code) in [
+        ("EHLO x.example", 250),
+        ("MAIL FROM:<a@x.example>", 250),
+        ("RCPT TO:<nobody@agency.test>", 550),
+        ("RCPT TO:<a@elsewhere.example>", 550),
+        ("MAIL FROM:<b@x.example>", 503),
+    ] {
         assert_eq!(client.say(line), code, "{line}");
     }
     let refused = gate.desk.refused.lock().unwrap().clone();
@@ -221,7 +232,8 @@ async fn real_clients_deliver_in_clear_and_over_tls() {
     let (_folder, gate) = gate(quick());
     let (server, mut expected) = (gate.address().to_string(), 0);
     for extra in [&["--pipeline"][..], &["-tls"], &["--ehlo", "[127.0.0.1]"]] {
-        let plain = ["--server", &server, "--from", "a@x.example", "--to", "alice@agency.test", "--header", "Subject: swaks"];
+        let plain =
+            ["--server", &server, "--from", "a@x.example", "--to", "alice@agency.test", "--header", "Subject: swaks"];
         match run("swaks", &[&plain[..], extra].concat()) {
             Some(text) => expected += usize::from(text.contains("Taken, id")),
             None => println!("skipped: swaks is not installed"),

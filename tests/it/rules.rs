@@ -48,8 +48,16 @@ fn a_broken_rule_is_one_line_with_its_place_and_a_failing_sample_is_named() {
     let broken = write(folder.path(), "a.toml", &rule("1.0", "vay").replace("subject\", words", "subjekt\", words"));
     let output = luytre(&["rules", "test", &broken]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output).contains("a.toml:6:15: there is no place \"subjekt\" in a message (did you mean \"subject\"?)"), "{}", text(&output));
-    let wrong = write(folder.path(), "b.toml", &rule("1.0", "vay").replace("misses = [{ subject = \"x\"", "misses = [{ subject = \"VAY\""));
+    assert!(
+        text(&output).contains("a.toml:6:15: there is no place \"subjekt\" in a message (did you mean \"subject\"?)"),
+        "{}",
+        text(&output)
+    );
+    let wrong = write(
+        folder.path(),
+        "b.toml",
+        &rule("1.0", "vay").replace("misses = [{ subject = \"x\"", "misses = [{ subject = \"VAY\""),
+    );
     let output = luytre(&["rules", "test", &wrong]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output).contains("b.toml:10:11: this sample is hit by rule ONE"), "{}", text(&output));
@@ -64,7 +72,8 @@ fn rate_counts_catches_and_false_alarms() {
     write(folder.path(), "ham/2.eml", "From: a@x.vn\r\nSubject: Vay muon thiet bi\r\n\r\nx\r\n");
     write(folder.path(), "bad/1.eml", "From: a@x.vn\r\nSubject: =?utf-8?q?Vay?= tien\r\n\r\nx\r\n");
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-    let output = luytre(&["rules", "rate", "--rules", &rules, "--ham", &path("ham"), "--bad", &path("bad"), "--verbose"]);
+    let output =
+        luytre(&["rules", "rate", "--rules", &rules, "--ham", &path("ham"), "--bad", &path("bad"), "--verbose"]);
     let shown = text(&output);
     assert!(output.status.success(), "{shown}");
     assert!(shown.contains("good       2 messages   tag or more      1 ( 50.00 %)"), "{shown}");
@@ -76,7 +85,8 @@ fn rate_counts_catches_and_false_alarms() {
 #[test]
 fn r45_replay_says_what_an_edit_would_change() {
     let folder = tempfile::tempdir().unwrap();
-    let (old, new) = (write(folder.path(), "old.toml", &rule("6.0", "vay")), write(folder.path(), "new.toml", &rule("10.0", "vay")));
+    let (old, new) =
+        (write(folder.path(), "old.toml", &rule("6.0", "vay")), write(folder.path(), "new.toml", &rule("10.0", "vay")));
     let mail = write(folder.path(), "mail/1.eml", "From: a@x.vn\r\nSubject: vay\r\n\r\nx\r\n");
     write(folder.path(), "mail/2.eml", "From: a@x.vn\r\nSubject: hop\r\n\r\nx\r\n");
     let folder_of_mail = Path::new(&mail).parent().unwrap().to_str().unwrap().to_owned();
@@ -92,15 +102,18 @@ fn r37_the_log_is_searched_and_a_changed_line_is_found() {
     let id = MailId::new(at, 1);
     let receipts = folder.path().join("receipts");
     let log = Log::open(&receipts, at).unwrap();
-    log.write(at, Entry::Refused(Refusal {
-        id,
-        time: at.rfc3339(),
-        client: "203.0.113.9:25".into(),
-        helo: "h".into(),
-        sender: "spam@y.test".into(),
-        recipient: "nobody@a.vn".into(),
-        reply: "550 5.1.1 no such user".into(),
-    }));
+    log.write(
+        at,
+        Entry::Refused(Refusal {
+            id,
+            time: at.rfc3339(),
+            client: "203.0.113.9:25".into(),
+            helo: "h".into(),
+            sender: "spam@y.test".into(),
+            recipient: "nobody@a.vn".into(),
+            reply: "550 5.1.1 no such user".into(),
+        }),
+    );
     log.write(at, Entry::Outcome(Update { id, outcome: Outcome::new(at, "refused", vec![], "") }));
     drop(log);
     let data = folder.path().to_str().unwrap();

@@ -21,6 +21,7 @@ use luytre::session::settings::Limits;
 use tokio::sync::watch;
 
 use crate::kit::desk::MemoryDesk;
+use crate::kit::gateway::testdata;
 use crate::kit::script::{Script, check};
 
 /// The names of `profile.json` of the attack vectors, as our settings.
@@ -175,15 +176,6 @@ fn our_own_conversations_go_as_written() {
     let scripts = read_scripts(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/talk"));
     assert!(scripts.len() >= 20, "{} scripts", scripts.len());
     report("tests/talk", scripts.len(), &play_all(&scripts));
-}
-
-fn testdata(below: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/testdata").join(below);
-    if !path.exists() {
-        println!("skipped: {} is not here", path.display());
-        return None;
-    }
-    Some(path)
 }
 
 #[test]

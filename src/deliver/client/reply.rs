@@ -54,7 +54,7 @@ impl Replies {
     }
 
     /// The next whole reply; `None` when more octets are needed. An error is for ever: close the connection.
-    pub fn next(&mut self) -> Result<Option<Reply>, &'static str> {
+    pub fn pull(&mut self) -> Result<Option<Reply>, &'static str> {
         loop {
             let rest = self.buffer.get(self.used..).unwrap_or_default();
             let Some(end) = memchr(b'\n', rest) else {

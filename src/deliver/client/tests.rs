@@ -39,7 +39,7 @@ fn reply(text: &str) -> Reply {
     let mut replies = Replies::default();
     replies.push(text.as_bytes());
     replies.push(b"\r\n");
-    replies.next().unwrap().unwrap()
+    replies.pull().unwrap().unwrap()
 }
 
 fn joined(slices: wire::Slices<'_>) -> String {
@@ -55,7 +55,7 @@ fn rfc5321_4_2_1_replies_come_in_packets_of_any_size() {
         let (mut replies, mut got) = (Replies::default(), Vec::new());
         for piece in text.chunks(step) {
             replies.push(piece);
-            while let Some(reply) = replies.next().unwrap() {
+            while let Some(reply) = replies.pull().unwrap() {
                 got.push((reply.code(), reply.lines().count()));
             }
         }
@@ -71,11 +71,11 @@ fn rfc5321_4_2_replies_that_are_none_are_errors() {
     for bad in ["hello\r\n", "25\r\n", "250x\r\n", "199 a\r\n", "600 a\r\n", "250-a\r\n550 b\r\n", &long, &endless] {
         let mut replies = Replies::default();
         replies.push(bad.as_bytes());
-        assert!(replies.next().is_err(), "{:?}", bad.get(..20.min(bad.len())));
+        assert!(replies.pull().is_err(), "{:?}", bad.get(..20.min(bad.len())));
     }
     let mut unending = Replies::default();
     unending.push(&vec![b'2'; 70_000]);
-    assert!(unending.next().is_err(), "a line without end is bounded too");
+    assert!(unending.pull().is_err(), "a line without end is bounded too");
 }
 
 #[test]

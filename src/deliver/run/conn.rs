@@ -213,7 +213,7 @@ impl Conn {
 
     async fn read_reply(&mut self, stage: Stage) -> Result<Reply, Trouble> {
         loop {
-            if let Some(reply) = self.replies.next().map_err(|what| Trouble::Nonsense(stage, what))? {
+            if let Some(reply) = self.replies.pull().map_err(|what| Trouble::Nonsense(stage, what))? {
                 return Ok(reply);
             }
             match self.link.read_buf(self.replies.space()).await {

@@ -37,10 +37,10 @@ pub fn copy_without_ours(raw: &[u8], hostname: &str, out: &mut Vec<u8>) -> usize
 }
 
 fn is_ours(field: &Field<'_>, hostname: &str) -> bool {
-    let starts = |prefix: &&str| {
+    let starts = |prefix: &str| {
         field.name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
     };
-    INTERNAL.iter().any(|prefix| starts(&prefix))
+    INTERNAL.iter().any(|prefix| starts(prefix))
         || (field.is("Authentication-Results") && claims_name(field.value, hostname))
 }
 

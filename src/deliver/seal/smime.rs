@@ -10,9 +10,12 @@ use crate::mail::MailId;
 use crate::mail::header::Headers;
 use crate::mail::mime::Tree;
 
+/// A message: header section without its empty line, and body.
+pub type Parts = (Vec<u8>, Vec<u8>);
+
 /// Signs the message `head` (header section without its empty line) and `body`; gives the new ones. `None` when the
 /// content has no 7-bit form that leaves signed parts alone.
-pub fn sign(pair: &SmimePair, head: &[u8], body: &[u8], id: MailId) -> Result<Option<(Vec<u8>, Vec<u8>)>, SealError> {
+pub fn sign(pair: &SmimePair, head: &[u8], body: &[u8], id: MailId) -> Result<Option<Parts>, SealError> {
     // RFC 8551 §3.1: the content's own fields go inside, the message's stay outside.
     let (mut outer, mut entity) = (Vec::with_capacity(head.len() + 256), Vec::with_capacity(body.len() + 256));
     for field in Headers::parse(head).fields() {
@@ -47,7 +50,7 @@ fn detached(pair: &SmimePair, entity: &[u8]) -> Result<Vec<u8>, ErrorStack> {
     CmsContentInfo::sign(Some(&pair.certificate), Some(&pair.key), Some(&chain), Some(entity), flags)?.to_der()
 }
 
-fn wrap(mut head: Vec<u8>, entity: &[u8], signature: &[u8], id: MailId) -> (Vec<u8>, Vec<u8>) {
+fn wrap(mut head: Vec<u8>, entity: &[u8], signature: &[u8], id: MailId) -> Parts {
     let mut boundary = format!("luytre-{id}");
     while memchr::memmem::find(entity, boundary.as_bytes()).is_some() {
         boundary.push('x');

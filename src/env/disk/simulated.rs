@@ -38,7 +38,7 @@ struct State {
     trouble: BTreeMap<u64, Trouble>,
     capacity: u64,
     dice: Dice,
-    cuts: Option<Vec<Box<State>>>,
+    cuts: Option<Vec<State>>,
 }
 
 /// One change of a folder that is not synced yet; it happens as a whole or not at all.
@@ -115,7 +115,7 @@ impl Simulated {
     pub fn take_cuts(&self) -> Vec<Self> {
         let mut state = self.state();
         let Some(cuts) = state.cuts.as_mut() else { return Vec::new() };
-        std::mem::take(cuts).into_iter().map(|cut| Self(Arc::new(Mutex::new(*cut)))).collect()
+        std::mem::take(cuts).into_iter().map(|cut| Self(Arc::new(Mutex::new(cut)))).collect()
     }
 
     /// One of the disks that may be found when the power went now; which, the dice decide.
@@ -211,7 +211,7 @@ impl State {
     fn done(&mut self) {
         if self.cuts.is_some() {
             let kept = self.cuts.take();
-            let cut = Box::new(self.clone());
+            let cut = self.clone();
             self.cuts = kept;
             if let Some(cuts) = self.cuts.as_mut() {
                 cuts.push(cut);

@@ -33,11 +33,18 @@ fn inward(recipient: &str) -> u16 {
 
 #[test]
 fn threats_s_21_only_an_exact_domain_is_ours() {
-    for recipient in ["alice@agency.test", "ALICE@AGENCY.test", "alice+x@agency.test", "x@xn--s-lym.other.test", "x@SỞ.other.test"] {
+    for recipient in
+        ["alice@agency.test", "ALICE@AGENCY.test", "alice+x@agency.test", "x@xn--s-lym.other.test", "x@SỞ.other.test"]
+    {
         assert_eq!(inward(recipient), 250, "{recipient}");
     }
     for recipient in [
-        "a@outside.example", "a@sub.agency.test", "a@notagency.test", "a@agency.test.evil.example", "a@test", "a@agency.tes",
+        "a@outside.example",
+        "a@sub.agency.test",
+        "a@notagency.test",
+        "a@agency.test.evil.example",
+        "a@test",
+        "a@agency.tes",
     ] {
         let target = Target::Mailbox(mailbox(recipient));
         let reply = policy().check_recipient(&Standing::Inward, &target).unwrap_err();

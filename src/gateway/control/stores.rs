@@ -43,9 +43,10 @@ impl Stores {
                 Err(error) => Reply::failed(error),
             },
             Request::QuarantineShow { key } => match self.shelf.show(key).await {
-                Ok((entry, parcel)) => {
-                    Reply::Message { entry, headers: String::from_utf8_lossy(&parcel.head).into_owned() }
-                }
+                Ok((entry, parcel)) => Reply::Message {
+                    entry: Box::new(entry),
+                    headers: String::from_utf8_lossy(&parcel.head).into_owned(),
+                },
                 Err(error) => Reply::failed(error),
             },
             Request::QuarantineRead { key, offset } => match self.shelf.show(key).await {

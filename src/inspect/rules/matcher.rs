@@ -258,7 +258,7 @@ mod tests {
 
     fn many(count: usize) -> RuleSet {
         let rule = |i: usize| {
-            let when = if i % 2 == 0 {
+            let when = if i.is_multiple_of(2) {
                 format!("{{ in = 'body', words = ['word{i} tail', 'other{i}'] }}")
             } else {
                 format!("{{ in = ['subject', 'body'], regex = '(?i)offer{i}\\s+\\d+' }}")

@@ -10,7 +10,6 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::carry::Outcome;
-use examine::Examiner;
 use crate::deliver::Deliver;
 use crate::env::{Clock, pool};
 use crate::envelope::Envelope;
@@ -26,6 +25,7 @@ use crate::session::desk::{Desk, Letter, Opening, Refusal, Request};
 use crate::spool::Spool;
 use crate::verdict::Judged;
 use crate::verdict::receipt::Receipt;
+use examine::Examiner;
 
 /// What the pipeline is built from.
 pub struct Parts {

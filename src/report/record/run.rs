@@ -53,7 +53,14 @@ impl Log {
         let (head, torn) = last_head(folder).map_err(trouble)?;
         let (sender, receiver) = sync_channel(WAITING);
         let (lost, failing) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-        let mut writer = Writer { folder: folder.to_owned(), file: None, day: String::new(), head, failing: Arc::clone(&failing), retry: Vec::new() };
+        let mut writer = Writer {
+            folder: folder.to_owned(),
+            file: None,
+            day: String::new(),
+            head,
+            failing: Arc::clone(&failing),
+            retry: Vec::new(),
+        };
         if torn {
             writer.append(now, &note(format!("{TORN}, as by a crash; it was left as it is"))).map_err(trouble)?;
         }
@@ -70,7 +77,9 @@ impl Log {
     /// will say how many: mail goes on.
     pub fn write(&self, at: Timestamp, entry: Entry) {
         let Some(queue) = &self.inner.queue else { return };
-        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = queue.try_send(Order::Write(at, Box::new(entry))) {
+        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) =
+            queue.try_send(Order::Write(at, Box::new(entry)))
+        {
             self.inner.lost.fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -61,7 +61,8 @@ fn faults(text: &str) -> Vec<String> {
 
 #[test]
 fn a_whole_log_verifies_and_reads_back() {
-    let entries = [receipt(1, "a@x.vn", Action::Tag), delivered(1), Entry::Note(Note { text: "\"hash\":\"x\"".into() })];
+    let entries =
+        [receipt(1, "a@x.vn", Action::Tag), delivered(1), Entry::Note(Note { text: "\"hash\":\"x\"".into() })];
     let text = log_of(&entries);
     let result = verify([("f", text.as_str())].into_iter());
     assert_eq!((result.lines, result.faults.len(), result.torn), (3, 0, 0));
@@ -72,7 +73,8 @@ fn a_whole_log_verifies_and_reads_back() {
 
 #[test]
 fn r37_a_changed_removed_or_swapped_line_is_found() {
-    let text = log_of(&[receipt(1, "a@x.vn", Action::Tag), delivered(1), receipt(2, "b@x.vn", Action::Reject), delivered(2)]);
+    let text =
+        log_of(&[receipt(1, "a@x.vn", Action::Tag), delivered(1), receipt(2, "b@x.vn", Action::Reject), delivered(2)]);
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
     assert_eq!(faults(&text.replace("a@x.vn", "c@x.vn")).len(), 1, "changed");
     assert_eq!(faults(&[lines[0], lines[2], lines[3]].concat()).len(), 1, "removed");
@@ -94,7 +96,8 @@ fn a_torn_last_line_is_no_fault_but_a_torn_one_inside_is() {
 
 #[test]
 fn the_chain_goes_on_over_restarts_and_after_a_crash() {
-    let folder = std::env::temp_dir().join(format!("luytre-log-{}-{:?}", std::process::id(), std::thread::current().id()));
+    let folder =
+        std::env::temp_dir().join(format!("luytre-log-{}-{:?}", std::process::id(), std::thread::current().id()));
     let _ = std::fs::remove_dir_all(&folder);
     let write = |entries: Vec<Entry>| {
         let log = Log::open(&folder, T0).unwrap();
@@ -123,7 +126,8 @@ fn the_chain_goes_on_over_restarts_and_after_a_crash() {
 
 #[test]
 fn a_day_has_its_file_and_a_clock_that_goes_back_does_not_break_the_chain() {
-    let folder = std::env::temp_dir().join(format!("luytre-days-{}-{:?}", std::process::id(), std::thread::current().id()));
+    let folder =
+        std::env::temp_dir().join(format!("luytre-days-{}-{:?}", std::process::id(), std::thread::current().id()));
     let _ = std::fs::remove_dir_all(&folder);
     let log = Log::open(&folder, T0).unwrap();
     let day = crate::mail::Span::days(1);

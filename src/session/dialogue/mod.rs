@@ -194,15 +194,15 @@ impl Dialogue {
     }
 
     /// The end of DATA was reached, or the last chunk read. Without a fault the letter goes to the desk.
-    pub fn ended(&mut self, fault: Option<Fault>, own_hops: usize) -> Result<Letter, Step> {
+    pub fn ended(&mut self, fault: Option<Fault>, own_hops: usize) -> Result<Letter, Box<Step>> {
         let fault = fault.or((own_hops > OWN_HOPS).then_some(Fault::TooManyHops));
         let draft = self.draft.take();
         if let Some(fault) = fault {
-            return Err(refused_message(fault).about(draft.map(|draft| draft.opening)));
+            return Err(Box::new(refused_message(fault).about(draft.map(|draft| draft.opening))));
         }
         draft
             .map(|draft| Letter { opening: draft.opening, recipients: draft.recipients })
-            .ok_or_else(|| Step::refuse(out_of_order("MAIL first"), Reason::Protocol))
+            .ok_or_else(|| Box::new(Step::refuse(out_of_order("MAIL first"), Reason::Protocol)))
     }
 
     /// The desk answered the letter.

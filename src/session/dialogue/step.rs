@@ -66,7 +66,11 @@ pub enum Silence {
 
 impl Step {
     pub(super) fn say(reply: Reply) -> Self {
-        Self { say: Some(Said { reply, reason: None, id: None, opening: None, recipient: None }), next: Next::Read, delay: Span::ZERO }
+        Self {
+            say: Some(Said { reply, reason: None, id: None, opening: None, recipient: None }),
+            next: Next::Read,
+            delay: Span::ZERO,
+        }
     }
 
     pub(super) fn refuse(reply: Reply, reason: Reason) -> Self {

@@ -338,7 +338,7 @@ impl<D: Desk> Talk<D> {
                     .dialogue
                     .ended(fault.or(Some(Fault::MessageTooLong)), 0)
                     .err()
-                    .unwrap_or_else(|| self.dialogue.troubled(false));
+                    .map_or_else(|| self.dialogue.troubled(false), |step| *step);
             }
         };
         let own_hops = if reader.hops() > OWN_HOPS { self.own_hops(&raw) } else { 0 };
@@ -355,7 +355,7 @@ impl<D: Desk> Talk<D> {
                 self.dialogue.answered(reply)
             }
             (Ok(_), None) => self.dialogue.troubled(false),
-            (Err(step), _) => step,
+            (Err(step), _) => *step,
         }
     }
 

@@ -1,6 +1,6 @@
 //! A small blocking SMTP client for tests; says exactly what it is told.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -93,12 +93,5 @@ impl Client {
         data.extend_from_slice(b".\r\n");
         self.send(&data)?;
         self.read()
-    }
-
-    /// Reads whatever is left until the peer closes.
-    pub fn rest(mut self) -> String {
-        let mut rest = Vec::new();
-        let _ = self.lines.read_to_end(&mut rest);
-        String::from_utf8_lossy(&rest).into_owned()
     }
 }

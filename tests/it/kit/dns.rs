@@ -25,9 +25,6 @@ impl Dns {
     pub fn address(&self) -> SocketAddr {
         self.server.address()
     }
-    pub fn set(&self, names: &serde_json::Value) {
-        self.server.set(zone(names));
-    }
     pub fn queries(&self) -> u64 {
         self.server.queries()
     }

@@ -37,7 +37,6 @@ struct State {
     answers: HashMap<String, String>,
     /// Recipients that are refused, with the reply.
     refused: HashMap<String, String>,
-    open: bool,
 }
 
 /// The running server; it ends with the process.
@@ -56,7 +55,7 @@ impl Sink {
     pub fn start_on(address: SocketAddr) -> Self {
         let listener = TcpListener::bind(address).expect("a free port on loopback");
         let address = listener.local_addr().unwrap();
-        let state = Arc::new((Mutex::new(State { open: true, ..State::default() }), Condvar::new()));
+        let state = Arc::new((Mutex::new(State::default()), Condvar::new()));
         let shared = Arc::clone(&state);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -77,11 +76,6 @@ impl Sink {
     }
     pub fn answer(&self, command: &str, reply: &str) {
         self.state.0.lock().unwrap().answers.insert(command.to_owned(), reply.to_owned());
-    }
-    pub fn answer_as_usual(&self) {
-        let mut state = self.state.0.lock().unwrap();
-        state.answers.clear();
-        state.refused.clear();
     }
     pub fn refuse(&self, recipient: &str, reply: &str) {
         self.state.0.lock().unwrap().refused.insert(recipient.to_ascii_lowercase(), reply.to_owned());

@@ -102,7 +102,8 @@ impl TrustStore {
     /// Certificates that OpenSSL cannot read are left out; [`TrustMaterial::add`] has reported them already.
     #[must_use]
     pub fn from_der(material: &TrustMaterial) -> Self {
-        let parse = |list: &[Vec<u8>]| -> Vec<X509> { list.iter().filter_map(|der| X509::from_der(der).ok()).collect() };
+        let parse =
+            |list: &[Vec<u8>]| -> Vec<X509> { list.iter().filter_map(|der| X509::from_der(der).ok()).collect() };
         let anchors = parse(&material.anchors);
         let stores = store(&anchors, Check::Path).ok().zip(store(&anchors, Check::Revocation).ok());
         let crls = material.crls.iter().filter_map(|der| X509Crl::from_der(der).ok()).collect();

@@ -1,9 +1,0 @@
-//! `luytre demo`
-
-#[derive(Debug, clap::Args)]
-pub struct Args {}
-
-#[must_use]
-pub fn run(_: Args) -> std::process::ExitCode {
-    super::absent("demo")
-}
