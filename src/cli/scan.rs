@@ -179,9 +179,11 @@ fn report(file: &Path, judged: &Judged) -> Value {
     })
 }
 
-/// Mail on the wire has CRLF; a file that has none at all was saved by a program that writes LF.
+/// Mail on the wire has CRLF; a file that has none at all was saved by a program that writes LF. What begins like no
+/// text (an archive, a program) is no such mail: its octets stay.
 fn wire(raw: Vec<u8>) -> Bytes {
-    if memchr::memmem::find(&raw, b"\r\n").is_some() {
+    let is_text = !raw.iter().take(1024).any(|byte| *byte == 0);
+    if !is_text || memchr::memmem::find(&raw, b"\r\n").is_some() {
         return raw.into();
     }
     let lines = memchr::memchr_iter(b'\n', &raw).count();

@@ -1,7 +1,7 @@
 //! The main path on the production binary: mail in, verdict, mail out, and what happens when a part is missing.
 
 use crate::kit::client::Client;
-use crate::kit::gateway::{Gateway, luytre};
+use crate::kit::gateway::{self, Gateway, luytre};
 use crate::kit::sink::Sink;
 use crate::kit::site::{Site, letter};
 
@@ -13,11 +13,8 @@ fn send(gateway: &Gateway, to: &[&str], message: &[u8]) -> crate::kit::client::A
     client.deliver("ketoan@partner.example", to, message).unwrap()
 }
 
-/// The id in `... [01KAN5QF3W8Z5T2D9H6X0V7RBM]`.
 fn receipt_id(text: &str) -> String {
-    let is_id = |word: &&str| word.len() == 26 && word.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
-    let id = text.split(|c: char| !c.is_ascii_alphanumeric()).find(is_id);
-    id.unwrap_or_else(|| panic!("no receipt id in {text}")).to_owned()
+    gateway::receipt_id(text).unwrap_or_else(|| panic!("no receipt id in {text}"))
 }
 
 #[test]

@@ -18,6 +18,8 @@ mod inspect_corpus;
 mod kit;
 mod peers;
 mod rules;
+mod scan;
+mod spf_path;
 mod survive;
 mod supply;
 mod talk;

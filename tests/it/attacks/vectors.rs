@@ -6,7 +6,6 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use luytre::verdict::receipt::Receipt;
 use serde_json::Value;
 
 use super::judge::{Fate, Problem, judge};
@@ -14,7 +13,7 @@ use super::not_yet::NOT_YET;
 use super::{json, site, texts};
 use crate::kit::client::{Answer, Client};
 use crate::kit::dns::Dns;
-use crate::kit::gateway::{Gateway, luytre, testdata};
+use crate::kit::gateway::{Gateway, receipt_id, testdata};
 use crate::kit::sink::Sink;
 
 /// Both listeners believe the PROXY header of the tests; the relay is at another address of loopback, because a
@@ -104,12 +103,7 @@ impl Stage<'_> {
     fn fate(&self, answer: Answer, queries: Option<u64>) -> Fate {
         let id = receipt_id(&answer.text);
         let taken = self.sink.taken().into_iter().find(|t| t.header("X-Luytre-Receipt") == id);
-        let receipt = id.and_then(|id| {
-            let config = self.gateway.config.to_str().unwrap();
-            let (code, text, error) = luytre(&["receipt", "--json", &id, "--config", config]);
-            assert_eq!(code, 0, "no receipt {id}: {error}");
-            serde_json::from_str::<Receipt>(&text).ok()
-        });
+        let receipt = id.and_then(|id| self.gateway.receipt(&id));
         Fate { answer, queries, taken, receipt }
     }
 }
@@ -122,10 +116,4 @@ fn send(address: SocketAddr, env: &Value, raw: &[u8]) -> std::io::Result<Answer>
         return Ok(hello);
     }
     client.deliver_with(text("mail_from"), env["smtputf8"] == true, &texts(&env["rcpt_to"]), raw)
-}
-
-/// The id in `... [01KAN5QF3W8Z5T2D9H6X0V7RBM]`.
-fn receipt_id(text: &str) -> Option<String> {
-    let is_id = |word: &&str| word.len() == 26 && word.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
-    text.split(|c: char| !c.is_ascii_alphanumeric()).find(is_id).map(str::to_owned)
 }

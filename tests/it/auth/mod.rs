@@ -8,7 +8,7 @@ mod dmarc;
 mod hostile;
 mod interop;
 mod rspamd;
-mod spf;
+pub mod spf;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;

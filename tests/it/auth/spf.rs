@@ -63,11 +63,16 @@ async fn one(dns: &Dns, test: &Yaml) -> Result<(), String> {
     Ok(())
 }
 
-fn expect(test: &Yaml, outcome: &Outcome) -> Result<(), String> {
-    let allowed: Vec<&str> = match &test["result"] {
+/// The results that a test accepts.
+pub fn allowed(test: &Yaml) -> Vec<&str> {
+    match &test["result"] {
         Yaml::Array(list) => list.iter().filter_map(Yaml::as_str).collect(),
         one => one.as_str().into_iter().collect(),
-    };
+    }
+}
+
+fn expect(test: &Yaml, outcome: &Outcome) -> Result<(), String> {
+    let allowed = allowed(test);
     if !allowed.contains(&outcome.result.as_str()) {
         return Err(format!("expected {allowed:?}, got {} ({})", outcome.result, outcome.detail));
     }
@@ -81,7 +86,7 @@ fn expect(test: &Yaml, outcome: &Outcome) -> Result<(), String> {
 }
 
 /// `name: [TYPE: value, ..]`; `TIMEOUT` for what is not listed; SPF stands for TXT too unless a TXT of NONE hides it.
-fn zone(yaml: &Yaml) -> Zone {
+pub fn zone(yaml: &Yaml) -> Zone {
     let mut zone = Zone::default();
     for (name, entries) in yaml.as_hash().unwrap() {
         let name = name.as_str().unwrap();

@@ -140,6 +140,13 @@ impl Gateway {
         self.child.wait().unwrap().code().unwrap_or(-1)
     }
 
+    /// The receipt of a message, as the command prints it; `None` for a refusal before there was a message.
+    pub fn receipt(&self, id: &str) -> Option<luytre::verdict::receipt::Receipt> {
+        let (code, text, error) = luytre(&["receipt", "--json", id, "--config", self.config.to_str().unwrap()]);
+        assert_eq!(code, 0, "no receipt {id}: {error}");
+        serde_json::from_str(&text).ok()
+    }
+
     /// GET over plain HTTP from the gateway's own HTTP address.
     pub fn get(&self, path: &str) -> String {
         use std::io::{Read, Write};
@@ -178,6 +185,12 @@ pub fn luytre(args: &[&str]) -> (i32, String, String) {
     let out = Command::new(env!("CARGO_BIN_EXE_luytre")).args(args).output().expect("the binary starts");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (out.status.code().unwrap_or(-1), text(&out.stdout), text(&out.stderr))
+}
+
+/// The id to quote in a reply: `... [01KAN5QF3W8Z5T2D9H6X0V7RBM]`.
+pub fn receipt_id(reply: &str) -> Option<String> {
+    let is_id = |word: &&str| word.len() == 26 && word.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
+    reply.split(|c: char| !c.is_ascii_alphanumeric()).find(is_id).map(str::to_owned)
 }
 
 /// Where the shared test data lies, or `None` with a word to whoever reads the output.
