@@ -85,7 +85,8 @@ fn no_message_that_hides_its_payload_is_delivered() {
         let mut objects = scan(&site, &[&folder]);
         objects.retain(|file, _| file.extension().is_some_and(|e| e == "eml"));
         let passed = |object: &&Value| matches!(object["action"].as_str(), Some("deliver" | "tag"));
-        let passed: Vec<_> = objects.values().filter(passed).map(|o| format!("{}: {:?}", o["file"], codes(o))).collect();
+        let passed: Vec<_> =
+            objects.values().filter(passed).map(|o| format!("{}: {:?}", o["file"], codes(o))).collect();
         println!("{name}: {} of {} stopped", objects.len() - passed.len(), objects.len());
         assert!(!objects.is_empty() && passed.is_empty(), "{}", passed.join("\n"));
     }

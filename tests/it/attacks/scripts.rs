@@ -51,7 +51,8 @@ fn play(number: usize, folder: &Path, scripts: &[Script], next: &AtomicUsize, fa
         let before = site.sink.taken().len();
         let since = || -> Vec<Delivered> {
             let taken = site.sink.taken().split_off(before);
-            let delivered = |t: crate::kit::sink::Taken| Delivered { sender: t.mail_from, recipients: t.rcpt_to, raw: t.data };
+            let delivered =
+                |t: crate::kit::sink::Taken| Delivered { sender: t.mail_from, recipients: t.rcpt_to, raw: t.data };
             taken.into_iter().map(delivered).collect()
         };
         let found = check(script, gateway.address("mx"), &since);

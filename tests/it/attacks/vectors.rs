@@ -51,8 +51,12 @@ fn every_vector_gets_what_it_deserves() {
     });
     settle(vectors.len(), failures.into_inner().unwrap());
     assert_eq!(Client::connect_as(gateway.address("mx"), "192.0.2.10").unwrap().say("QUIT").unwrap().code, 221);
-    let crashes: Vec<String> =
-        gateway.get("/metrics").lines().filter(|l| l.starts_with("luytre_inspector_restarts_total")).map(str::to_owned).collect();
+    let crashes: Vec<String> = gateway
+        .get("/metrics")
+        .lines()
+        .filter(|l| l.starts_with("luytre_inspector_restarts_total"))
+        .map(str::to_owned)
+        .collect();
     println!("{}", crashes.join("\n"));
     assert!(crashes.iter().all(|l| l.ends_with(" 0")), "an inspector died");
 }
