@@ -35,7 +35,7 @@ check:
 
 campaign:
 	@tests/setup.sh
-	LUYTRE_CAMPAIGN=1 $(CARGO) test --locked --release -- --nocapture $(ARGS)
+	LUYTRE_CAMPAIGN=100000 LUYTRE_KILL_ROUNDS=200 $(CARGO) test --locked --release -- --nocapture $(ARGS)
 
 release:
 	@tests/setup.sh build

@@ -20,8 +20,9 @@ id = "clamav"
 kind = "clamd"
 address = "127.0.0.1:3310"'
         fi
-        mkdir -p "$RUN/trust"
-        cat > "$RUN/luytre.toml" <<C
+        # A folder of its own: the gateway watches where its configuration lies, and the log is written to $RUN.
+        mkdir -p "$RUN/trust" "$RUN/etc"
+        cat > "$RUN/etc/luytre.toml" <<C
 hostname = "mx.agency.example.com"
 data_dir = "$RUN/data"
 [log]
@@ -55,7 +56,7 @@ name = "Agency"
 domains = ["agency.example.com"]
 next_hops = [{ address = "$SINK_HOST:$SINK_PORT", tls = "none", delivery = "$delivery" }]
 C
-        component gateway "$GATEWAY_BIN" serve --config "$RUN/luytre.toml" >> "$RUN/log" 2>&1 </dev/null &
+        component gateway "$GATEWAY_BIN" serve --config "$RUN/etc/luytre.toml" >> "$RUN/log" 2>&1 </dev/null &
         wait_port "$PORT" ;;
     version) "$GATEWAY_BIN" --version ;;
 esac

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::env::tls::client::Connector;
 use crate::env::{Clock, Dice, Dns};
-use crate::mail::{Parcel, Reply};
+use crate::mail::Parcel;
 use crate::spool::{Spool, SpoolError, Spooled};
 
 use super::client::Abilities;
@@ -136,11 +136,7 @@ impl Deliver {
 
     /// Our own trouble: the sender still has the message.
     fn deferred(error: &SpoolError) -> Handover {
-        let reply = match error {
-            SpoolError::Full => Reply::new(452, "4.3.1", "Not enough storage now, please try again later"),
-            _ => Reply::new(451, "4.3.0", "Temporary trouble here, please try again later"),
-        };
-        Handover::Deferred { reply, why: error.to_string() }
+        Handover::Deferred { reply: error.reply(), why: error.to_string() }
     }
 }
 

@@ -1,6 +1,6 @@
 //! DATA and BDAT into one piece of memory, within the budget for all messages together.
 //!
-//! A message lives on the heap up to 1 MiB, then in an unlinked temporary file that is mapped when it is complete:
+//! A message lives on the heap up to 4 MiB, then in an unlinked temporary file that is mapped when it is complete:
 //! nothing is left behind whatever dies (THREATS S-32). The budget is a number of permits that travel inside the
 //! message's `Bytes` and come back when the last copy is dropped. A new message waits for its first permit (its
 //! socket is not read meanwhile); one that has begun and finds the budget empty moves to a file, so messages
@@ -20,8 +20,8 @@ use tokio::task::spawn_blocking;
 use crate::mail::ByteSize;
 use crate::session::desk::{self, BasinError};
 
-/// Past this many octets a message goes to a file.
-const HEAP_MAX: usize = 1 << 20;
+/// Past this many octets a message goes to a file, which costs two more copies of it. Most mail with attachments is smaller.
+const HEAP_MAX: usize = 4 << 20;
 /// One permit of the budget, in octets.
 const UNIT: usize = 4096;
 /// Octets gathered before they are written to the file.

@@ -65,6 +65,8 @@ struct Inbox {
     closing: bool,
     closed: Vec<oneshot::Sender<()>>,
     ended: bool,
+    /// The committer waits and must be called; a busy one looks by itself, and calling it would cost a system call.
+    asleep: bool,
 }
 
 #[derive(Debug)]
@@ -212,12 +214,16 @@ impl Spool {
     /// record lost with the power means that the attempt is made once more, never that mail is lost.
     pub async fn record(&self, key: JobKey, attempt: Attempt) -> Result<(), SpoolError> {
         let entry = self.index().get(key.0).ok_or_else(|| SpoolError::Unknown(key.0.to_string()))?;
-        let item = match after(&self.shared().index, key, &entry, attempt)? {
+        let left = after(&self.shared().index, key, &entry, attempt)?;
+        let waits = left.is_some();
+        let item = match left {
             Some(state) => Item::change(Kind::Attempt, key, state, false),
             None => Item::change(Kind::Done, key, State::default(), false),
         };
         self.commit(item).await?;
-        self.shared().changed.notify_one();
+        if waits {
+            self.shared().changed.notify_one();
+        }
         Ok(())
     }
 
@@ -325,14 +331,17 @@ impl Spool {
 
     async fn commit(&self, item: Item) -> Result<JobKey, SpoolError> {
         let (answer, receive) = oneshot::channel();
-        {
+        let asleep = {
             let mut inbox = lock(&self.shared().inbox);
             if inbox.closing {
                 return Err(SpoolError::Closed);
             }
             inbox.waiting.push(Waiting { item, answer });
+            std::mem::take(&mut inbox.asleep)
+        };
+        if asleep {
+            self.shared().filled.notify_one();
         }
-        self.shared().filled.notify_one();
         receive.await.unwrap_or(Err(SpoolError::Closed))
     }
 

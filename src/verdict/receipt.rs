@@ -2,8 +2,12 @@
 //!
 //! A receipt names who, when, from where, what was seen, what each observation was worth, which rule in which line of
 //! which file said so, under which policy, and what became of the message. It does not hold the subject or the text:
-//! of the subject only a keyed digest is kept, so that a person who has the mail can find its receipt and nobody else
-//! learns from the log what people write about. What rules matched is kept in short samples.
+//! of the subject only a shortened digest over message id and subject is kept, and of what rules matched short samples.
+//!
+//! The digest is not keyed. Whoever has the mail can check that a receipt is about that subject; a reader of the log
+//! cannot read subjects in it, nor see that two messages had the same one, nor use one table of digests for all
+//! messages. It does not protect a subject that can be guessed: the message id stands beside the digest, so a reader
+//! can try a list of likely subjects against each receipt. Against that only the log's file permissions protect.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -118,7 +122,8 @@ impl Receipt {
     }
 }
 
-/// Finds a receipt for someone who knows the subject; tells nothing to someone who does not.
+/// Lets someone who knows a message's subject check its receipt. Salted by the message id, without a secret: it hides
+/// the subject from a glance, not from someone who guesses (module comment).
 #[must_use]
 pub fn subject_digest(id: MailId, subject: &str) -> String {
     let digest = Sha256::new().chain_update(id.to_string()).chain_update(subject.trim()).finalize();

@@ -1,7 +1,7 @@
 //! kill -9 under load, on the real disk: what was acknowledged is there afterwards, what was delivered does not come
 //! back. Power cuts at every operation are tested beside the spool itself, on a simulated disk.
 //!
-//! `LUYTRE_CAMPAIGN` set to anything asks for the long form (`make campaign`).
+//! `LUYTRE_KILL_ROUNDS` sets another number of kills than 5 (`make campaign`: 200), `LUYTRE_SEED` another history.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
@@ -135,8 +135,8 @@ fn r01_kill_nine_under_load_loses_nothing() {
     if let (Some(dir), Ok(first)) = (std::env::var_os(DIR), std::env::var(FIRST)) {
         return runtime.block_on(victim(Path::new(&dir), first.parse().unwrap()));
     }
-    let rounds = if std::env::var_os("LUYTRE_CAMPAIGN").is_some() { 200 } else { 5 };
-    let seed = std::env::var("LUYTRE_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let (rounds, seed) = (number("LUYTRE_KILL_ROUNDS").unwrap_or(5), number("LUYTRE_SEED").unwrap_or(1));
     let (dice, dir) = (Dice::seeded(seed), std::env::temp_dir().join(format!("luytre-crash-{}", std::process::id())));
     let mut all = Said::default();
     for round in 0..rounds {

@@ -9,6 +9,7 @@ mod config;
 mod crash;
 mod crypto;
 mod deliver;
+mod demo;
 mod docs;
 mod flow;
 mod front;

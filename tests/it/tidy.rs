@@ -9,7 +9,7 @@ use std::path::Path as FsPath;
 
 use paths::{Path, paths};
 
-const LONGEST: usize = 600;
+const LONGEST: usize = 500;
 
 /// Crates that touch sockets, files, processes, threads or the clock.
 const DOOR_CRATES: [&str; 10] =

@@ -149,6 +149,7 @@ impl Deliver {
         let mut running = JoinSet::new();
         let mut sweep = tokio::time::interval(SWEEP);
         while !*shutdown.borrow() {
+            while running.try_join_next().is_some() {}
             let now = self.parts.clock.now();
             let room = HANDS.saturating_sub(running.len()).min(BATCH);
             let claimed = self.begin(room, now, &policy.borrow().clone(), &mut running);
@@ -162,7 +163,8 @@ impl Deliver {
             tokio::select! {
                 () = self.parts.spool.changed(), if room > 0 => {}
                 () = self.stirred.notified(), if room > 0 => {}
-                Some(_) = running.join_next(), if !running.is_empty() => {}
+                // With room left nobody needs to hear of each end: a lane that gets free calls its next job itself.
+                Some(_) = running.join_next(), if room == 0 => {}
                 () = tokio::time::sleep(pause) => {}
                 _ = sweep.tick() => {
                     let this = Arc::clone(self);
@@ -218,6 +220,9 @@ impl Deliver {
     }
 
     fn call(&self, jobs: Vec<JobKey>) {
+        if jobs.is_empty() {
+            return;
+        }
         let now = self.parts.clock.now();
         for job in jobs {
             self.parts.spool.retry(Some(job), now);
@@ -305,6 +310,9 @@ impl Deliver {
             };
             match self.try_hop(hop, &host, load, Patience::ByStage, policy).await {
                 Ok(Sent::Answered(answers)) => {
+                    let taken = answers.fates.iter().filter(|fate| fate.is_ok()).count();
+                    let reply = answers.answer.as_ref().map(Reply::code);
+                    tracing::info!(id = %load.parcel.meta.id, hop = %hop.host, reply, taken, of = load.to.len(), "sent");
                     let impatient = hop.traits().patience.is_some_and(|limit| limit <= tries);
                     let said = answers.fates.into_iter().map(|fate| match fate {
                         // A server that says "not now" for ever means "no" (DOMAIN §2.2).

@@ -124,15 +124,18 @@ impl Outer {
 
     /// The answer; an error when the other side is gone or talks nonsense.
     pub async fn receive(&self) -> io::Result<Vec<u8>> {
-        let mut frame = Vec::with_capacity(4096);
+        let mut frame = Vec::with_capacity(8 << 10);
         loop {
             if complete(&frame)?.is_some() {
                 return Ok(frame.split_off(PREFIX));
             }
+            if frame.capacity() == frame.len() {
+                frame.reserve(CHUNK);
+            }
             self.0.readable().await?;
             match self.0.try_read_buf(&mut frame) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(_) => frame.reserve(CHUNK),
+                Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
             }

@@ -17,6 +17,11 @@ use crate::mail::Timestamp;
 const WAITING: usize = 10_000;
 /// How often a quiet log is synced; a busy one is after each batch.
 const SYNC: Duration = Duration::from_secs(1);
+/// Entries written at once, and octets of one write.
+const BATCH: usize = 1024;
+const WRITE: usize = 256 << 10;
+/// How long a batch gathers while entries keep coming.
+const GATHER: Duration = Duration::from_millis(5);
 
 /// Why the log could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -59,10 +64,11 @@ impl Log {
             day: String::new(),
             head,
             failing: Arc::clone(&failing),
-            retry: Vec::new(),
+            waiting: Vec::new(),
         };
         if torn {
-            writer.append(now, &note(format!("{TORN}, as by a crash; it was left as it is"))).map_err(trouble)?;
+            writer.keep(now, Box::new(note(format!("{TORN}, as by a crash; it was left as it is"))));
+            writer.append().map_err(trouble)?;
         }
         let counter = Arc::clone(&lost);
         let thread = std::thread::Builder::new()
@@ -113,6 +119,11 @@ impl Drop for Inner {
     }
 }
 
+/// `2026-11-21`.
+fn day_of(at: Timestamp) -> String {
+    at.rfc3339().chars().take(10).collect()
+}
+
 fn note(text: String) -> Entry {
     Entry::Note(Note { text })
 }
@@ -123,96 +134,112 @@ struct Writer {
     day: String,
     head: Head,
     failing: Arc<AtomicU64>,
-    /// What the disk did not take; tried again before anything newer, so the order holds.
-    retry: Vec<(Timestamp, Box<Entry>)>,
+    /// What is not written yet, in order: the batch, or what the disk did not take.
+    waiting: Vec<(Timestamp, Box<Entry>)>,
 }
 
 impl Writer {
     fn work(mut self, orders: &Receiver<Order>, lost: &AtomicU64) {
-        let mut told = 0;
-        let mut dirty = false;
+        let (mut told, mut dirty) = (0, false);
         loop {
+            let mut done = None;
             match orders.recv_timeout(SYNC) {
-                Ok(Order::Write(at, entry)) => {
-                    let now_lost = lost.load(Ordering::Relaxed);
-                    if now_lost > told {
-                        self.take(at, Box::new(note(format!("{} entries were lost to a full queue", now_lost - told))));
-                        told = now_lost;
+                Ok(first) => {
+                    // All that waits goes out in one write; the next batch gathers meanwhile.
+                    let mut next = Some(first);
+                    while let Some(order) = next {
+                        match order {
+                            Order::Write(at, entry) => self.take(at, entry, lost, &mut told),
+                            Order::Flush(answer) => {
+                                done = Some(answer);
+                                break;
+                            }
+                        }
+                        next = if self.waiting.len() < BATCH { orders.try_recv().ok() } else { None };
                     }
-                    self.take(at, entry);
+                    self.write_out();
                     dirty = true;
                 }
-                Ok(Order::Flush(done)) => {
-                    self.again();
-                    self.sync();
-                    dirty = false;
-                    let _ = done.send(());
-                }
                 Err(RecvTimeoutError::Timeout) => {
-                    self.again();
+                    self.write_out();
                     if std::mem::take(&mut dirty) {
                         self.sync();
                     }
                 }
                 Err(RecvTimeoutError::Disconnected) => {
-                    self.again();
+                    self.write_out();
                     self.sync();
                     return;
                 }
             }
+            match done {
+                Some(answer) => {
+                    self.sync();
+                    dirty = false;
+                    let _ = answer.send(());
+                }
+                // A thread that is not waiting costs its callers no wake-up.
+                None if dirty => std::thread::sleep(GATHER),
+                None => {}
+            }
         }
     }
 
-    fn take(&mut self, at: Timestamp, entry: Box<Entry>) {
-        self.again();
-        if !self.retry.is_empty() {
-            self.keep(at, entry);
-        } else if let Err(error) = self.append(at, &entry) {
-            tracing::error!(%error, "the receipt log cannot be written; receipts wait in memory");
-            self.failing.fetch_add(1, Ordering::Relaxed);
-            self.keep(at, entry);
+    fn take(&mut self, at: Timestamp, entry: Box<Entry>, lost: &AtomicU64, told: &mut u64) {
+        let now_lost = lost.load(Ordering::Relaxed);
+        if now_lost > *told {
+            let text = format!("{} entries were lost to a full queue", now_lost - *told);
+            self.keep(at, Box::new(note(text)));
+            *told = now_lost;
         }
+        self.keep(at, entry);
     }
 
     fn keep(&mut self, at: Timestamp, entry: Box<Entry>) {
-        if self.retry.len() < WAITING {
-            self.retry.push((at, entry));
+        if self.waiting.len() < WAITING {
+            self.waiting.push((at, entry));
         } else {
             self.failing.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    fn again(&mut self) {
-        let mut waiting = std::mem::take(&mut self.retry).into_iter();
-        for (at, entry) in waiting.by_ref() {
-            if self.append(at, &entry).is_err() {
-                self.retry.push((at, entry));
-                break;
-            }
+    fn write_out(&mut self) {
+        if let Err(error) = self.append() {
+            tracing::error!(%error, "the receipt log cannot be written; receipts wait in memory");
+            self.failing.fetch_add(1, Ordering::Relaxed);
         }
-        self.retry.extend(waiting);
     }
 
-    fn append(&mut self, at: Timestamp, entry: &Entry) -> std::io::Result<()> {
-        let day = at.rfc3339().chars().take(10).collect::<String>();
-        // The clock may go back; the chain does not: an older day goes on in the file that is open.
-        if self.file.is_none() || day > self.day {
-            self.day = self.day.clone().max(day);
-            let path = self.folder.join(format!("{}.jsonl", self.day));
-            let mut file = OpenOptions::new().create(true).append(true).read(true).open(path)?;
-            end_torn_line(&mut file)?;
-            self.file = Some(file);
+    /// Writes what waits, in order; what an error leaves waits on.
+    fn append(&mut self) -> std::io::Result<()> {
+        while let Some((first, _)) = self.waiting.first() {
+            let day = day_of(*first);
+            // The clock may go back; the chain does not: an older day goes on in the file that is open.
+            if self.file.is_none() || day > self.day {
+                self.day = self.day.clone().max(day);
+                let path = self.folder.join(format!("{}.jsonl", self.day));
+                let mut file = OpenOptions::new().create(true).append(true).read(true).open(path)?;
+                end_torn_line(&mut file)?;
+                self.file = Some(file);
+            }
+            let Some(file) = &mut self.file else { return Ok(()) };
+            let (mut head, mut text, mut count) = (self.head.clone(), String::new(), 0_usize);
+            for (at, entry) in self.waiting.iter().take_while(|(at, _)| day_of(*at) <= self.day) {
+                text.push_str(&chain::seal(&mut head, *at, entry).map_err(std::io::Error::other)?);
+                count += 1;
+                if text.len() >= WRITE {
+                    break;
+                }
+            }
+            let before = file.seek(SeekFrom::End(0))?;
+            if let Err(error) = file.write_all(text.as_bytes()) {
+                // Half a line would break the chain for the next one.
+                let _ = file.set_len(before);
+                return Err(error);
+            }
+            self.head = head;
+            self.waiting.drain(..count);
         }
-        let Some(file) = &mut self.file else { return Ok(()) };
-        let mut head = self.head.clone();
-        let line = chain::seal(&mut head, at, entry).map_err(std::io::Error::other)?;
-        let before = file.seek(SeekFrom::End(0))?;
-        if let Err(error) = file.write_all(line.as_bytes()) {
-            // Half a line would break the chain for the next one.
-            let _ = file.set_len(before);
-            return Err(error);
-        }
-        self.head = head;
         Ok(())
     }
 

@@ -99,6 +99,7 @@ impl Committer {
             if inbox.closing {
                 return Work::Close;
             }
+            inbox.asleep = true;
             inbox = match patience {
                 None => self.shared.filled.wait(inbox).unwrap_or_else(PoisonError::into_inner),
                 Some(patience) => {
@@ -111,6 +112,7 @@ impl Committer {
                 }
             };
         }
+        inbox.asleep = false;
         let (mut bytes, most) = (0_u64, self.shared.settings.batch.as_u64());
         let count = inbox.waiting.iter().take_while(|waiting| {
             let fits = bytes <= most;
