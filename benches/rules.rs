@@ -40,7 +40,8 @@ fn many(count: usize) -> RuleSet {
 
 /// A letter of about `size` bytes in which a few words of rules stand.
 fn letter(size: usize) -> Vec<u8> {
-    let line = "Kính gửi các đồng chí, đề nghị xem khuyến mại 14 và hop-dong15 9 tại http://www.x.test/a trước thứ sáu.\r\n";
+    let line =
+        "Kính gửi các đồng chí, đề nghị xem khuyến mại 14 và hop-dong15 9 tại http://www.x.test/a trước thứ sáu.\r\n";
     let head = "From: a@x.test\r\nTo: b@tinh.gov.vn\r\nSubject: =?utf-8?q?L=E1=BB=8Bch_h=E1=BB=8Dp?=\r\nMIME-Version: 1.0\r\n\
                 Content-Type: text/plain; charset=utf-8\r\n\r\n";
     (head.to_owned() + &line.repeat(size / line.len() + 1)).into_bytes()

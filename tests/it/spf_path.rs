@@ -39,7 +39,12 @@ fn rfc7208_suite_through_the_whole_path() {
     for name in &told.unsayable {
         println!("  not said in SMTP: {name}");
     }
-    assert!(told.asked >= 3 * told.unsayable.len(), "too few tests were asked: {} of {}", told.asked, told.unsayable.len());
+    assert!(
+        told.asked >= 3 * told.unsayable.len(),
+        "too few tests were asked: {} of {}",
+        told.asked,
+        told.unsayable.len()
+    );
     settle("RFC 7208 through the whole path", told.asked, &told.failures);
 }
 
@@ -88,7 +93,9 @@ fn one(gateway: &Gateway, sink: &Sink, test: &Yaml) -> Result<(), String> {
     }
     let copy = sink.taken().into_iter().find(|t| t.header("X-Luytre-Receipt").as_ref() == Some(&id));
     match copy.and_then(|c| c.header("Authentication-Results")) {
-        Some(field) if !field.contains(&format!("spf={got}")) => Err(format!("the receipt says {got}, the field {field}")),
+        Some(field) if !field.contains(&format!("spf={got}")) => {
+            Err(format!("the receipt says {got}, the field {field}"))
+        }
         _ => Ok(()),
     }
 }
@@ -100,8 +107,10 @@ fn can_be_said(helo: &str, sender: &str) -> bool {
         (1..=63).contains(&l.len()) && inner && !l.starts_with('-') && !l.ends_with('-')
     };
     let domain = |d: &str| d.len() <= 255 && d.split('.').all(label);
-    let literal = helo.strip_prefix('[').and_then(|h| h.strip_suffix(']')).is_some_and(|ip| ip.parse::<IpAddr>().is_ok());
-    let atom = |a: &str| !a.is_empty() && a.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b));
+    let literal =
+        helo.strip_prefix('[').and_then(|h| h.strip_suffix(']')).is_some_and(|ip| ip.parse::<IpAddr>().is_ok());
+    let atom =
+        |a: &str| !a.is_empty() && a.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b));
     let mailbox = |(local, host): (&str, &str)| local.len() <= 64 && local.split('.').all(atom) && domain(host);
     (domain(helo) || literal) && (sender.is_empty() || sender.rsplit_once('@').is_some_and(mailbox))
 }
