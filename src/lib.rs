@@ -25,6 +25,5 @@ pub mod deliver;
 pub mod report;
 pub mod policy;
 pub mod pipeline;
-pub mod console;
 pub mod gateway;
 pub mod cli;

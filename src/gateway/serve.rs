@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::answers::Answers;
 use super::control::serve::Control;
@@ -83,7 +84,7 @@ pub(super) async fn serve(policy: Policy, posts: Vec<Post>, http: TcpListener) -
     look_at_disk(&disk, &data, &free_disk);
 
     let (stop, stopping) = watch::channel(false);
-    let mut tasks = tokio::task::JoinSet::new();
+    let mut tasks = JoinSet::new();
     let queue = {
         let (deliver, routes) = (Arc::clone(&deliver), feeds.deliver.subscribe());
         let stopping = stopping.clone();
@@ -122,28 +123,49 @@ pub(super) async fn serve(policy: Policy, posts: Vec<Post>, http: TcpListener) -
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     until_told_to_stop(&live).await?;
 
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-    tracing::info!("stopping: no new connections");
     control.abort();
-    let drained = front.drain(FAREWELL).await;
-    if drained.cut > 0 {
-        tracing::warn!(
-            sessions = drained.cut,
-            "sessions were cut at the deadline; their senders still have their mail"
-        );
-    }
-    let _ = stop.send(true);
-    let _ = queue.await;
-    deliver.drain().await;
-    inspectors.drain().await;
-    tasks.shutdown().await;
-    let _ = tokio::time::timeout(Duration::from_secs(2), pages).await;
-    spool.close().await;
-    let flushed = tokio::task::spawn_blocking(move || record.flush());
-    // A disk that hangs must not keep the process: receipts never stop anything.
-    let _ = tokio::time::timeout(Duration::from_secs(5), flushed).await;
-    tracing::info!("stopped");
+    Running { front, stop, queue, deliver, inspectors, tasks, pages, spool, record }.wind_down().await;
     Ok(())
+}
+
+/// What must come to rest, in the order of the path of a message.
+struct Running {
+    front: Front,
+    stop: watch::Sender<bool>,
+    queue: JoinHandle<()>,
+    deliver: Arc<Deliver>,
+    inspectors: Pool,
+    tasks: JoinSet<()>,
+    pages: JoinHandle<std::io::Result<()>>,
+    spool: Spool,
+    record: Log,
+}
+
+impl Running {
+    /// The way down: no new connections, messages in progress to their end, then stage after stage.
+    async fn wind_down(mut self) {
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        tracing::info!("stopping: no new connections");
+        let drained = self.front.drain(FAREWELL).await;
+        if drained.cut > 0 {
+            tracing::warn!(
+                sessions = drained.cut,
+                "sessions were cut at the deadline; their senders still have their mail"
+            );
+        }
+        let _ = self.stop.send(true);
+        let _ = self.queue.await;
+        self.deliver.drain().await;
+        self.inspectors.drain().await;
+        self.tasks.shutdown().await;
+        let _ = tokio::time::timeout(Duration::from_secs(2), self.pages).await;
+        self.spool.close().await;
+        let record = self.record;
+        let flushed = tokio::task::spawn_blocking(move || record.flush());
+        // A disk that hangs must not keep the process: receipts never stop anything.
+        let _ = tokio::time::timeout(Duration::from_secs(5), flushed).await;
+        tracing::info!("stopped");
+    }
 }
 
 fn part<T, E: std::fmt::Display>(what: &str, result: Result<T, E>) -> Result<T, StartError> {

@@ -23,7 +23,8 @@ fn the_demo_empties_no_folder_of_somebody_else() {
     let folder = Folder::new("demo-foreign");
     let file = folder.write("town/letter.txt", "mine");
     let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/rules");
-    let (code, _, error) = luytre(&["demo", "--once", "--dir", file.parent().unwrap().to_str().unwrap(), "--rules", rules]);
+    let (code, _, error) =
+        luytre(&["demo", "--once", "--dir", file.parent().unwrap().to_str().unwrap(), "--rules", rules]);
     assert_eq!(code, 1);
     assert!(error.contains("was not made by the demo"), "{error}");
     assert!(file.exists());

@@ -235,7 +235,8 @@ fn outgoing_mail_is_signed_so_that_dkimpy_and_openssl_agree() {
 
 /// The value of the record that `luytre dkim new` prints.
 fn dns_value(text: &str) -> String {
-    let value = text.lines().find_map(|line| line.strip_prefix("Value: ")).unwrap_or_else(|| panic!("no record in {text}"));
+    let value =
+        text.lines().find_map(|line| line.strip_prefix("Value: ")).unwrap_or_else(|| panic!("no record in {text}"));
     assert!(value.starts_with("v=DKIM1"), "{text}");
     value.to_owned()
 }

@@ -67,7 +67,7 @@ impl Source {
     }
     /// Doors may touch the world; a door that grew into a folder is a door still.
     fn is_door(&self) -> bool {
-        let room = matches!(self.room(), "env" | "console" | "cli" | "gateway" | "main");
+        let room = matches!(self.room(), "env" | "cli" | "gateway" | "main");
         room || self.path.split('/').any(|part| matches!(part, "run" | "run.rs" | "inspector" | "inspector.rs"))
     }
     fn complain(&self, line: usize, what: &str) -> String {

@@ -1,1 +1,0 @@
-//! Web console over quarantine, deliver, report and policy. Not built yet: issue after issue 5.
