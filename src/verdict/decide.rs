@@ -194,6 +194,8 @@ fn class_of(code: &str, policy: &Policy, settings: &Verdict) -> Option<(Class, A
         | "unpack.limit"
         | "mime.limit"
         | "mime.ambiguous"
+        // RFC 2045 §6.4: nobody here can say what such a part holds, but some client may.
+        | "mime.unknown-encoding"
         | "inspect.failed"
         | "inspect.timeout"
         | "yara.failed"

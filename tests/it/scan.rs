@@ -75,3 +75,19 @@ fn what_is_known_to_be_bad_is_held() {
     println!("{} of {} EICAR files held", objects.len() - clean.len(), objects.len());
     assert!(!objects.is_empty() && clean.is_empty(), "{}", clean.join("\n"));
 }
+
+/// The suites of hidden payloads, by what is done with the message and not only by what is found in it.
+#[test]
+fn no_message_that_hides_its_payload_is_delivered() {
+    let site = Site::new("scan-hidden");
+    for name in ["mime/mime-is-broken/hide-content", "mime/mimeminer"] {
+        let Some(folder) = testdata(name) else { continue };
+        let mut objects = scan(&site, &[&folder]);
+        objects.retain(|file, _| file.extension().is_some_and(|e| e == "eml"));
+        let passed = |object: &&Value| matches!(object["action"].as_str(), Some("deliver" | "tag"));
+        let passed: Vec<_> =
+            objects.values().filter(passed).map(|o| format!("{}: {:?}", o["file"], codes(o))).collect();
+        println!("{name}: {} of {} stopped", objects.len() - passed.len(), objects.len());
+        assert!(!objects.is_empty() && passed.is_empty(), "{}", passed.join("\n"));
+    }
+}

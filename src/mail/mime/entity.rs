@@ -28,8 +28,9 @@ pub(super) fn known_encoding(name: &str) -> Option<&'static str> {
     Some(match name {
         "base64" => "base64",
         "quoted-printable" => "quoted-printable",
-        "7bit" => "7bit",
-        "8bit" => "8bit",
+        // Honest programs misspell these two; no client reads anything but the octets as they are.
+        "7bit" | "7-bit" | "7bits" => "7bit",
+        "8bit" | "8-bit" | "8bits" => "8bit",
         "binary" => "binary",
         "x-uuencode" | "uuencode" | "x-uue" | "uue" => "x-uuencode",
         _ => return None,
