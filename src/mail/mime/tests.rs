@@ -39,7 +39,9 @@ fn rfc9051_6_4_5_parts_are_numbered_as_imap_counts() {
 
 #[test]
 fn rfc2045_6_encodings_are_decoded() {
-    for (encoding, body) in [("base64", "aGVs\r\nbG8="), ("Quoted-Printable", "h=65ll=\r\no"), ("8bit", "hello"), ("7-bit", "hello")] {
+    for (encoding, body) in
+        [("base64", "aGVs\r\nbG8="), ("Quoted-Printable", "h=65ll=\r\no"), ("8bit", "hello"), ("7-bit", "hello")]
+    {
         let raw = format!("Content-Transfer-Encoding: {encoding}\r\n\r\n{body}");
         let tree = parse(raw.as_bytes(), &Limits::default());
         assert_eq!(&*tree.parts[0].decoded, b"hello", "{encoding}");
