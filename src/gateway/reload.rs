@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use crate::deliver;
 use crate::inspect::run::Pool;
 use crate::policy::Policy;
+use crate::report::metrics::{Metrics, Reload};
 use crate::session::house::House;
 
 /// What the stages read their part of the policy from.
@@ -35,12 +36,18 @@ impl Feeds {
 }
 
 /// Hands each policy that was loaded on to the stages; ends with the process.
-pub(super) async fn apply(mut loaded: watch::Receiver<Arc<Policy>>, inspectors: Pool, feeds: Feeds) {
+pub(super) async fn apply(
+    mut loaded: watch::Receiver<Arc<Policy>>,
+    inspectors: Pool,
+    feeds: Feeds,
+    metrics: Metrics,
+) {
     while loaded.changed().await.is_ok() {
         let policy = Arc::clone(&loaded.borrow_and_update());
         if inspectors.policy().hash() != policy.compiled.inspect.hash()
             && let Err(error) = inspectors.reload(Arc::clone(&policy.compiled.inspect)).await
         {
+            metrics.reload(Reload::Refused);
             tracing::error!(%error, "the inspectors cannot use the new policy; the old policy stays");
             continue;
         }

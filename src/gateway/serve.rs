@@ -97,7 +97,7 @@ pub(super) async fn serve(policy: Policy, posts: Vec<Post>, http: TcpListener) -
         let live = Arc::clone(&live);
         async move { live.follow().await }
     });
-    tasks.spawn(reload::apply(live.subscribe(), inspectors.clone(), feeds.clone()));
+    tasks.spawn(reload::apply(live.subscribe(), inspectors.clone(), feeds.clone(), metrics.clone()));
 
     for (kind, address) in roles(&policy, &posts) {
         tracing::info!(kind, address = %address, "listening");

@@ -6,7 +6,6 @@ use super::file::{Agency, File};
 use super::files::Files;
 use super::place::Place;
 use super::relations::{host_and_port, pair, private_key, verdict};
-use crate::deliver::settings::Delivery;
 use crate::envelope::settings::RecipientSource;
 use crate::listen::Role;
 use crate::mail::{Domain, Network, Problem};
@@ -209,10 +208,11 @@ fn next_hops(file: &File, placed: &Placed<'_>, problems: &mut Vec<Problem>) {
                 format!("{} chính là cổng này: thư sẽ chạy vòng tròn", hop.address),
             ));
         }
-        if hop.live_recipients && hop.delivery == Delivery::Queued {
+        // Said, not silently left out: whoever sets it counts on the next hop's answer at RCPT.
+        if hop.live_recipients {
             problems.push(here.to("live_recipients").problem(
-                "live_recipients needs delivery = \"cut-through\"",
-                "live_recipients cần delivery = \"cut-through\"",
+                "live_recipients comes with a later version; until then use recipients from a file",
+                "live_recipients sẽ có ở phiên bản sau; hiện hãy dùng danh sách người nhận từ tệp",
             ));
         }
         if agency.next_hops.iter().take(j).any(|h| h.address == hop.address) {
