@@ -194,11 +194,16 @@ impl Deliver {
         let claimed = jobs.len();
         for job in jobs {
             let lane = lane_of(&job, policy);
-            if self.lanes().enter(&lane, job.key) {
+            let mut lanes = self.lanes();
+            let entered = lanes.enter(&lane, job.key);
+            if !entered {
+                // Under the lanes' lock: whoever calls the parked job must find it put back, or it sleeps till PARKED ends.
+                self.parts.spool.put_back(job.key, now + self.spread(PARKED));
+            }
+            drop(lanes);
+            if entered {
                 let (this, policy) = (Arc::clone(self), Arc::clone(policy));
                 running.spawn(async move { this.work(job, lane, &policy).await });
-            } else {
-                self.parts.spool.put_back(job.key, now + self.spread(PARKED));
             }
         }
         claimed
@@ -281,7 +286,9 @@ impl Deliver {
 
     /// Puts a job back until its host may be asked; the first of a lane asks, the others wait to be called.
     fn park(&self, job: JobKey, lane: &LaneKey, until: Instant, now: Timestamp) {
-        let first = self.lanes().park(lane, job);
+        // Held until the job is put back: see `begin`.
+        let mut lanes = self.lanes();
+        let first = lanes.park(lane, job);
         let quiet = until.saturating_duration_since(Instant::now());
         let asked = now + Span::millis(u64::try_from(quiet.as_millis()).unwrap_or(u64::MAX)) + Span::millis(1);
         let due = if first { asked } else { asked + self.spread(PARKED) };
