@@ -11,6 +11,7 @@ mod budget;
 mod cache;
 mod health;
 mod resolver;
+pub mod validator;
 pub mod zone;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
