@@ -31,6 +31,8 @@ enum Command {
     Search(Search),
     /// Prove that no line was changed, removed or inserted.
     Verify,
+    /// TLS sessions with the servers of other domains, as reports of RFC 8460.
+    Tlsrpt(super::tlsrpt::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -100,6 +102,9 @@ pub fn run(args: Args) -> ExitCode {
         Ok(pair) => pair,
         Err(code) => return code,
     };
+    if let Command::Tlsrpt(wanted) = &args.command {
+        return super::tlsrpt::run(&data_dir, wanted);
+    }
     let folder = data_dir.join("receipts");
     let texts = match texts(&folder) {
         Ok(texts) => texts,
@@ -111,6 +116,7 @@ pub fn run(args: Args) -> ExitCode {
     match args.command {
         Command::Verify => prove(&texts, language),
         Command::Search(search) => find(&texts, search),
+        Command::Tlsrpt(wanted) => super::tlsrpt::run(&data_dir, &wanted),
     }
 }
 

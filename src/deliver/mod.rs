@@ -13,6 +13,7 @@ pub mod run;
 pub mod schedule;
 pub mod seal;
 pub mod settings;
+pub mod tlspolicy;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -22,6 +23,7 @@ use crate::spool::{JobKey, Spooled};
 
 pub use metrics::Metrics;
 pub use route::{Agency, Hop, Policy};
+pub use run::internet::{Internet, InternetParts};
 pub use run::{Deliver, Parts};
 
 /// What became of a message for which a sender waited.

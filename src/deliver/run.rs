@@ -5,6 +5,9 @@ mod conn;
 mod giveup;
 mod handover;
 mod host;
+pub mod internet;
+mod mx;
+mod pace;
 mod queue;
 
 use std::collections::HashMap;
@@ -33,6 +36,7 @@ pub struct Parts {
     pub metrics: Metrics,
     pub connector: Connector,
     pub undeliverable: Arc<dyn Undeliverable>,
+    pub internet: internet::Internet,
 }
 
 /// Sends messages on. One for the gateway, shared by all sessions.
@@ -40,6 +44,7 @@ pub struct Deliver {
     parts: Parts,
     hosts: RwLock<HashMap<Hop, Arc<Host>>>,
     lanes: Mutex<queue::Lanes>,
+    pace: Mutex<pace::Pace>,
     /// Something happened that the queue's loop should look at.
     stirred: tokio::sync::Notify,
 }
@@ -53,8 +58,8 @@ impl std::fmt::Debug for Deliver {
 impl Deliver {
     #[must_use]
     pub fn new(parts: Parts) -> Arc<Self> {
-        let (hosts, lanes) = (RwLock::default(), Mutex::default());
-        Arc::new(Self { parts, hosts, lanes, stirred: tokio::sync::Notify::new() })
+        let (hosts, lanes, pace) = (RwLock::default(), Mutex::default(), Mutex::default());
+        Arc::new(Self { parts, hosts, lanes, pace, stirred: tokio::sync::Notify::new() })
     }
 
     /// Keeps a message durably; its delivery follows at once.
@@ -86,11 +91,17 @@ impl Deliver {
         self.stirred.notify_one();
     }
 
+    /// Writes out what was counted for TLS reports.
+    pub async fn save_counts(&self) {
+        self.parts.internet.save(self.parts.clock.now(), true).await;
+    }
+
     /// Says goodbye on all resting connections. Call it when sessions and queue have ended.
     pub async fn drain(&self) {
         let hosts: Vec<Arc<Host>> =
             self.hosts.read().unwrap_or_else(PoisonError::into_inner).values().map(Arc::clone).collect();
         close(hosts.iter().flat_map(|host| host.empty()).collect()).await;
+        self.save_counts().await;
     }
 
     /// Closes connections that rested too long and forgets hosts that nobody needs.
@@ -98,6 +109,9 @@ impl Deliver {
         let hosts: Vec<Arc<Host>> =
             self.hosts.read().unwrap_or_else(PoisonError::into_inner).values().map(Arc::clone).collect();
         close(hosts.iter().flat_map(|host| host.stale()).collect()).await;
+        let now = self.parts.clock.now();
+        self.parts.internet.save(now, false).await;
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner).sweep(now);
         if hosts.len() > HOSTS / 2 {
             let mut hosts = self.hosts.write().unwrap_or_else(PoisonError::into_inner);
             hosts.retain(|_, host| !host.is_forgettable());
@@ -116,7 +130,8 @@ impl Deliver {
         if hosts.len() >= HOSTS {
             hosts.retain(|_, host| !host.is_forgettable());
         }
-        let fresh = || Arc::new(Host::new(policy.settings.concurrency, self.parts.metrics.clone()));
+        let limits = policy.settings.limits(hop.internet.then_some(&*hop.host));
+        let fresh = || Arc::new(Host::new(limits, self.parts.metrics.clone()));
         Arc::clone(hosts.entry(hop.clone()).or_insert_with(fresh))
     }
 

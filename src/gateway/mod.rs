@@ -6,6 +6,7 @@
 
 mod answers;
 pub mod control;
+mod internet;
 mod logging;
 pub mod privileges;
 mod reload;

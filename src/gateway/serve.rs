@@ -14,7 +14,7 @@ use super::answers::Answers;
 use super::control::serve::Control;
 use super::control::stores::Stores;
 use super::reload::{self, Feeds};
-use super::{StartError, dns_options};
+use super::{StartError, dns_options, internet};
 use crate::deliver::{self, Deliver, Undeliverable};
 use crate::env::disk::{Disk, Real};
 use crate::env::tls::client::Connector;
@@ -59,6 +59,7 @@ pub(super) async fn serve(policy: Policy, posts: Vec<Post>, http: TcpListener) -
         dice: dice.clone(),
         metrics: part("metrics", deliver::Metrics::new(&registry))?,
         connector: part("tls", Connector::new(None))?,
+        internet: internet::open(&policy, &disk, &dns, &clock, &registry)?,
         undeliverable: Arc::new(Holder { shelf: shelf.clone(), clock: clock.clone(), keep: policy.quarantine.keep }),
     });
     let free_disk = Arc::new(AtomicU64::new(u64::MAX));

@@ -8,6 +8,7 @@ use super::fault::suggest;
 use super::file::File;
 use super::files::Files;
 use super::place::Place;
+use crate::deliver::settings::Internet;
 use crate::env::tls::pair::{self, CertificateFacts, PairError};
 use crate::inspect::settings::Inspect;
 use crate::listen::Role;
@@ -23,6 +24,7 @@ pub fn check(file: &File, root: &Place<'_>, files: &Files<'_>, problems: &mut Ve
     inspection(file, root, problems);
     verdict(&file.verdict, &root.to("verdict"), problems);
     deliver(file, &root.to("deliver"), problems);
+    internet(&file.deliver.internet, &root.to("deliver").to("internet"), files, problems);
     for (i, _) in file.engine.iter().enumerate() {
         problems.push(
             root.to("engine")
@@ -336,6 +338,40 @@ fn deliver(file: &File, place: &Place<'_>, problems: &mut Vec<Problem>) {
         if value == 0 && place.to(key).is_sound() {
             problems
                 .push(place.to(key).problem(format!("{key} must be at least 1"), format!("{key} ít nhất phải là 1")));
+        }
+    }
+}
+
+fn internet(settings: &Internet, place: &Place<'_>, files: &Files<'_>, problems: &mut Vec<Problem>) {
+    let numbers = [
+        ("https_port", u64::from(settings.https_port)),
+        ("concurrency", settings.concurrency as u64),
+        ("messages", u64::from(settings.messages)),
+    ];
+    let entries = settings.destination.iter().enumerate().flat_map(|(i, entry)| {
+        let here = place.to("destination").to(i);
+        let numbers =
+            [("concurrency", entry.concurrency.map(|n| n as u64)), ("messages", entry.messages.map(u64::from))];
+        numbers.into_iter().filter_map(move |(key, value)| Some((here.to(key), key, value?)))
+    });
+    let all = numbers.into_iter().map(|(key, value)| (place.to(key), key, value)).chain(entries);
+    for (spot, key, value) in all {
+        if value == 0 && spot.is_sound() {
+            problems.push(spot.problem(format!("{key} must be at least 1"), format!("{key} ít nhất phải là 1")));
+        }
+    }
+    for (key, path) in [("roots", &settings.roots), ("trust_anchors", &settings.trust_anchors)] {
+        if path.as_os_str().is_empty() || !place.to(key).is_sound() {
+            continue;
+        }
+        let path = files.resolve(path);
+        if let Err(error) = files.read(&path) {
+            let shown = path.display();
+            problems.push(
+                place
+                    .to(key)
+                    .problem(format!("cannot read {shown}: {error}"), format!("không đọc được {shown}: {error}")),
+            );
         }
     }
 }

@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use super::Deliver;
 use super::conn::{Conn, Opening, Patience};
 use super::host::Host;
+use super::internet::{Account, Witness};
 use crate::deliver::client::transaction::State;
 use crate::deliver::client::{Answers, Stage, Transaction, Trouble, Wire};
 use crate::deliver::route::{Hop, Policy};
@@ -28,6 +29,8 @@ pub(super) struct Load<'a> {
     pub parcel: &'a Parcel,
     pub to: &'a [usize],
     pub wire: &'a Wire<'a>,
+    /// For whom TLS sessions are counted, where the hop was found by MX.
+    pub account: Option<Account<'a>>,
 }
 
 /// What one try came to.
@@ -103,7 +106,7 @@ impl Deliver {
             fresh = rested.is_none();
             let mut conn = match rested {
                 Some(conn) => conn,
-                None => self.open(hop, host, by, policy).await?,
+                None => self.open(hop, host, load.account, by, policy).await?,
             };
             let size = load.wire.size_bytes();
             let mut tx = Transaction::new(load.parcel, load.to, size, conn.abilities(), hop.traits());
@@ -128,7 +131,30 @@ impl Deliver {
         }
     }
 
-    async fn open(&self, hop: &Hop, host: &Host, by: Patience, policy: &Policy) -> Result<Conn, Trouble> {
+    async fn open(
+        &self,
+        hop: &Hop,
+        host: &Host,
+        account: Option<Account<'_>>,
+        by: Patience,
+        policy: &Policy,
+    ) -> Result<Conn, Trouble> {
+        let witness = Witness::default();
+        let opened = self.open_seen(hop, host, &witness, by, policy).await;
+        if let Some(account) = account {
+            self.parts.internet.note(account, hop, &opened, &witness, self.parts.clock.now());
+        }
+        opened
+    }
+
+    async fn open_seen(
+        &self,
+        hop: &Hop,
+        host: &Host,
+        witness: &Witness,
+        by: Patience,
+        policy: &Policy,
+    ) -> Result<Conn, Trouble> {
         let now = Instant::now();
         let (deadline, connect) = match by {
             Patience::Until(deadline) => (deadline, deadline),
@@ -140,7 +166,9 @@ impl Deliver {
         let clear = hop.tls == TlsMode::Opportunistic && host.goes_clear();
         let tls = if clear { TlsMode::None } else { hop.tls };
         let (name, connector, metrics) = (&*policy.hostname, &self.parts.connector, &self.parts.metrics);
-        let opening = Opening { hop, addresses: &addresses, name, tls, connector, connect, deadline, metrics };
+        let guard = &self.parts.internet.guard;
+        let opening =
+            Opening { hop, addresses: &addresses, name, tls, connector, guard, witness, connect, deadline, metrics };
         match Conn::open(opening).await {
             // RFC 7435: where TLS was a bonus, its failure must not stop the mail. The handshake spoiled this
             // connection, so a new one goes on in clear.

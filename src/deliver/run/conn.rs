@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::internet::{Witness, check_of};
 use crate::deliver::client::wire::Slices;
 use crate::deliver::client::{Abilities, Hello, Next, Replies, Stage, Transaction, Trouble, Wire, wire};
 use crate::deliver::metrics::Metrics;
@@ -16,6 +17,7 @@ use crate::deliver::route::Hop;
 use crate::deliver::settings::TlsMode;
 use crate::env::net;
 use crate::env::tls::client::{Connector, Link, Trust};
+use crate::env::tls::guard::{Fault, FaultKind, Guard};
 use crate::mail::Reply;
 
 /// Slices handed to one writev; a message that is all dots takes several.
@@ -57,6 +59,10 @@ pub(super) struct Opening<'a> {
     pub name: &'a str,
     pub tls: TlsMode,
     pub connector: &'a Connector,
+    /// For servers found by MX.
+    pub guard: &'a Guard,
+    /// Told what is seen of TLS.
+    pub witness: &'a Witness,
     /// The connect alone ends here.
     pub connect: Instant,
     pub deadline: Instant,
@@ -67,6 +73,9 @@ impl Conn {
     /// Dials, reads the banner, says EHLO, begins TLS where the policy wants it.
     pub async fn open(o: Opening<'_>) -> Result<Self, Trouble> {
         let stream = net::dial(o.addresses, o.connect).await.map_err(|e| Trouble::Connect(e.to_string()))?;
+        if let (Ok(ours), Ok(theirs)) = (stream.local_addr(), stream.peer_addr()) {
+            o.witness.ends(ours, theirs);
+        }
         let mut hello = Hello::new(o.name, o.tls);
         let now = Instant::now();
         o.metrics.connection_opened();
@@ -111,6 +120,16 @@ impl Conn {
     }
 
     async fn secure(self, o: Opening<'_>) -> Result<Self, Trouble> {
+        if let Some(check) = check_of(&o.hop.protection) {
+            let secured = o.guard.secure(self.link, &o.hop.host, check).await.map_err(|fault| {
+                o.witness.fault(fault.clone());
+                Trouble::Tls(fault.to_string())
+            })?;
+            if let Some(fault) = secured.fault {
+                o.witness.fault(fault);
+            }
+            return Ok(Self { link: secured.link, verified: secured.proven, ..self });
+        }
         let legacy = o.hop.traits().legacy_tls;
         let trust = match (o.tls, legacy) {
             (TlsMode::Required, false) => Trust::Verified,
@@ -119,10 +138,18 @@ impl Conn {
             (_, true) => Trust::AnyLegacy,
         };
         let upgraded = o.connector.upgrade(self.link, &o.hop.host, trust).await;
-        let link = upgraded.map_err(|e| Trouble::Tls(e.to_string()))?;
+        let link = upgraded.map_err(|e| {
+            o.witness.fault(Fault { kind: FaultKind::Handshake, text: e.to_string() });
+            Trouble::Tls(e.to_string())
+        })?;
         Ok(Self { link, verified: o.tls == TlsMode::Required, ..self })
     }
 
+    /// Under TLS, proven or not.
+    #[must_use]
+    pub fn is_secured(&self) -> bool {
+        self.link.tls_version().is_some()
+    }
     #[must_use]
     pub const fn abilities(&self) -> Abilities {
         self.abilities

@@ -58,7 +58,7 @@ impl Deliver {
             }
         };
         let to: Vec<usize> = (0..parcel.meta.recipients.len()).collect();
-        let load = Load { parcel, to: &to, wire: &wire };
+        let load = Load { parcel, to: &to, wire: &wire, account: None };
         let end = Instant::now() + policy.settings.cut_through_wait.as_std();
         let mut why = "no next hop is open".to_owned();
         for (place, hop) in hops.iter().enumerate() {

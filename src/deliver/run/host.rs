@@ -10,12 +10,11 @@ use tokio::time::Instant;
 use super::conn::Conn;
 use crate::deliver::client::Abilities;
 use crate::deliver::metrics::Metrics;
+use crate::deliver::settings::Limits;
 
-/// A resting connection older than this is not used any more; servers close theirs after a minute or five.
-const REST: Duration = Duration::from_secs(30);
-/// A connection is replaced at this age and after this many messages, so that a balanced name is asked again.
+/// A connection is replaced at this age (and after as many messages as its limits say), so that a balanced name is
+/// asked again.
 const AGE: Duration = Duration::from_secs(600);
-const MESSAGES: u32 = 10_000;
 /// After TLS failed, the clear way is taken at once for this long (DOMAIN §2.2: MDaemon does the same).
 const CLEAR: Duration = Duration::from_secs(3600);
 
@@ -24,6 +23,7 @@ const CLEAR: Duration = Duration::from_secs(3600);
 pub(super) struct Host {
     resting: Mutex<Vec<Conn>>,
     permits: Arc<Semaphore>,
+    limits: Limits,
     health: Mutex<Health>,
     metrics: Metrics,
 }
@@ -65,7 +65,7 @@ impl Drop for Pass {
 }
 
 impl Host {
-    pub fn new(concurrency: usize, metrics: Metrics) -> Self {
+    pub fn new(limits: Limits, metrics: Metrics) -> Self {
         let health = Health {
             failures: 0,
             quiet_until: Instant::now(),
@@ -75,8 +75,8 @@ impl Host {
             abilities: None,
             used: Instant::now(),
         };
-        let permits = Arc::new(Semaphore::new(concurrency.max(1)));
-        Self { resting: Mutex::default(), permits, health: Mutex::new(health), metrics }
+        let permits = Arc::new(Semaphore::new(limits.concurrency.max(1)));
+        Self { resting: Mutex::default(), permits, limits, health: Mutex::new(health), metrics }
     }
 
     fn health(&self) -> MutexGuard<'_, Health> {
@@ -146,7 +146,7 @@ impl Host {
         let now = Instant::now();
         loop {
             let conn = self.resting().pop()?;
-            if now < conn.rested + REST && conn.is_fit() {
+            if now < conn.rested + self.limits.idle.as_std() && conn.is_fit() {
                 return Some(conn);
             }
         }
@@ -154,7 +154,7 @@ impl Host {
 
     /// Lets a healthy connection rest here.
     pub fn give_back(&self, conn: Conn) {
-        if conn.opened.elapsed() < AGE && conn.carried < MESSAGES {
+        if conn.opened.elapsed() < AGE && conn.carried < self.limits.messages {
             self.health().abilities = Some(conn.abilities());
             self.resting().push(conn);
         }
@@ -163,7 +163,7 @@ impl Host {
     /// Connections that rested too long, to be closed.
     pub fn stale(&self) -> Vec<Conn> {
         let now = Instant::now();
-        self.resting().extract_if(.., |conn| conn.rested + REST <= now).collect()
+        self.resting().extract_if(.., |conn| conn.rested + self.limits.idle.as_std() <= now).collect()
     }
 
     /// All resting connections, to be closed.

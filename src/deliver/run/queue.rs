@@ -18,7 +18,7 @@ use super::conn::Patience;
 use super::giveup::Failure;
 use super::host::Entry;
 use crate::deliver::client::Wire;
-use crate::deliver::route::{Hop, Policy, Way, exchangers};
+use crate::deliver::route::{Hop, Policy, Way};
 use crate::deliver::schedule;
 use crate::mail::{Domain, Parcel, Reply, Span, Timestamp};
 use crate::spool::{Attempt, Fate, Job, JobKey};
@@ -56,9 +56,9 @@ impl From<Result<(), Reply>> for Said {
 
 /// The hosts of a job do not answer, and were not asked again: not before this moment.
 #[derive(Debug)]
-struct Shut {
+pub(super) struct Shut {
     until: Instant,
-    reason: String,
+    pub reason: String,
 }
 
 /// What shares one limit: an agency's first hop, or a domain of the Internet.
@@ -194,6 +194,10 @@ impl Deliver {
         let claimed = jobs.len();
         for job in jobs {
             let lane = lane_of(&job, policy);
+            if let Err(when) = self.in_pace(&lane, job.key, now, policy) {
+                self.parts.spool.put_back(job.key, when);
+                continue;
+            }
             let mut lanes = self.lanes();
             let entered = lanes.enter(&lane, job.key);
             if !entered {
@@ -207,6 +211,14 @@ impl Deliver {
             }
         }
         claimed
+    }
+
+    /// Whether the rate of a job's domain lets it go now; else when it may ask again.
+    fn in_pace(&self, lane: &LaneKey, job: JobKey, now: Timestamp, policy: &Policy) -> Result<(), Timestamp> {
+        let LaneKey::Domain(domain) = lane else { return Ok(()) };
+        let rate = policy.settings.internet.limits(domain.as_str()).rate;
+        let entered = self.pace.lock().unwrap_or_else(PoisonError::into_inner).enter(domain, job, rate, now);
+        entered.inspect_err(|_| self.parts.internet.metrics.paced())
     }
 
     fn lanes(&self) -> MutexGuard<'_, Lanes> {
@@ -237,7 +249,7 @@ impl Deliver {
 
     async fn work(&self, job: Job, lane: LaneKey, policy: &Policy) {
         let went = self.attempt(&job, &lane, policy).await;
-        let called = self.lanes().leave(&lane, went, policy.settings.concurrency);
+        let called = self.lanes().leave(&lane, went, widest(&lane, policy));
         self.call(called);
     }
 
@@ -258,7 +270,7 @@ impl Deliver {
                 later(&to, &error.to_string())
             }
             Ok(wire) => {
-                let load = Load { parcel: &parcel, to: &to, wire: &wire };
+                let load = Load { parcel: &parcel, to: &to, wire: &wire, account: None };
                 match policy.way(&parcel.meta.destination) {
                     Way::Hops(hops) => match self.by_hops(&hops, load, job.tries, policy).await {
                         Ok(said) => said,
@@ -296,14 +308,14 @@ impl Deliver {
     }
 
     /// The hops in order; the first that answers decides. `Err` when all of them are left alone just now.
-    async fn by_hops(
+    pub(super) async fn by_hops(
         &self,
         hops: &[Arc<Hop>],
         load: Load<'_>,
         tries: u32,
         policy: &Policy,
     ) -> Result<Vec<(usize, Said)>, Shut> {
-        let (mut shut, mut trouble): (Option<Shut>, Option<String>) = (None, None);
+        let (mut shut, mut trouble, mut unfit): (Option<Shut>, Option<String>, Option<Reply>) = (None, None, None);
         for hop in hops {
             let host = self.host(hop, policy);
             let _pass = match host.enter() {
@@ -328,6 +340,8 @@ impl Deliver {
                     });
                     return Ok(load.to.iter().copied().zip(said).collect());
                 }
+                // RFC 8689 §4.2.1: another exchanger may keep what the message requires.
+                Ok(Sent::Unfit(reply)) if hop.internet && reply.enhanced() == "5.7.30" => unfit = Some(reply),
                 Ok(Sent::Unfit(reply)) => {
                     return Ok(load.to.iter().map(|i| (*i, Said::Refused(reply.clone()))).collect());
                 }
@@ -338,6 +352,9 @@ impl Deliver {
                 Err(error) => trouble = Some(error.to_string()),
             }
         }
+        if let (Some(reply), None, None) = (unfit, &trouble, &shut) {
+            return Ok(load.to.iter().map(|i| (*i, Said::Refused(reply.clone()))).collect());
+        }
         match (trouble, shut) {
             (None, Some(shut)) => Err(shut),
             (why, _) => {
@@ -345,36 +362,6 @@ impl Deliver {
                 Ok(later(load.to, &why))
             }
         }
-    }
-
-    /// Each domain by its own exchangers.
-    async fn by_mx(&self, load: Load<'_>, tries: u32, policy: &Policy) -> Vec<(usize, Said)> {
-        let mut domains: Vec<(Domain, Vec<usize>)> = Vec::new();
-        for i in load.to {
-            let Some(recipient) = load.parcel.meta.recipients.get(*i) else { continue };
-            let domain = recipient.mailbox.domain();
-            match domains.iter_mut().find(|(d, _)| d == domain) {
-                Some((_, members)) => members.push(*i),
-                None => domains.push((domain.clone(), vec![*i])),
-            }
-        }
-        let mut all = Vec::with_capacity(load.to.len());
-        for (domain, members) in domains {
-            let answer = self.parts.dns.mx(domain.as_str()).await;
-            let names = exchangers(&domain, answer, &policy.hostname, |n| self.parts.dice.below(n));
-            let said = match names {
-                Ok(names) => {
-                    let port = policy.settings.mx_port;
-                    let hops: Vec<Arc<Hop>> = names.iter().map(|n| Arc::new(Hop::exchanger(n, port))).collect();
-                    let load = Load { to: &members, ..load };
-                    let said = self.by_hops(&hops, load, tries, policy).await;
-                    said.unwrap_or_else(|shut| later(&members, &shut.reason))
-                }
-                Err(reply) => members.iter().map(|i| (*i, Said::from(Err(reply.clone())))).collect(),
-            };
-            all.extend(said);
-        }
-        all
     }
 
     /// Records what an attempt came to: first reports and held copies are made safe, then the job moves on.
@@ -421,8 +408,16 @@ impl Deliver {
     }
 }
 
-fn later(to: &[usize], why: &str) -> Vec<(usize, Said)> {
+pub(super) fn later(to: &[usize], why: &str) -> Vec<(usize, Said)> {
     to.iter().map(|i| (*i, Said::Later(why.to_owned()))).collect()
+}
+
+/// How many messages may be under way in a lane.
+fn widest(lane: &LaneKey, policy: &Policy) -> usize {
+    match lane {
+        LaneKey::Hop(_) => policy.settings.concurrency,
+        LaneKey::Domain(domain) => policy.settings.internet.limits(domain.as_str()).concurrency,
+    }
 }
 
 /// The lane of a job: its agency's first hop, or the domain of its first recipient.

@@ -5,6 +5,8 @@ pub mod client;
 pub mod desk;
 pub mod dns;
 pub mod gateway;
+pub mod https;
 pub mod script;
+pub mod signed;
 pub mod sink;
 pub mod site;
