@@ -122,7 +122,7 @@ impl Deliver {
         let internet = &self.parts.internet;
         let (label, reason) = match why {
             Barred::DnssecInvalid(_) => ("dnssec", Some(Reason::DnssecInvalid)),
-            Barred::NotInPolicy => ("mta-sts", Some(Reason::CertificateHostMismatch)),
+            Barred::NotInPolicy => ("mta-sts", Some(Reason::ValidationFailure)),
             // Nothing that the domain publishes failed.
             Barred::Unproven => ("requiretls", None),
         };

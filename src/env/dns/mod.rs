@@ -12,6 +12,7 @@ mod cache;
 mod health;
 mod resolver;
 pub mod validator;
+mod wildcard;
 pub mod zone;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

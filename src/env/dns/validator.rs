@@ -13,20 +13,23 @@ use std::sync::atomic::{AtomicI8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hickory_resolver::TokioResolver;
-use hickory_resolver::config::ResolverConfig;
+use hickory_resolver::config::{ResolverConfig, ResolverOpts};
 use hickory_resolver::lookup::Lookup;
+use hickory_resolver::net::dnssec::DnssecDnsHandle;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::xfer::{DnsHandle, FirstAnswer};
 use hickory_resolver::net::{DnsError as Semantic, NetError};
 use hickory_resolver::proto::dnssec::{Proof, TrustAnchors};
-use hickory_resolver::proto::op::ResponseCode;
-use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use hickory_resolver::proto::op::{DnsRequestOptions, Query, ResponseCode};
+use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
+use hickory_resolver::system_conf::read_system_conf;
+use hickory_resolver::{NameServerPool, PoolContext, TlsConfig, TokioResolver};
 use moka::future::Cache as Store;
 use tokio::time::Instant;
 
 use super::answer::{Kind, Question};
 use super::resolver::{plain, record_type, server, tlsa, tune, wire_name};
-use super::{DnsError, Mx, Options, SetupError};
+use super::{DnsError, Mx, Options, SetupError, wildcard};
 
 /// A validated answer takes several questions: signatures, keys and delegations up to the root.
 const QUESTIONS: u32 = 5;
@@ -84,7 +87,25 @@ struct Shared {
     asked: Mutex<Option<Instant>>,
 }
 
-struct Inner(TokioResolver);
+struct Inner {
+    resolver: TokioResolver,
+    /// The same without the last layer, which keeps what was wrong with a bogus answer to itself.
+    raw: DnssecDnsHandle<NameServerPool<TokioRuntimeProvider>>,
+}
+
+impl Inner {
+    /// A second look at an answer that was found bogus: see [`wildcard`].
+    async fn by_wildcard(&self, name: Name, kind: RecordType) -> Option<Vec<Record>> {
+        let mut options = DnsRequestOptions::default();
+        options.edns_set_dnssec_ok = true;
+        match self.raw.lookup(Query::query(name, kind), options).first_answer().await {
+            Err(NetError::Dns(Semantic::Nsec { query, response, .. })) if wildcard::holds(&query, &response) => {
+                Some(response.answers.clone())
+            }
+            _ => None,
+        }
+    }
+}
 
 impl std::fmt::Debug for Inner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -135,18 +156,22 @@ impl Validator {
             Some(file) => TrustAnchors::from_file(&file)
                 .map_err(|error| SetupError(format!("trust anchors in {}: {error}", file.display())))?,
         };
-        let mut builder = if options.servers.is_empty() {
-            TokioResolver::builder_tokio().map_err(|error| SetupError(error.to_string()))?
+        let (config, mut opts) = if options.servers.is_empty() {
+            read_system_conf().map_err(setup)?
         } else {
             let servers = options.servers.iter().map(|address| server(*address)).collect();
-            let config = ResolverConfig::from_parts(None, Vec::new(), servers);
-            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+            (ResolverConfig::from_parts(None, Vec::new(), servers), ResolverOpts::default())
         };
-        tune(builder.options_mut(), options.timeout);
+        tune(&mut opts, options.timeout);
         // The proof of an alias counts too, so it must be seen.
-        builder.options_mut().preserve_intermediates = true;
-        let built = builder.with_trust_anchor(Arc::new(anchors)).build();
-        let resolver = Inner(built.map_err(|error| SetupError(error.to_string()))?);
+        opts.preserve_intermediates = true;
+        let (anchors, provider) = (Arc::new(anchors), TokioRuntimeProvider::default());
+        let context = Arc::new(PoolContext::new(opts.clone(), TlsConfig::new().map_err(setup)?));
+        let pool = NameServerPool::from_config(config.name_servers.clone(), context, provider.clone());
+        let raw = DnssecDnsHandle::with_trust_anchor(pool, Arc::clone(&anchors));
+        let builder = TokioResolver::builder_with_config(config, provider).with_options(opts);
+        let resolver = builder.with_trust_anchor(anchors).build().map_err(setup)?;
+        let resolver = Inner { resolver, raw };
         Ok(Self(Arc::new(Shared {
             resolver,
             cache: Store::builder().max_capacity(ANSWERS).time_to_live(CEILING).build(),
@@ -171,7 +196,9 @@ impl Validator {
             }
             *asked = Some(now);
         }
-        match tokio::time::timeout(shared.patience, shared.resolver.0.lookup(Name::root(), RecordType::SOA)).await {
+        match tokio::time::timeout(shared.patience, shared.resolver.resolver.lookup(Name::root(), RecordType::SOA))
+            .await
+        {
             Ok(Ok(lookup)) if is_proven(&lookup) => {
                 shared.usable.store(1, Ordering::Relaxed);
                 tracing::info!("DNSSEC: signatures come through, answers for outgoing mail are validated");
@@ -265,9 +292,14 @@ impl Validator {
         let Some(wire) = wire_name(&question.name) else { return none() };
         let shared = &self.0;
         let fetch = async {
-            let looked = shared.resolver.0.lookup(wire, record_type(kind));
+            let looked = shared.resolver.resolver.lookup(wire.clone(), record_type(kind));
             match tokio::time::timeout(shared.patience, looked).await {
-                Ok(Ok(lookup)) => found(name, &lookup),
+                Ok(Ok(lookup)) => found(name, lookup.answers()),
+                Ok(Err(error @ NetError::Dns(Semantic::DnssecBogus))) => {
+                    let second = shared.resolver.by_wildcard(wire, record_type(kind));
+                    let second = tokio::time::timeout(shared.patience, second).await.ok().flatten();
+                    second.map_or_else(|| missing(name, &error), |answers| found(name, &answers))
+                }
                 Ok(Err(error)) => missing(name, &error),
                 Err(_) => failed(name, "timed out"),
             }
@@ -292,6 +324,10 @@ fn bases(host: &str, items: &[Item]) -> Vec<String> {
     bases
 }
 
+fn setup(error: impl std::fmt::Display) -> SetupError {
+    SetupError(error.to_string())
+}
+
 fn all_secure(items: &[Item]) -> bool {
     !items.is_empty() && items.iter().all(|item| item.secure)
 }
@@ -301,9 +337,9 @@ fn is_proven(lookup: &Lookup) -> bool {
     records.peek().is_some() && records.all(|r| r.proof == Proof::Secure)
 }
 
-fn found(name: &str, lookup: &Lookup) -> Entry {
+fn found(name: &str, answers: &[Record]) -> Entry {
     let signature = |data: &RData| matches!(data, RData::DNSSEC(_));
-    let records = lookup.answers().iter().filter(|r| !signature(&r.data)).take(MOST_RECORDS);
+    let records = answers.iter().filter(|r| !signature(&r.data)).take(MOST_RECORDS);
     let items: Arc<[Item]> = records
         .map(|record| Item {
             owner: plain(&record.name),
@@ -316,7 +352,8 @@ fn found(name: &str, lookup: &Lookup) -> Entry {
             secure: record.proof == Proof::Secure,
         })
         .collect();
-    let ttl = lookup.valid_until().saturating_duration_since(std::time::Instant::now()).clamp(FLOOR, CEILING);
+    let ttl = answers.iter().map(|record| record.ttl).min().unwrap_or_default();
+    let ttl = Duration::from_secs(u64::from(ttl)).clamp(FLOOR, CEILING);
     if items.iter().all(|item| matches!(item.data, Datum::Alias | Datum::Other)) {
         let answer = Err(DnsError::NoRecords(name.to_owned()));
         return Entry { answer, denied: false, until: Instant::now() + NEGATIVE };

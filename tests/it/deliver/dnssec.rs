@@ -36,6 +36,8 @@ async fn rfc4035_answers_are_secure_insecure_or_bogus() {
     assert_eq!((names, mx.secure), (vec!["first.signed.test", "mx.signed.test"], true));
     let plain = v.mx("plain.test").await.unwrap();
     assert_eq!((plain.value.len(), plain.secure), (1, false), "proven to be unsigned");
+    let wild = v.mx("anything.wild.signed.test").await.unwrap();
+    assert_eq!((wild.value.len(), wild.secure), (1, true), "a wildcard is proven too");
     let forged = v.mx("bogus.test").await.unwrap_err();
     assert!(matches!(&forged, DnsError::Failed(_, why) if why.contains("bogus")), "{forged}");
     assert!(v.mx("sub.bogus.test").await.unwrap().secure, "what was not touched still holds");
