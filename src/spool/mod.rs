@@ -3,10 +3,15 @@
 //! Mail is written once, behind what came before, into preallocated segment files (`frame`, `segment`, `nursery`); one
 //! committer writes and syncs for all who wait (`log`), an index in memory says what is due (`index`), old segments are
 //! freed in order and their last live mail moves ahead (`reclaim`), and every start reads the log back (`recover`).
+//!
+//! Others hold a [`Spool`], a handle on an [`Engine`]: the narrow trait behind which this log, or another way to keep mail,
+//! stands.
 
 mod damage;
+pub mod engine;
 mod fault;
 pub mod frame;
+mod handle;
 mod index;
 mod item;
 mod jobs;
@@ -26,10 +31,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::mail::{Mailbox, ParcelMeta, Reply, Timestamp};
 
+pub use engine::Engine;
+pub use handle::Spool;
+pub use index::Hand;
 pub use recover::Recovery;
-pub use run::Spool;
 
-/// Proof that a parcel is synced on our disk. Made only by `spool::run`.
+/// Proof that a parcel is safe with the engine. Made only by [`Spool::accept`].
 #[derive(Debug)]
 pub struct Spooled {
     pub(in crate::spool) id: crate::mail::MailId,

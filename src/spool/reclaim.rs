@@ -58,7 +58,7 @@ impl Log {
     /// Gives a segment's file back. It leaves the log only when that is on stable storage.
     fn free(&mut self, head: &Arc<Segment>) -> bool {
         let suspect = self.index().segments.get(&head.id).is_some_and(|used| used.suspect);
-        let gone = if suspect { self.nursery.discard(head.id) } else { head.blank() };
+        let gone = if suspect { self.nursery.discard(head.id) } else { head.blank(self.faults) };
         if let Err(error) = gone {
             tracing::error!(segment = head.id, %error, "a used segment could not be freed");
             // A file that cannot be blanked is not used again; removing it is tried at the next round.
@@ -118,6 +118,12 @@ impl Log {
             }
         }
         let wanted = items.len();
+        if self.faults.has(Fault::FreedBeforeMoved)
+            && self.moving.is_empty()
+            && let Some(head) = self.ring.front()
+        {
+            let _ = head.blank(self.faults);
+        }
         let done = self.commit(items).into_iter().filter(Result::is_ok).count();
         if done < wanted {
             // No room or no disk: what was not moved stays where it is, and is tried again after the next commit.
@@ -135,6 +141,9 @@ impl Log {
 
     /// The state to write beside a message that moves: from the log, with what memory knows better.
     fn present_state(&self, key: u64, entry: &Entry, record: &Record) -> State {
+        if self.faults.has(Fault::StateLeftBehind) {
+            return State { due: entry.due, since: entry.since, ..record.state.clone() };
+        }
         let latest = entry.state.and_then(|place| self.load(key, &Entry { place, ..*entry }, Part::Text).ok());
         let state = latest.map_or_else(|| record.state.clone(), |record| record.state);
         State { due: entry.due, since: entry.since, left: entry.left, held: entry.held, ..state }

@@ -64,6 +64,7 @@ pub fn open(
         previous = (header.nonce, reader.read_segment(&segment, void, sealed)?);
     }
     if purpose != Purpose::Look
+        && !faults.has(Fault::StartNotSynced)
         && let Some(segment) = reader.ring.back()
     {
         // A killed process left it written but perhaps not synced; from here on it counts as safe.
@@ -72,7 +73,7 @@ pub fn open(
     reader.report.messages = reader.index.counts().total;
     reader.report.segments = reader.ring.len();
     let size = settings.segment.as_u64();
-    let nursery = Nursery::new(Arc::clone(disk), folder, size, settings.spare, reader.next_id);
+    let nursery = Nursery::new(Arc::clone(disk), folder, size, settings.spare, reader.next_id, faults);
     for spare in std::mem::take(&mut reader.spares) {
         if let Err(surplus) = nursery.keep(spare)
             && purpose != Purpose::Look
@@ -91,7 +92,7 @@ pub fn open(
         ring,
         active: None,
         next_sequence: last.map_or(1, |sequence| sequence.saturating_add(1)),
-        next_key,
+        next_key: if faults.has(Fault::KeysForgotten) { 1 } else { next_key },
         previous,
         voids: Vec::new(),
         carry: Vec::new(),
@@ -181,6 +182,9 @@ impl<'a> Reader<'a> {
     }
 
     fn voids(&self) -> Vec<(u64, u64)> {
+        if self.faults.has(Fault::VoidsForgotten) {
+            return Vec::new();
+        }
         let mut voids: Vec<_> = self.found.values().flat_map(|(header, _)| header.voids.iter().copied()).collect();
         voids.sort_unstable();
         voids.dedup();
@@ -241,7 +245,8 @@ impl<'a> Reader<'a> {
                 }
             }
         }
-        Ok(bad.into_iter().find(|at| *at >= synced).unwrap_or(u64::MAX))
+        let end = bad.into_iter().find(|at| *at >= synced);
+        Ok(end.filter(|_| !self.faults.has(Fault::TailBelieved)).unwrap_or(u64::MAX))
     }
 
     fn scan<'s>(&self, segment: &'s Segment, limit: u64) -> Scan<'s> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::SpoolError;
+use super::fault::{Fault, Faults};
 use super::frame::{ALIGN, FIRST, HEADER, Header, State};
 use crate::env::disk::{DiskFile, read_exact_at};
 
@@ -121,10 +122,10 @@ impl Segment {
     }
 
     /// Overwrites both copies of the header: the segment is blank for good once this has returned.
-    pub fn blank(&self) -> std::io::Result<()> {
+    pub fn blank(&self, faults: Faults) -> std::io::Result<()> {
         let zeros = [0_u8; FIRST as usize];
         self.file.write_at(0, &mut [IoSlice::new(&zeros)])?;
-        self.file.sync_data()
+        if faults.has(Fault::BlankNotSynced) { Ok(()) } else { self.file.sync_data() }
     }
 }
 

@@ -100,6 +100,11 @@ impl Simulated {
         self.state().trouble.insert(at, trouble);
     }
 
+    /// Takes back what [`Self::fail`] had set and did not come to pass.
+    pub fn clear_trouble(&self) {
+        self.state().trouble.clear();
+    }
+
     /// How much all files together may hold, octets.
     pub fn set_capacity(&self, bytes: u64) {
         self.state().capacity = bytes;
