@@ -81,7 +81,7 @@ pub(super) async fn serve(policy: Policy, posts: Vec<Post>, http: TcpListener) -
         clock: clock.clone(),
         free_disk: Arc::clone(&free_disk),
     }));
-    look_at_disk(&disk, &data, &free_disk);
+    look_at_disk(&disk, &data, &feeds.policy.subscribe(), &free_disk);
 
     let (stop, stopping) = watch::channel(false);
     let mut tasks = JoinSet::new();
@@ -91,7 +91,7 @@ pub(super) async fn serve(policy: Policy, posts: Vec<Post>, http: TcpListener) -
         async move { deliver.run_queue(routes, stopping).await }
     };
     let queue = tokio::spawn(queue);
-    tasks.spawn(watch_disk(Arc::clone(&disk), data.clone(), Arc::clone(&free_disk)));
+    tasks.spawn(watch_disk(Arc::clone(&disk), data.clone(), feeds.policy.subscribe(), Arc::clone(&free_disk)));
     tasks.spawn(expire(shelf.clone(), clock.clone()));
     tasks.spawn({
         let live = Arc::clone(&live);
@@ -215,18 +215,36 @@ fn roles(policy: &Policy, posts: &[Post]) -> Vec<(&'static str, std::net::Socket
     posts.iter().filter_map(|post| Some((kind(post), post.socket.local_addr().ok()?))).collect()
 }
 
-fn look_at_disk(disk: &Arc<dyn Disk>, data: &Path, free: &AtomicU64) {
-    match disk.free_bytes(data) {
-        Ok(bytes) => free.store(bytes, Ordering::Relaxed),
-        Err(error) => tracing::error!(%error, "the free space of the data folder is not known"),
+/// A disk on which too few files can still be made counts as full, however many octets are free.
+fn look_at_disk(disk: &Arc<dyn Disk>, data: &Path, policy: &watch::Receiver<Arc<Policy>>, free: &AtomicU64) {
+    let limits = policy.borrow().limits.clone();
+    let found = disk.free_bytes(data).and_then(|bytes| Ok((bytes, disk.free_files(data)?)));
+    let room = match found {
+        Ok((_, files)) if files < limits.disk_free_files => 0,
+        Ok((bytes, _)) => bytes,
+        Err(error) => {
+            tracing::error!(%error, "the free space of the data folder is not known");
+            return;
+        }
+    };
+    let (before, wanted) = (free.swap(room, Ordering::Relaxed), limits.disk_free.as_u64());
+    if before >= wanted && room < wanted {
+        tracing::error!(?found, "no room where mail is kept: new mail gets 452, delivery goes on");
+    } else if before < wanted && room >= wanted {
+        tracing::info!(?found, "there is room again where mail is kept");
     }
 }
 
-async fn watch_disk(disk: Arc<dyn Disk>, data: std::path::PathBuf, free: Arc<AtomicU64>) {
+async fn watch_disk(
+    disk: Arc<dyn Disk>,
+    data: std::path::PathBuf,
+    policy: watch::Receiver<Arc<Policy>>,
+    free: Arc<AtomicU64>,
+) {
     let mut second = tokio::time::interval(Duration::from_secs(1));
     loop {
         second.tick().await;
-        look_at_disk(&disk, &data, &free);
+        look_at_disk(&disk, &data, &policy, &free);
     }
 }
 
@@ -253,7 +271,7 @@ fn readiness(
         }
         let wanted = policy.borrow().limits.disk_free;
         if free.load(Ordering::Relaxed) < wanted.as_u64() {
-            return Err(format!("less than {wanted} is free where mail is kept"));
+            return Err(format!("less than {wanted} is free where mail is kept, or too few files can be made there"));
         }
         Ok(())
     })

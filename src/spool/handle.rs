@@ -17,6 +17,12 @@ impl Spool {
         Self(engine)
     }
 
+    /// What stands behind the handle.
+    #[must_use]
+    pub fn engine(&self) -> &dyn Engine {
+        self.0.as_ref()
+    }
+
     /// Returns when the parcel is safe. `first_attempt` is when delivery may first be tried.
     pub async fn accept(&self, parcel: &Parcel, first_attempt: Timestamp) -> Result<Spooled, SpoolError> {
         self.0.keep(parcel, first_attempt, Hand::Waiting).await?;

@@ -115,6 +115,13 @@ pub enum SpoolError {
     Unknown(String),
     #[error("the record is damaged: {0}")]
     Damaged(String),
+    /// Nothing was read and nothing changed.
+    #[error(
+        "{file} was written by a newer version (format {format}, this one knows {}); start that version again, or let it \
+         deliver its queue before going back",
+        frame::VERSION
+    )]
+    Newer { file: String, format: u8 },
 }
 
 impl SpoolError {
@@ -136,6 +143,7 @@ impl SpoolError {
             Self::Disk(error) => Self::Disk(log::copy_of(error)),
             Self::Unknown(text) => Self::Unknown(text.clone()),
             Self::Damaged(text) => Self::Damaged(text.clone()),
+            Self::Newer { file, format } => Self::Newer { file: file.clone(), format: *format },
         }
     }
 }

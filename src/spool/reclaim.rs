@@ -4,14 +4,14 @@
 
 use std::sync::Arc;
 
+use super::SpoolError;
 use super::fault::Fault;
-use super::frame::{Kind, State};
+use super::frame::State;
 use super::index::Entry;
 use super::item::Item;
 use super::log::Log;
 use super::nursery::Spare;
 use super::segment::{Part, Record, Segment};
-use super::{JobKey, SpoolError};
 
 /// Octets that one step moves at most, so that waiting sessions are not kept long.
 const STEP_BYTES: u64 = 1 << 20;
@@ -109,7 +109,12 @@ impl Log {
                     bytes = bytes.saturating_add(item.span());
                     items.push(item);
                 }
-                Err(SpoolError::Damaged(what)) => self.give_up(key, &entry, &what),
+                Err(SpoolError::Damaged(what)) => {
+                    if !self.give_up(key, &entry, &what) {
+                        self.moving.clear();
+                        return false;
+                    }
+                }
                 Err(error) => {
                     tracing::error!(key, %error, "a message could not be moved; it stays where it is");
                     self.moving.clear();
@@ -133,7 +138,7 @@ impl Log {
         true
     }
 
-    fn load(&self, key: u64, entry: &Entry, part: Part) -> Result<Record, SpoolError> {
+    pub(super) fn load(&self, key: u64, entry: &Entry, part: Part) -> Result<Record, SpoolError> {
         let segment = self.index().segments.get(&entry.place.segment).map(|used| Arc::clone(&used.segment));
         let segment = segment.ok_or_else(|| SpoolError::Damaged("its segment is missing".to_owned()))?;
         segment.read(key, entry.place, part)
@@ -147,15 +152,5 @@ impl Log {
         let latest = entry.state.and_then(|place| self.load(key, &Entry { place, ..*entry }, Part::Text).ok());
         let state = latest.map_or_else(|| record.state.clone(), |record| record.state);
         State { due: entry.due, since: entry.since, left: entry.left, held: entry.held, ..state }
-    }
-
-    /// A message whose record is damaged: it leaves the queue, its bytes are set aside.
-    pub(super) fn give_up(&mut self, key: u64, entry: &Entry, what: &str) {
-        let segment = self.index().segments.get(&entry.place.segment).map(|used| Arc::clone(&used.segment));
-        if let Some(segment) = segment {
-            self.set_aside(&segment, entry.place, what);
-        }
-        let item = Item::change(Kind::Removed, JobKey(key), State::default(), false);
-        let _ = self.commit(vec![item]);
     }
 }

@@ -27,12 +27,14 @@ use super::segment::Part;
 use super::{Attempt, Job, JobKey, SpoolError, settings};
 use crate::env::Clock;
 use crate::env::disk::{Disk, Lock};
-use crate::mail::{Parcel, Timestamp};
+use crate::mail::{Parcel, Span, Timestamp};
 
 use committer::Committer;
 
 /// Records up to this size of young messages are read in place: they are in the page cache.
 const READ_IN_PLACE: u64 = 256 << 10;
+/// A message that the disk does not give comes up again after this.
+const UNREADABLE: Span = Span::minutes(5);
 
 /// The engine on this node's own disk. Its threads stop when it goes.
 #[derive(Debug)]
@@ -106,7 +108,6 @@ impl Spool {
         })?;
         let (log, report) = recover::open(&disk, dir, &settings, Purpose::Serve, Faults::default())?;
         metrics.attach(&clock);
-        metrics.damaged(log.damages);
         let shared = Arc::new(Shared {
             index: Arc::clone(&log.index),
             nursery: Arc::clone(&log.nursery),
@@ -122,7 +123,7 @@ impl Spool {
         });
         shared.show();
         let thread = Arc::clone(&shared);
-        let committer = Committer { log, shared: thread, provided_for: 0 };
+        let committer = Committer { log, shared: thread, provided_for: 0, damages_told: 0 };
         let started = std::thread::Builder::new().name("spool".to_owned()).spawn(move || committer.run());
         started.map_err(SpoolError::Disk)?;
         Ok((Self::on(Arc::new(Local(shared))), report))
@@ -313,8 +314,7 @@ impl Local {
             }
             error => {
                 tracing::error!(key, %error, "a message cannot be read now");
-                let later = self.0.clock.now() + crate::mail::Span::minutes(5);
-                self.index().put_back(key, later);
+                self.index().put_back(key, self.0.clock.now() + UNREADABLE);
             }
         }
     }
