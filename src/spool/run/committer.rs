@@ -54,7 +54,9 @@ impl Committer {
             self.provide();
             self.shared.metrics.damaged(self.log.damages.saturating_sub(self.damages_told));
             self.damages_told = self.log.damages;
-            self.shared.broken.store(self.log.is_broken(), Ordering::Relaxed);
+            let broken = self.log.is_broken();
+            self.shared.broken.store(broken, Ordering::Relaxed);
+            self.shared.metrics.health(!broken);
             self.shared.show();
         }
         self.log.commit(Vec::new());
