@@ -29,6 +29,7 @@ use crate::quarantine::{self, Shelf};
 use crate::report::metrics::{Metrics, Registry};
 use crate::report::record::run::Log;
 use crate::session::run::{Front, Post};
+use crate::session::settings::Limits;
 use crate::spool::{self, Spool};
 
 /// How long sessions with a message in progress may go on after the doors closed.
@@ -48,7 +49,8 @@ pub(super) async fn serve(policy: Policy, posts: Vec<Post>, http: TcpListener) -
     let disk: Arc<dyn Disk> = Arc::new(Real);
 
     let dns = Dns::new(&dns_options(&policy)).map_err(|e| StartError::part("dns", e))?;
-    let spool = open_spool(&disk, &data, &clock, &registry)?;
+    let kept = part("metrics", spool::metrics::Metrics::new(&registry))?;
+    let spool = open_spool(&disk, &data, &clock, kept.clone())?;
     let shelf = open_shelf(&disk, &data, &policy, &clock, &registry).await?;
     let record = Log::open(&data.join("receipts"), clock.now()).map_err(|e| StartError::Part(e.to_string()))?;
     let inspectors = start_inspectors(&policy, &registry).await?;
@@ -81,7 +83,8 @@ pub(super) async fn serve(policy: Policy, posts: Vec<Post>, http: TcpListener) -
         clock: clock.clone(),
         free_disk: Arc::clone(&free_disk),
     }));
-    look_at_disk(&disk, &data, &free_disk);
+    let room = Room { disk: Arc::clone(&disk), data: data.clone(), free: Arc::clone(&free_disk), metrics: kept };
+    room.look(&policy.limits);
 
     let (stop, stopping) = watch::channel(false);
     let mut tasks = JoinSet::new();
@@ -91,7 +94,7 @@ pub(super) async fn serve(policy: Policy, posts: Vec<Post>, http: TcpListener) -
         async move { deliver.run_queue(routes, stopping).await }
     };
     let queue = tokio::spawn(queue);
-    tasks.spawn(watch_disk(Arc::clone(&disk), data.clone(), Arc::clone(&free_disk)));
+    tasks.spawn(room.watch(feeds.policy.subscribe()));
     tasks.spawn(expire(shelf.clone(), clock.clone()));
     tasks.spawn({
         let live = Arc::clone(&live);
@@ -176,8 +179,12 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(2, usize::from)
 }
 
-fn open_spool(disk: &Arc<dyn Disk>, data: &Path, clock: &Clock, registry: &Registry) -> Result<Spool, StartError> {
-    let metrics = part("metrics", spool::metrics::Metrics::new(registry))?;
+fn open_spool(
+    disk: &Arc<dyn Disk>,
+    data: &Path,
+    clock: &Clock,
+    metrics: spool::metrics::Metrics,
+) -> Result<Spool, StartError> {
     let folder = data.join("spool");
     let opened = Spool::open(Arc::clone(disk), &folder, spool::settings::Spool::default(), clock.clone(), metrics);
     let (spool, recovery) =
@@ -215,18 +222,42 @@ fn roles(policy: &Policy, posts: &[Post]) -> Vec<(&'static str, std::net::Socket
     posts.iter().filter_map(|post| Some((kind(post), post.socket.local_addr().ok()?))).collect()
 }
 
-fn look_at_disk(disk: &Arc<dyn Disk>, data: &Path, free: &AtomicU64) {
-    match disk.free_bytes(data) {
-        Ok(bytes) => free.store(bytes, Ordering::Relaxed),
-        Err(error) => tracing::error!(%error, "the free space of the data folder is not known"),
-    }
+/// Whether there is room for mail; looked at once a second.
+struct Room {
+    disk: Arc<dyn Disk>,
+    data: std::path::PathBuf,
+    free: Arc<AtomicU64>,
+    metrics: spool::metrics::Metrics,
 }
 
-async fn watch_disk(disk: Arc<dyn Disk>, data: std::path::PathBuf, free: Arc<AtomicU64>) {
-    let mut second = tokio::time::interval(Duration::from_secs(1));
-    loop {
-        second.tick().await;
-        look_at_disk(&disk, &data, &free);
+impl Room {
+    /// A disk on which too few files can still be made counts as full, however many octets are free.
+    fn look(&self, limits: &Limits) {
+        let found = self.disk.free_bytes(&self.data).and_then(|bytes| Ok((bytes, self.disk.free_files(&self.data)?)));
+        let (bytes, files) = match found {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::error!(%error, "the free space of the data folder is not known");
+                return;
+            }
+        };
+        let (room, wanted) = (if files < limits.disk_free_files { 0 } else { bytes }, limits.disk_free.as_u64());
+        let before = self.free.swap(room, Ordering::Relaxed);
+        self.metrics.room(room, wanted);
+        if before >= wanted && room < wanted {
+            tracing::error!(bytes, files, "no room where mail is kept: new mail gets 452, delivery goes on");
+        } else if before < wanted && room >= wanted {
+            tracing::info!(bytes, files, "there is room again where mail is kept");
+        }
+    }
+
+    async fn watch(self, policy: watch::Receiver<Arc<Policy>>) {
+        let mut second = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            second.tick().await;
+            let limits = policy.borrow().limits.clone();
+            self.look(&limits);
+        }
     }
 }
 
@@ -253,7 +284,7 @@ fn readiness(
         }
         let wanted = policy.borrow().limits.disk_free;
         if free.load(Ordering::Relaxed) < wanted.as_u64() {
-            return Err(format!("less than {wanted} is free where mail is kept"));
+            return Err(format!("less than {wanted} is free where mail is kept, or too few files can be made there"));
         }
         Ok(())
     })
