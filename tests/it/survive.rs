@@ -7,6 +7,9 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use luytre::gateway::control::client::Client as Control;
+use luytre::gateway::control::{Reply, Request};
+
 use crate::kit::client::Client;
 use crate::kit::gateway::{Gateway, luytre};
 use crate::kit::site::{Site, letter};
@@ -209,6 +212,47 @@ fn a_reload_takes_new_rules_and_keeps_the_old_ones_when_they_are_broken() {
     gateway.wait_for_line("that it kept the old policy", |l| l.contains("the old policy stays"));
     assert_eq!(send().code, 550);
     assert!(gateway.metric("luytre_policy_reloads_total{outcome=\"refused\"}") >= 1.0);
+}
+
+#[test]
+fn a_policy_that_the_inspectors_refuse_is_not_in_force_and_status_says_so() {
+    let site = Site::new("refused-reload");
+    // The program's file goes away: no new inspector can be started, and the old ones go on.
+    let program = site.folder.path().join("luytre");
+    let built = env!("CARGO_BIN_EXE_luytre");
+    std::fs::hard_link(built, &program).or_else(|_| std::fs::copy(built, &program).map(drop)).unwrap();
+    let rules = site.folder.write("own/rules.toml", "");
+    let text = std::fs::read_to_string(site.write()).unwrap();
+    let text = text.replace("/rules/spam\"]", &format!("/rules/spam\", \"{}\"]", rules.display()));
+    let gateway = Gateway::spawn_from(&program, &site.folder.write("luytre.toml", text));
+    gateway.wait_for_line("ready", |line| line.contains("\"ready\""));
+    std::fs::remove_file(&program).unwrap();
+    let ask = |request: &Request| Control::connect(&site.folder.path().join("data")).unwrap().unwrap().ask(request);
+    let status = || match ask(&Request::Status).unwrap() {
+        Reply::Value { value } => value,
+        other => panic!("{other:?}"),
+    };
+    let before = status();
+    assert!(before["generation"] == 1 && before["refused"].is_null(), "{before}");
+
+    std::fs::write(&rules, "# another policy\n").unwrap();
+    let Reply::Failed { why } = ask(&Request::Reload).unwrap() else { panic!("it cannot be taken") };
+    assert!(why.contains("the inspectors cannot use it"), "{why}");
+    let after = status();
+    assert_eq!((&after["generation"], &after["hash"]), (&before["generation"], &before["hash"]));
+    let refused = &after["refused"];
+    assert!(refused["why"][0].as_str().unwrap().contains("the inspectors cannot use it"), "{after}");
+    assert!(refused["hash"].is_string() && refused["hash"] != after["hash"], "{after}");
+    let mut client = Client::connect_as(gateway.address("mx"), "198.51.100.10").unwrap();
+    client.say("EHLO a.example").unwrap();
+    let answer = client.deliver("a@partner.example", &["an@agency.test"], &letter("thu", "x")).unwrap();
+    let receipt = gateway.receipt(&crate::kit::gateway::receipt_id(&answer.text).unwrap()).unwrap();
+    assert_eq!(receipt.policy, before["hash"].as_str().unwrap(), "the old one judged it");
+
+    // The files are again what is in force: nothing is refused any more.
+    std::fs::write(&rules, "").unwrap();
+    assert!(matches!(ask(&Request::Reload).unwrap(), Reply::Value { .. }));
+    assert!(status()["refused"].is_null());
 }
 
 #[test]
