@@ -168,5 +168,6 @@ async fn start_inspectors(policy: &Policy, registry: &Registry) -> Result<Pool, 
     let metrics = part("metrics", inspect::metrics::Metrics::new(registry))?;
     let exe = part("the program's own file", std::env::current_exe())?;
     let pool = Pool::start(Arc::clone(&policy.compiled.inspect), &policy.inspect, metrics, exe).await;
-    part("the inspectors cannot be started", pool)
+    let limit = policy.limits.inspector_memory;
+    part(&format!("the inspectors cannot be started with limits.inspector_memory = {limit}"), pool)
 }
