@@ -5,7 +5,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 
 use luytre::gateway::control::client::Client as Control;
 use luytre::gateway::control::{Reply, Request};
@@ -19,8 +19,62 @@ fn rounds() -> usize {
     std::env::var("LUYTRE_KILL_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(50)
 }
 
+/// The subjects that got 250, and a bell for whoever waits for more of them.
+#[derive(Default)]
+struct Ledger {
+    book: Mutex<Book>,
+    bell: Condvar,
+}
+
+#[derive(Default)]
+struct Book {
+    subjects: Vec<String>,
+    senders: usize,
+}
+
+impl Ledger {
+    fn write(&self, subject: String) {
+        self.book.lock().unwrap().subjects.push(subject);
+        self.bell.notify_all();
+    }
+    fn subjects(&self) -> Vec<String> {
+        self.book.lock().unwrap().subjects.clone()
+    }
+    fn len(&self) -> usize {
+        self.book.lock().unwrap().subjects.len()
+    }
+    /// Waits for `count` subjects; false when nobody sends any more.
+    fn wait_for(&self, count: usize) -> bool {
+        let idle = |book: &mut Book| book.subjects.len() < count && book.senders > 0;
+        self.bell.wait_while(self.book.lock().unwrap(), idle).unwrap().subjects.len() >= count
+    }
+}
+
+/// Starts a sender: see [`press`].
+fn sender(
+    address: std::net::SocketAddr,
+    name: String,
+    ledger: &Arc<Ledger>,
+    stop: &Arc<AtomicBool>,
+) -> std::thread::JoinHandle<()> {
+    ledger.book.lock().unwrap().senders += 1;
+    let (ledger, stop) = (Arc::clone(ledger), Arc::clone(stop));
+    std::thread::spawn(move || {
+        // A panic of the sender counts as its end too.
+        struct End<'a>(&'a Ledger);
+        impl Drop for End<'_> {
+            fn drop(&mut self) {
+                self.0.book.lock().unwrap_or_else(std::sync::PoisonError::into_inner).senders -= 1;
+                self.0.bell.notify_all();
+            }
+        }
+        let _end = End(&ledger);
+        press(address, &name, &ledger, &stop);
+    })
+}
+
 /// Sends numbered letters until the connection breaks; every subject that got 250 goes into the ledger.
-fn press(address: std::net::SocketAddr, name: &str, ledger: &Mutex<Vec<String>>, stop: &AtomicBool) {
+fn press(address: std::net::SocketAddr, name: &str, ledger: &Ledger, stop: &AtomicBool) {
     let Ok(mut client) = Client::connect_as(address, "198.51.100.10") else { return };
     if client.say("EHLO load.partner.example").is_err() {
         return;
@@ -28,7 +82,7 @@ fn press(address: std::net::SocketAddr, name: &str, ledger: &Mutex<Vec<String>>,
     for n in 0.. {
         let subject = format!("{name}-{n}");
         match client.deliver("ketoan@partner.example", &["an@agency.test"], &letter(&subject, "x")) {
-            Ok(answer) if answer.code == 250 => ledger.lock().unwrap().push(subject),
+            Ok(answer) if answer.code == 250 => ledger.write(subject),
             Ok(answer) if answer.code >= 500 => panic!("trouble of ours must be 4xx: {}", answer.text),
             Ok(_) => {}
             Err(_) => return,
@@ -45,29 +99,21 @@ fn kill_rounds(name: &str, delivery: &str, rounds: usize) {
     let hop = format!("{{ address = \"{}\", tls = \"none\", delivery = \"{delivery}\" }}", site.sink.address());
     let site = site.next_hop(&hop).section("[deliver]\nretry_first = \"1 s\"\nretry_max = \"1 s\"\n\n");
     let config = site.write();
-    let ledger = Arc::new(Mutex::new(Vec::new()));
+    let ledger = Arc::<Ledger>::default();
     for round in 0..rounds {
         let gateway = Gateway::start(&config);
         let address = gateway.address("mx");
         let stop = Arc::new(AtomicBool::new(false));
-        let before = ledger.lock().unwrap().len();
-        let senders: Vec<_> = (0..4)
-            .map(|s| {
-                let (ledger, stop) = (Arc::clone(&ledger), Arc::clone(&stop));
-                std::thread::spawn(move || press(address, &format!("r{round}s{s}"), &ledger, &stop))
-            })
-            .collect();
+        let before = ledger.len();
+        let senders: Vec<_> = (0..4).map(|s| sender(address, format!("r{round}s{s}"), &ledger, &stop)).collect();
         // The moment of the kill is counted in messages, so that a slow machine is killed under load too.
-        let enough = before + 5 + round * 7 % 60;
-        while ledger.lock().unwrap().len() < enough && !senders.iter().all(|s| s.is_finished()) {
-            std::thread::yield_now();
-        }
+        ledger.wait_for(before + 5 + round * 7 % 60);
         gateway.kill();
         stop.store(true, Ordering::Relaxed);
         senders.into_iter().for_each(|s| s.join().unwrap());
     }
     let gateway = Gateway::start(&config);
-    let sent = ledger.lock().unwrap().clone();
+    let sent = ledger.subjects();
     assert!(sent.len() >= rounds, "the load was real: {}", sent.len());
     let taken = site.sink.wait_until("every acknowledged message", |taken| {
         let there: std::collections::HashSet<String> = taken.iter().filter_map(|t| t.header("Subject")).collect();
@@ -98,16 +144,10 @@ fn kill_9_of_an_inspector_is_only_a_retry() {
     let gateway = site.start();
     let address = gateway.address("mx");
     let stop = Arc::new(AtomicBool::new(false));
-    let ledger = Arc::new(Mutex::new(Vec::new()));
-    let sender = {
-        let (ledger, stop) = (Arc::clone(&ledger), Arc::clone(&stop));
-        std::thread::spawn(move || press(address, "i", &ledger, &stop))
-    };
+    let ledger = Arc::<Ledger>::default();
+    let sender = sender(address, "i".to_owned(), &ledger, &stop);
     for wanted in [5, 15, 25, 35] {
-        while ledger.lock().unwrap().len() < wanted {
-            assert!(!sender.is_finished(), "a killed inspector must not end the session:\n{}", gateway.log());
-            std::thread::yield_now();
-        }
+        assert!(ledger.wait_for(wanted), "a killed inspector must not end the session:\n{}", gateway.log());
         let children = children(gateway.pid());
         assert!(!children.is_empty(), "the gateway runs inspectors");
         for pid in children {
@@ -116,7 +156,7 @@ fn kill_9_of_an_inspector_is_only_a_retry() {
     }
     stop.store(true, Ordering::Relaxed);
     sender.join().unwrap();
-    let sent = ledger.lock().unwrap().len();
+    let sent = ledger.len();
     assert_eq!(site.sink.wait_for_count(sent).len(), sent, "each message arrives once");
     assert!(gateway.metric("luytre_inspector_restarts_total") >= 1.0);
 }
