@@ -151,7 +151,7 @@ const fn engine_timeout() -> Span {
 #[serde(deny_unknown_fields)]
 pub struct Agency {
     pub id: AgencyId,
-    /// As people know it; shown in the console and in reports.
+    /// As people know it.
     #[serde(default)]
     pub name: String,
     pub domains: Vec<Domain>,

@@ -27,7 +27,7 @@ pub fn check(file: &File, root: &Place<'_>, files: &Files<'_>, problems: &mut Ve
         problems.push(
             root.to("engine")
                 .to(i)
-                .problem("engines come with a later version", "động cơ diệt virus sẽ có ở phiên bản sau")
+                .problem("this version has no virus engines", "phiên bản này chưa có động cơ diệt virus")
                 .help(root.say("take this section out", "hãy bỏ phần này")),
         );
     }

@@ -9,7 +9,7 @@ use crate::mail::Span;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Http {
-    /// /metrics, /healthz, /readyz and the console. Loopback until told otherwise (THREATS K-01).
+    /// /metrics, /healthz, /readyz. Loopback until told otherwise (THREATS K-01).
     pub address: SocketAddr,
 }
 
