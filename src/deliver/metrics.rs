@@ -3,12 +3,15 @@
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 use super::settings::{Profile, TlsMode};
+use crate::session::metrics::{Side, tls_sessions};
 
 #[derive(Clone, Debug)]
 pub struct Metrics {
     attempts: IntCounterVec,
     cut_through: IntCounterVec,
     tls: IntCounterVec,
+    /// Our part of the family that counts both sides.
+    tls_sessions: IntCounterVec,
     downgrades: IntCounter,
     reports: IntCounterVec,
     hosts_down: IntGauge,
@@ -48,6 +51,7 @@ impl Metrics {
                 "Connections to next hops by TLS version (none: in clear) and configured policy",
                 &["version", "policy"],
             )?,
+            tls_sessions: tls_sessions(registry, Side::Client)?,
             downgrades,
             reports: counter(
                 "luytre_delivery_reports_total",
@@ -72,6 +76,9 @@ impl Metrics {
             TlsMode::Required => "required",
         };
         self.tls.with_label_values(&[version.unwrap_or("none"), policy]).inc();
+        if let Some(version) = version {
+            self.tls_sessions.with_label_values(&[version]).inc();
+        }
     }
     pub(super) fn downgraded(&self) {
         self.downgrades.inc();

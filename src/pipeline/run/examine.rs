@@ -60,6 +60,19 @@ impl Examiner {
         Ok(Evidence { case: Case::closed(mail, auth, content, findings), rules })
     }
 
+    /// As [`Self::examine`], for mail of which others said who sent it: a collection with its results beside it.
+    pub async fn examine_known(
+        &self,
+        mail: Mail,
+        policy: &Arc<Policy>,
+        auth: AuthFacts,
+        mut findings: Vec<Finding>,
+    ) -> Result<Evidence, Reply> {
+        let (content, rules) = self.inspect(&mail, policy).await?;
+        findings.extend(content.findings.iter().cloned());
+        Ok(Evidence { case: Case::closed(mail, auth, content, findings), rules })
+    }
+
     async fn authenticate(&self, mail: &Mail, policy: &Arc<Policy>) -> (AuthFacts, Vec<Finding>) {
         let started = Instant::now();
         let envelope = mail.envelope();

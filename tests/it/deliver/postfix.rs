@@ -4,11 +4,12 @@ use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use luytre::deliver::Handover;
 use luytre::deliver::settings::{Profile, TlsMode};
 use luytre::mail::MailId;
+
+use crate::kit::watch::{self, Watch};
 
 use super::house::{House, START, hop, parcel, word};
 
@@ -17,6 +18,7 @@ struct Postfix {
     folder: tempfile::TempDir,
     child: Child,
     address: SocketAddr,
+    watch: Watch,
 }
 
 impl Drop for Postfix {
@@ -62,6 +64,10 @@ impl Postfix {
             let owner = (Some(uid.parse().unwrap()), Some(gid.parse().unwrap()));
             std::os::unix::fs::chown(at.join(name), owner.0, owner.1).unwrap();
         }
+        for name in ["a", "b"] {
+            watch::maildir(&at.join("mail").join(name), uid.parse().unwrap(), gid.parse().unwrap());
+        }
+        let watch = Watch::over(at);
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let dir = at.display();
         write(
@@ -92,7 +98,10 @@ impl Postfix {
         command.arg("-c").arg(at.join("conf")).arg("start-fg").stdin(Stdio::null());
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        Some(Self { folder, child, address })
+        watch.until("postfix says that it runs, with its port open", || {
+            fs::read_to_string(at.join("log")).ok().filter(|log| log.contains("daemon started"))
+        });
+        Some(Self { folder, child, address, watch })
     }
 
     fn command(&self, verb: &str) -> Command {
@@ -101,36 +110,15 @@ impl Postfix {
         command
     }
 
-    /// Waits until the port answers: another process has no bell to ring.
-    async fn ready(&self) {
-        until("postfix answers", || std::net::TcpStream::connect(self.address).is_ok().then_some(())).await;
+    /// The messages in a mailbox, once there are `count`. Nothing of ours has to go on meanwhile.
+    fn mailbox(&self, name: &str, count: usize) -> Vec<String> {
+        watch::messages(&self.watch, &self.folder.path().join("mail").join(name).join("new"), count)
     }
-
-    /// The messages in a mailbox, once there are `count`.
-    async fn mailbox(&self, name: &str, count: usize) -> Vec<String> {
-        let new = self.folder.path().join("mail").join(name).join("new");
-        until("the mail is in the mailbox", || {
-            let files: Vec<_> = fs::read_dir(&new).ok()?.filter_map(Result::ok).collect();
-            (files.len() >= count).then(|| files.iter().map(|f| fs::read_to_string(f.path()).unwrap()).collect())
-        })
-        .await
-    }
-}
-
-async fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    for _ in 0..600 {
-        if let Some(found) = ask() {
-            return found;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("in half a minute it did not come about that {what}");
 }
 
 #[tokio::test]
 async fn postfix_takes_what_we_send_and_nothing_is_changed() {
     let Some(postfix) = Postfix::start() else { return };
-    postfix.ready().await;
     for (i, profile) in [Profile::Generic, Profile::Qmail, Profile::Exchange2010].into_iter().enumerate() {
         let house = House::new(vec![hop(postfix.address, profile, TlsMode::Opportunistic)]);
         let mut mail = parcel(
@@ -149,7 +137,7 @@ async fn postfix_takes_what_we_send_and_nothing_is_changed() {
         assert!(house.jobs().is_empty());
         house.deliver.drain().await;
     }
-    let (a, b) = (postfix.mailbox("a", 6).await, postfix.mailbox("b", 3).await);
+    let (a, b) = (postfix.mailbox("a", 6), postfix.mailbox("b", 3));
     for profile in ["Generic", "Qmail", "Exchange2010"] {
         let end = format!("\n\n.dot\n..two\nK\u{ed}nh g\u{1eed}i {profile}\n.\nend\n");
         assert!(a.iter().any(|m| m.ends_with(&end)) && b.iter().any(|m| m.ends_with(&end)), "{a:?}");

@@ -8,3 +8,4 @@ pub mod gateway;
 pub mod script;
 pub mod sink;
 pub mod site;
+pub mod watch;
