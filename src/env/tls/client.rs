@@ -8,7 +8,9 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use openssl::error::ErrorStack;
-use openssl::ssl::{Ssl, SslConnector, SslContext, SslContextBuilder, SslMethod, SslVerifyMode, SslVersion};
+use openssl::ssl::{
+    Ssl, SslConnector, SslContext, SslContextBuilder, SslMethod, SslOptions, SslVerifyMode, SslVersion,
+};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_openssl::SslStream;
@@ -144,7 +146,11 @@ fn age(builder: &mut SslContextBuilder, legacy: bool) -> Result<(), ErrorStack> 
     if legacy {
         builder.set_min_proto_version(Some(SslVersion::TLS1))?;
         // Security level 0 is what lets OpenSSL 3 sign with SHA-1 in TLS 1.0; this link only.
-        builder.set_cipher_list("DEFAULT:@SECLEVEL=0")
+        builder.set_cipher_list("DEFAULT:@SECLEVEL=0")?;
+        // Windows Server 2003 and 2008 without their later updates know nothing of RFC 5746; OpenSSL 3 would not
+        // speak with them at all. This link only.
+        builder.set_options(SslOptions::from_bits_retain(openssl_sys::SSL_OP_LEGACY_SERVER_CONNECT));
+        Ok(())
     } else {
         builder.set_min_proto_version(Some(SslVersion::TLS1_2))
     }
@@ -175,6 +181,14 @@ impl Link {
             Self::Plain(_) => None,
             Self::Tls(stream) => Some(stream.ssl().version_str()),
         }
+    }
+
+    /// SHA-256 of the server's SubjectPublicKeyInfo; `None` in clear, or when it showed no certificate.
+    #[must_use]
+    pub fn key_digest(&self) -> Option<[u8; 32]> {
+        let Self::Tls(stream) = self else { return None };
+        let key = stream.ssl().peer_certificate()?.public_key().ok()?.public_key_to_der().ok()?;
+        Some(openssl::sha::sha256(&key))
     }
 
     /// Whether an idle connection still is: the peer neither closed it nor said anything unasked. Asks the
