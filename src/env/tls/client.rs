@@ -11,6 +11,7 @@ use openssl::error::ErrorStack;
 use openssl::ssl::{
     Ssl, SslConnector, SslContext, SslContextBuilder, SslMethod, SslOptions, SslVerifyMode, SslVersion,
 };
+use openssl::x509::X509VerifyResult;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_openssl::SslStream;
@@ -109,7 +110,11 @@ impl Connector {
         let mut stream = SslStream::new(ssl, stream).map_err(setup)?;
         match Pin::new(&mut stream).connect().await {
             Ok(()) => Ok(Link::Tls(Box::new(stream))),
-            Err(error) => Err(TlsError::Handshake(reason(&error, stream.ssl().verify_result()))),
+            Err(error) => {
+                // Where nobody verifies, what OpenSSL thinks of the certificate is not why it failed.
+                let verified = if trust.verifies() { stream.ssl().verify_result() } else { X509VerifyResult::OK };
+                Err(TlsError::Handshake(reason(&error, verified)))
+            }
         }
     }
 }
@@ -156,8 +161,8 @@ fn age(builder: &mut SslContextBuilder, legacy: bool) -> Result<(), ErrorStack> 
     }
 }
 
-fn reason(error: &openssl::ssl::Error, verified: openssl::x509::X509VerifyResult) -> String {
-    if verified != openssl::x509::X509VerifyResult::OK {
+fn reason(error: &openssl::ssl::Error, verified: X509VerifyResult) -> String {
+    if verified != X509VerifyResult::OK {
         return format!("the certificate is not believed: {}", verified.error_string());
     }
     match error.ssl_error().and_then(|stack| stack.errors().first()).and_then(openssl::error::Error::reason) {

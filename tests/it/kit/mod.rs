@@ -5,6 +5,7 @@ pub mod client;
 pub mod desk;
 pub mod dns;
 pub mod gateway;
+pub mod mta;
 pub mod script;
 pub mod sink;
 pub mod site;
