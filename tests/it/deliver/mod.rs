@@ -1,5 +1,6 @@
 //! Delivery against scripted servers: cut-through at every state, the queue, reports, TLS policies.
 
+mod bad_line;
 mod cut_through;
 mod faults;
 mod house;
