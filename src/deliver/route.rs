@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::pin::KeyPin;
 use super::profile::Traits;
 use super::settings::{self, Delivery, NextHop, Profile, TlsMode};
 use super::tlspolicy::Protection;
@@ -22,6 +23,10 @@ pub struct Hop {
     pub port: u16,
     pub profile: Profile,
     pub tls: TlsMode,
+    /// Keys that are believed; empty: whoever the certificate's authority vouches for.
+    pub tls_pins: Vec<KeyPin>,
+    /// As configured; `None`: the profile decides.
+    pub tls_legacy: Option<bool>,
     pub delivery: Delivery,
     pub live_recipients: bool,
     /// Found by MX: nobody here vouches for it.
@@ -35,24 +40,43 @@ impl Hop {
     /// From the configuration; the error is a sentence for the operator.
     pub fn build(hop: &NextHop) -> Result<Self, String> {
         let (host, port) = split_address(&hop.address)?;
-        let (profile, tls) = (hop.profile, hop.tls);
-        let (delivery, live_recipients) = (hop.delivery, hop.live_recipients);
-        let protection = Protection::default();
-        Ok(Self { host, port, profile, tls, delivery, live_recipients, internet: false, protection })
+        let NextHop { profile, tls, tls_legacy, delivery, live_recipients, .. } = *hop;
+        let (tls_pins, protection) = (hop.tls_pins.clone(), Protection::default());
+        Ok(Self {
+            host,
+            port,
+            profile,
+            tls,
+            tls_pins,
+            tls_legacy,
+            delivery,
+            live_recipients,
+            internet: false,
+            protection,
+        })
     }
 
     /// A mail exchanger or its address; `protection` says whether it may go on in clear.
     #[must_use]
     pub fn exchanger(host: &str, port: u16, protection: Protection) -> Self {
-        let profile = Profile::Generic;
-        let tls = if protection.needs_tls() { TlsMode::Required } else { TlsMode::Opportunistic };
-        let (delivery, live_recipients) = (Delivery::Queued, false);
-        Self { host: host.to_owned(), port, profile, tls, delivery, live_recipients, internet: true, protection }
+        Self {
+            host: host.to_owned(),
+            port,
+            profile: Profile::Generic,
+            tls: if protection.needs_tls() { TlsMode::Required } else { TlsMode::Opportunistic },
+            tls_pins: Vec::new(),
+            tls_legacy: None,
+            delivery: Delivery::Queued,
+            live_recipients: false,
+            internet: true,
+            protection,
+        }
     }
 
     #[must_use]
-    pub const fn traits(&self) -> Traits {
-        if self.internet { Traits::internet() } else { self.profile.traits() }
+    pub fn traits(&self) -> Traits {
+        let traits = if self.internet { Traits::internet() } else { self.profile.traits() };
+        Traits { legacy_tls: self.tls_legacy.unwrap_or(traits.legacy_tls), ..traits }
     }
 }
 
@@ -127,8 +151,7 @@ impl Policy {
         }
         let smart_host = (!settings.smart_host.is_empty()).then(|| {
             let address = settings.smart_host.clone();
-            let (profile, tls, delivery) = (Profile::Generic, TlsMode::Opportunistic, Delivery::Queued);
-            hops(&[NextHop { address, profile, tls, delivery, live_recipients: false }])
+            hops(&[NextHop { delivery: Delivery::Queued, ..NextHop::to(address) }])
         });
         if !wrong.is_empty() {
             return Err(wrong);

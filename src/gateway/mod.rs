@@ -6,12 +6,15 @@
 
 mod answers;
 pub mod control;
+mod holder;
 mod internet;
 mod logging;
 pub mod privileges;
 mod reload;
 mod serve;
 pub mod sockets;
+mod stages;
+mod upkeep;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -7,14 +7,18 @@ use std::path::Path;
 use super::fault::suggest;
 use super::file::File;
 use super::files::Files;
+use super::outgoing;
 use super::place::Place;
-use crate::deliver::settings::Internet;
 use crate::env::tls::pair::{self, CertificateFacts, PairError};
 use crate::inspect::settings::Inspect;
 use crate::listen::Role;
 use crate::listen::settings::{BareNewline, Listener};
 use crate::mail::{Network, Problem, Span, Timestamp};
 use crate::verdict::settings::{Severe, Verdict};
+
+/// A sender's patience for the final answer: usual, and what the standard promises with some room left.
+const ANSWER_USUAL: Span = Span::seconds(60);
+const ANSWER_MOST: Span = Span::minutes(8);
 
 /// Everything but the agencies.
 pub fn check(file: &File, root: &Place<'_>, files: &Files<'_>, problems: &mut Vec<Problem>) {
@@ -24,12 +28,12 @@ pub fn check(file: &File, root: &Place<'_>, files: &Files<'_>, problems: &mut Ve
     inspection(file, root, problems);
     verdict(&file.verdict, &root.to("verdict"), problems);
     deliver(file, &root.to("deliver"), problems);
-    internet(&file.deliver.internet, &root.to("deliver").to("internet"), files, problems);
+    outgoing::check(&file.deliver.internet, &root.to("deliver").to("internet"), files, problems);
     for (i, _) in file.engine.iter().enumerate() {
         problems.push(
             root.to("engine")
                 .to(i)
-                .problem("engines come with a later version", "động cơ diệt virus sẽ có ở phiên bản sau")
+                .problem("this version has no virus engines", "phiên bản này chưa có động cơ diệt virus")
                 .help(root.say("take this section out", "hãy bỏ phần này")),
         );
     }
@@ -216,12 +220,35 @@ fn times(file: &File, root: &Place<'_>, problems: &mut Vec<Problem>) {
         (root.to("deliver").to("cut_through_wait"), "cut_through_wait", file.deliver.cut_through_wait),
         (root.to("deliver").to("retry_first"), "retry_first", file.deliver.retry_first),
         (root.to("quarantine").to("keep"), "keep", file.quarantine.keep),
+        (root.to("receipts").to("keep"), "keep", file.receipts.keep),
     ];
     for (spot, key, span) in spans {
         if span == Span::ZERO && spot.is_sound() {
             problems.push(spot.problem(format!("{key} must be more than 0"), format!("{key} phải lớn hơn 0")));
         }
     }
+    patience(file, root, problems);
+}
+
+/// RFC 5321 §4.5.3.2.6: a sender waits ten minutes for the last answer, many wait much less; who gives up before our
+/// answer sends the message again although we took it.
+fn patience(file: &File, root: &Place<'_>, problems: &mut Vec<Problem>) {
+    let spot = root.to("deliver").to("cut_through_wait");
+    let wait =
+        Span::millis(file.inspect.deadline.as_millis().saturating_add(file.deliver.cut_through_wait.as_millis()));
+    if wait <= ANSWER_USUAL || !spot.is_sound() {
+        return;
+    }
+    let problem = spot
+        .problem(
+            format!("inspect.deadline and cut_through_wait let a sender wait up to {wait}"),
+            format!("inspect.deadline cộng cut_through_wait khiến nơi gửi phải chờ đến {wait}"),
+        )
+        .help(root.say(
+            "keep them together under a minute; senders that give up send again",
+            "nên giữ tổng dưới một phút; nơi gửi chờ không được sẽ gửi lại",
+        ));
+    problems.push(if wait < ANSWER_MOST { problem.warning() } else { problem });
 }
 
 fn inspection(file: &File, root: &Place<'_>, problems: &mut Vec<Problem>) {
@@ -338,40 +365,6 @@ fn deliver(file: &File, place: &Place<'_>, problems: &mut Vec<Problem>) {
         if value == 0 && place.to(key).is_sound() {
             problems
                 .push(place.to(key).problem(format!("{key} must be at least 1"), format!("{key} ít nhất phải là 1")));
-        }
-    }
-}
-
-fn internet(settings: &Internet, place: &Place<'_>, files: &Files<'_>, problems: &mut Vec<Problem>) {
-    let numbers = [
-        ("https_port", u64::from(settings.https_port)),
-        ("concurrency", settings.concurrency as u64),
-        ("messages", u64::from(settings.messages)),
-    ];
-    let entries = settings.destination.iter().enumerate().flat_map(|(i, entry)| {
-        let here = place.to("destination").to(i);
-        let numbers =
-            [("concurrency", entry.concurrency.map(|n| n as u64)), ("messages", entry.messages.map(u64::from))];
-        numbers.into_iter().filter_map(move |(key, value)| Some((here.to(key), key, value?)))
-    });
-    let all = numbers.into_iter().map(|(key, value)| (place.to(key), key, value)).chain(entries);
-    for (spot, key, value) in all {
-        if value == 0 && spot.is_sound() {
-            problems.push(spot.problem(format!("{key} must be at least 1"), format!("{key} ít nhất phải là 1")));
-        }
-    }
-    for (key, path) in [("roots", &settings.roots), ("trust_anchors", &settings.trust_anchors)] {
-        if path.as_os_str().is_empty() || !place.to(key).is_sound() {
-            continue;
-        }
-        let path = files.resolve(path);
-        if let Err(error) = files.read(&path) {
-            let shown = path.display();
-            problems.push(
-                place
-                    .to(key)
-                    .problem(format!("cannot read {shown}: {error}"), format!("không đọc được {shown}: {error}")),
-            );
         }
     }
 }

@@ -17,6 +17,7 @@ mod inspect;
 mod inspect_corpus;
 mod kit;
 mod outgoing;
+mod neighbours;
 mod peers;
 mod rules;
 mod scan;

@@ -1,9 +1,13 @@
 //! Delivery against scripted servers: cut-through at every state, the queue, reports, TLS policies.
 
+mod bad_line;
 mod cut_through;
 mod dnssec;
+mod faults;
 mod house;
 mod internet;
 mod link;
 mod postfix;
+mod profiles;
 mod queue;
+mod simulators;
