@@ -1,6 +1,6 @@
 //! Counters of delivery. No label holds an address or a remote host name.
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
 
 use super::settings::{Profile, TlsMode};
 use crate::session::metrics::{Side, tls_sessions};
@@ -12,7 +12,7 @@ pub struct Metrics {
     tls: IntCounterVec,
     /// Our part of the family that counts both sides.
     tls_sessions: IntCounterVec,
-    downgrades: IntCounter,
+    downgrades: IntCounterVec,
     reports: IntCounterVec,
     hosts_down: IntGauge,
     connections: IntGauge,
@@ -30,11 +30,18 @@ impl Metrics {
             registry.register(Box::new(gauge.clone()))?;
             Ok(gauge)
         };
-        let downgrades = IntCounter::new(
+        let downgrades = counter(
             "luytre_delivery_downgrades_total",
-            "Connections to next hops that went on in clear after TLS was offered and failed",
+            "Connections to next hops in clear although TLS was offered or had worked: handshake (it failed), \
+             refused (STARTTLS was), missing (STARTTLS is not offered any more), remembered (it failed within the hour)",
+            &["peer", "reason"],
         )?;
-        registry.register(Box::new(downgrades.clone()))?;
+        // From zero on, or the first one would not count as an increase.
+        for peer in ["agency", "internet"] {
+            for reason in ["handshake", "refused", "missing", "remembered"] {
+                downgrades.with_label_values(&[peer, reason]);
+            }
+        }
         Ok(Self {
             attempts: counter(
                 "luytre_delivery_attempts_total",
@@ -80,8 +87,9 @@ impl Metrics {
             self.tls_sessions.with_label_values(&[version]).inc();
         }
     }
-    pub(super) fn downgraded(&self) {
-        self.downgrades.inc();
+    /// `internet`: found by MX, where nobody here can mend it.
+    pub(super) fn downgraded(&self, internet: bool, reason: &str) {
+        self.downgrades.with_label_values(&[if internet { "internet" } else { "agency" }, reason]).inc();
     }
     pub(super) fn report(&self, kind: &str) {
         self.reports.with_label_values(&[kind]).inc();

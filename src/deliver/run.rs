@@ -13,10 +13,10 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::env::tls::client::Connector;
 use crate::env::{Clock, Dice, Dns};
-use crate::mail::Parcel;
+use crate::mail::{Destination, Parcel, Reply};
 use crate::spool::{Spool, SpoolError, Spooled};
 
-use super::client::Abilities;
+use super::client::Needs;
 use super::route::{Hop, Policy, Way, usable};
 use super::{Handover, Metrics, Undeliverable};
 use host::Host;
@@ -69,13 +69,16 @@ impl Deliver {
             if hops.first().is_some_and(|h| h.delivery == super::settings::Delivery::CutThrough))
     }
 
-    /// What the first next hop of this way said it can do when it was last greeted; `None` before that.
+    /// Why none of a destination's servers can take such a message, as far as they said in their last EHLO: the
+    /// sender hears it at once instead of by a report later. `None` where one of them is not known or can.
     #[must_use]
-    pub fn abilities(&self, way: &Way) -> Option<Abilities> {
-        match way {
-            Way::Hops(hops) => hops.first().and_then(|hop| self.known(hop)).and_then(|host| host.abilities()),
-            Way::ByMx | Way::Nowhere => None,
+    pub fn foreseen(&self, destination: &Destination, needs: Needs, policy: &Policy) -> Option<Reply> {
+        let Way::Hops(hops) = policy.way(destination) else { return None };
+        let mut refusal = None;
+        for hop in hops.iter() {
+            refusal = Some(self.known(hop)?.abilities()?.refuses(needs)?);
         }
+        refusal
     }
 
     /// Forgets that hosts did not answer: what the operator's `flush` and `retry` mean.
@@ -116,7 +119,7 @@ impl Deliver {
         if hosts.len() >= HOSTS {
             hosts.retain(|_, host| !host.is_forgettable());
         }
-        let fresh = || Arc::new(Host::new(policy.settings.concurrency, self.parts.metrics.clone()));
+        let fresh = || Arc::new(Host::new(policy.settings.concurrency, hop.traits(), self.parts.metrics.clone()));
         Arc::clone(hosts.entry(hop.clone()).or_insert_with(fresh))
     }
 

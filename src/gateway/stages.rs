@@ -35,6 +35,7 @@ pub(super) struct Stages {
     pub data: PathBuf,
     pub dns: Dns,
     pub spool: Spool,
+    pub spool_metrics: spool::metrics::Metrics,
     pub shelf: Shelf,
     pub record: Log,
     pub inspectors: Pool,
@@ -54,7 +55,8 @@ impl Stages {
         let disk: Arc<dyn Disk> = Arc::new(Real);
         let data = policy.data_dir.clone();
         let dns = part("dns", Dns::new(&dns_options(&policy)))?;
-        let spool = open_spool(&disk, &data, &clock, &registry)?;
+        let spool_metrics = part("metrics", spool::metrics::Metrics::new(&registry))?;
+        let spool = open_spool(&disk, &data, &clock, spool_metrics.clone())?;
         let shelf = open_shelf(&disk, &data, &policy, &clock, &registry).await?;
         let record = Log::open(&data.join("receipts"), clock.now()).map_err(|e| StartError::Part(e.to_string()))?;
         let inspectors = start_inspectors(&policy, &registry).await?;
@@ -84,6 +86,7 @@ impl Stages {
             data,
             dns,
             spool,
+            spool_metrics,
             shelf,
             record,
             inspectors,
@@ -126,7 +129,9 @@ impl Stages {
             }
             let wanted = policy.borrow().limits.disk_free;
             if free.load(Ordering::Relaxed) < wanted.as_u64() {
-                return Err(format!("less than {wanted} is free where mail is kept"));
+                return Err(format!(
+                    "less than {wanted} is free where mail is kept, or too few files can be made there"
+                ));
             }
             Ok(())
         })
@@ -141,8 +146,12 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(2, usize::from)
 }
 
-fn open_spool(disk: &Arc<dyn Disk>, data: &Path, clock: &Clock, registry: &Registry) -> Result<Spool, StartError> {
-    let metrics = part("metrics", spool::metrics::Metrics::new(registry))?;
+fn open_spool(
+    disk: &Arc<dyn Disk>,
+    data: &Path,
+    clock: &Clock,
+    metrics: spool::metrics::Metrics,
+) -> Result<Spool, StartError> {
     let folder = data.join("spool");
     let opened = Spool::open(Arc::clone(disk), &folder, spool::settings::Spool::default(), clock.clone(), metrics);
     let (spool, recovery) =

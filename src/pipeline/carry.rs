@@ -186,10 +186,7 @@ impl Pipeline {
             Ok(_) => Done::Held,
             Err(error) => {
                 tracing::error!(id = %envelope.id(), %error, "the quarantine could not keep a message");
-                Done::Trouble {
-                    reply: Reply::new(451, "4.3.0", "Temporary trouble here, please try again later"),
-                    why: error.to_string(),
-                }
+                Done::Trouble { reply: error.reply(), why: error.to_string() }
             }
         }
     }

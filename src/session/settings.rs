@@ -36,6 +36,8 @@ pub struct Limits {
     pub dns_queries: u32,
     /// Free space below which MAIL FROM gets 452.
     pub disk_free: ByteSize,
+    /// Files that can still be made below which MAIL FROM gets 452 (inodes); 0: not looked at.
+    pub disk_free_files: u64,
     /// Memory for all messages in flight together; past it reading stops.
     pub memory: ByteSize,
 }
@@ -67,6 +69,8 @@ impl Default for Limits {
             dkim_signatures: 8,
             dns_queries: 40,
             disk_free: ByteSize::gib(1),
+            // A held message, a receipt file, a segment are one each; some hundreds may be under way.
+            disk_free_files: 1000,
             memory: ByteSize::mib(512),
         }
     }

@@ -171,3 +171,23 @@ async fn what_the_stages_do_not_take_is_not_in_force() {
     live.reload().await.unwrap();
     assert_eq!(live.refused(), None, "the files are what is in force");
 }
+
+#[test]
+fn r02_pins_and_patience_are_checked_with_their_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("luytre.toml");
+    let pin = format!("sha256:{}", "ab".repeat(32));
+    let hop = |more: &str| GOOD.replace("\"10.1.2.3:25\"", &format!("\"10.1.2.3:25\", {more}"));
+    let cases = [
+        (hop(&format!("tls = \"required\", tls_pins = [\"{pin}\"]")), 0, "good"),
+        (hop(&format!("tls_pins = [\"{pin}\"]")), 1, "tls_pins needs tls = \"required\""),
+        (hop("tls = \"required\", tls_pins = [\"md5:00\"]"), 1, "a pin is \"sha256:\""),
+        (format!("{GOOD}[deliver]\ncut_through_wait = \"2 min\"\n"), 0, "let a sender wait up to 140 s"),
+        (format!("{GOOD}[deliver]\ncut_through_wait = \"9 min\"\n"), 1, "let a sender wait up to 560 s"),
+    ];
+    for (text, code, expected) in cases {
+        std::fs::write(&file, &text).unwrap();
+        let (found, said) = check(&file);
+        assert_eq!((found, said.contains(expected)), (code, true), "{text}: {said}");
+    }
+}

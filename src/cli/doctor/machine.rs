@@ -116,6 +116,17 @@ fn data_folder(policy: &Policy, report: &mut Report) {
             let free = ByteSize::bytes(disk.blocks_available().saturating_mul(disk.fragment_size()));
             let wanted = policy.limits.disk_free;
             let shown_free = free.as_u64() >> 20;
+            let files = disk.files_available();
+            if disk.files() > 0 && files < policy.limits.disk_free_files {
+                report.tell(
+                    Weight::Bad,
+                    &Words::new(
+                        format!("đĩa chỉ còn tạo được {files} tệp (inode): thư sẽ bị hoãn (452)"),
+                        format!("only {files} more files (inodes) fit on the disk: mail will be put off (452)"),
+                    ),
+                    &Words::new("xoá bớt tệp nhỏ", "remove small files"),
+                );
+            }
             if free < wanted {
                 report.tell(
                     Weight::Bad,

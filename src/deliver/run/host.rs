@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::conn::Conn;
 use crate::deliver::client::Abilities;
 use crate::deliver::metrics::Metrics;
+use crate::deliver::profile::{Manners, Traits};
 
 /// A resting connection older than this is not used any more; servers close theirs after a minute or five.
 const REST: Duration = Duration::from_secs(30);
@@ -19,12 +20,16 @@ const MESSAGES: u32 = 10_000;
 /// After TLS failed, the clear way is taken at once for this long (DOMAIN §2.2: MDaemon does the same).
 const CLEAR: Duration = Duration::from_secs(3600);
 
+/// What it said in its last EHLO is believed without asking for this long.
+const MEMORY: Duration = Duration::from_secs(3600);
+
 /// A next hop. Shared by sessions and queue.
 #[derive(Debug)]
 pub(super) struct Host {
     resting: Mutex<Vec<Conn>>,
     permits: Arc<Semaphore>,
     health: Mutex<Health>,
+    manners: Manners,
     metrics: Metrics,
 }
 
@@ -36,7 +41,10 @@ struct Health {
     probing: bool,
     reason: String,
     clear_until: Option<Instant>,
-    abilities: Option<Abilities>,
+    /// TLS has worked here before.
+    secured: bool,
+    /// With the moment it said so.
+    abilities: Option<(Abilities, Instant)>,
     used: Instant,
 }
 
@@ -65,18 +73,19 @@ impl Drop for Pass {
 }
 
 impl Host {
-    pub fn new(concurrency: usize, metrics: Metrics) -> Self {
+    pub fn new(concurrency: usize, traits: Traits, metrics: Metrics) -> Self {
         let health = Health {
             failures: 0,
             quiet_until: Instant::now(),
             probing: false,
             reason: String::new(),
             clear_until: None,
+            secured: false,
             abilities: None,
             used: Instant::now(),
         };
-        let permits = Arc::new(Semaphore::new(concurrency.max(1)));
-        Self { resting: Mutex::default(), permits, health: Mutex::new(health), metrics }
+        let permits = Arc::new(Semaphore::new(concurrency.min(traits.connections).max(1)));
+        Self { resting: Mutex::default(), permits, health: Mutex::new(health), manners: traits.manners, metrics }
     }
 
     fn health(&self) -> MutexGuard<'_, Health> {
@@ -152,12 +161,19 @@ impl Host {
         }
     }
 
-    /// Lets a healthy connection rest here.
+    /// Lets a healthy connection rest here; one that has served its time is closed with a goodbye.
     pub fn give_back(&self, conn: Conn) {
-        if conn.opened.elapsed() < AGE && conn.carried < MESSAGES {
-            self.health().abilities = Some(conn.abilities());
+        self.learn(conn.abilities());
+        if conn.opened.elapsed() < AGE && conn.carried < MESSAGES && conn.is_welcome(self.manners) {
             self.resting().push(conn);
+        } else {
+            tokio::spawn(conn.quit());
         }
+    }
+
+    /// What it said in its last EHLO.
+    pub fn learn(&self, abilities: Abilities) {
+        self.health().abilities = Some((abilities, Instant::now()));
     }
 
     /// Connections that rested too long, to be closed.
@@ -177,9 +193,16 @@ impl Host {
     pub fn tls_failed(&self) {
         self.health().clear_until = Some(Instant::now() + CLEAR);
     }
-    /// What it said in its last EHLO.
+    pub fn tls_worked(&self) {
+        self.health().secured = true;
+    }
+    /// Whether TLS has worked here since this process began.
+    pub fn had_tls(&self) -> bool {
+        self.health().secured
+    }
+    /// What it said in its last EHLO, unless that is too long ago: a limit that was raised must come to be known.
     pub fn abilities(&self) -> Option<Abilities> {
-        self.health().abilities
+        self.health().abilities.filter(|(_, at)| at.elapsed() < MEMORY).map(|(abilities, _)| abilities)
     }
     /// Nothing is under way and nothing is known that would be missed.
     pub fn is_forgettable(&self) -> bool {

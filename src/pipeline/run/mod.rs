@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::carry::Outcome;
 use crate::deliver::Deliver;
+use crate::deliver::client::Needs;
 use crate::env::{Clock, pool};
 use crate::envelope::Envelope;
 use crate::envelope::relay::Standing;
@@ -136,9 +137,13 @@ impl Desk for Pipeline {
         Ok(Pinned { policy, standing })
     }
 
-    async fn recipient(&self, pinned: &mut Pinned, _: &Opening, request: Request) -> Result<Recipient, Reply> {
-        let (mailbox, destination) =
-            pinned.policy.compiled.envelope.check_recipient(&pinned.standing, &request.target)?;
+    async fn recipient(&self, pinned: &mut Pinned, opening: &Opening, request: Request) -> Result<Recipient, Reply> {
+        let compiled = &pinned.policy.compiled;
+        let (mailbox, destination) = compiled.envelope.check_recipient(&pinned.standing, &request.target)?;
+        let needs = Needs::announced(&opening.sender, &mailbox, &opening.params);
+        if let Some(refusal) = self.parts.deliver.foreseen(&destination, needs, &compiled.deliver) {
+            return Err(refusal);
+        }
         Ok(Recipient { mailbox, destination, original: request.original, notify: request.notify })
     }
 

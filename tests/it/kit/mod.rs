@@ -5,6 +5,8 @@ pub mod client;
 pub mod desk;
 pub mod dns;
 pub mod gateway;
+pub mod mta;
+pub mod proxy;
 pub mod script;
 pub mod sink;
 pub mod site;
