@@ -5,3 +5,5 @@ mod house;
 mod link;
 mod postfix;
 mod queue;
+mod reports;
+mod storm;
