@@ -36,12 +36,7 @@ impl Feeds {
 }
 
 /// Hands each policy that was loaded on to the stages; ends with the process.
-pub(super) async fn apply(
-    mut loaded: watch::Receiver<Arc<Policy>>,
-    inspectors: Pool,
-    feeds: Feeds,
-    metrics: Metrics,
-) {
+pub(super) async fn apply(mut loaded: watch::Receiver<Arc<Policy>>, inspectors: Pool, feeds: Feeds, metrics: Metrics) {
     while loaded.changed().await.is_ok() {
         let policy = Arc::clone(&loaded.borrow_and_update());
         if inspectors.policy().hash() != policy.compiled.inspect.hash()
