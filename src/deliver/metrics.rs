@@ -4,17 +4,18 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registr
 
 use super::settings::{Profile, TlsMode};
 use crate::mail::Span;
+use crate::session::metrics::{Side, tls_sessions};
 
-/// On which side of us a next hop stands: the label that takes the place of its name.
+/// Whose a next hop is: the label that takes the place of its name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Side {
+pub enum Peer {
     /// An agency's own server, or the smart host: somebody here looks after it.
     Agency,
     /// Found by MX.
     Internet,
 }
 
-impl Side {
+impl Peer {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Agency => "agency",
@@ -28,7 +29,9 @@ pub struct Metrics {
     attempts: IntCounterVec,
     cut_through: IntCounterVec,
     tls: IntCounterVec,
-    downgrades: IntCounter,
+    /// Our part of the family that counts both sides.
+    tls_sessions: IntCounterVec,
+    downgrades: IntCounterVec,
     reports: IntCounterVec,
     hosts_down: IntGaugeVec,
     down_seconds: IntGaugeVec,
@@ -49,10 +52,10 @@ impl Metrics {
             registry.register(Box::new(gauge.clone()))?;
             Ok(gauge)
         };
-        let by_side = |name: &str, help: &str| -> Result<IntGaugeVec, prometheus::Error> {
-            let family = IntGaugeVec::new(Opts::new(name, help), &["side"])?;
-            for side in [Side::Agency, Side::Internet] {
-                family.with_label_values(&[side.as_str()]).set(0);
+        let by_peer = |name: &str, help: &str| -> Result<IntGaugeVec, prometheus::Error> {
+            let family = IntGaugeVec::new(Opts::new(name, help), &["peer"])?;
+            for peer in [Peer::Agency, Peer::Internet] {
+                family.with_label_values(&[peer.as_str()]).set(0);
             }
             registry.register(Box::new(family.clone()))?;
             Ok(family)
@@ -62,11 +65,18 @@ impl Metrics {
             "Times that the wall clock was set while the gateway ran; nothing expires for that",
         )?;
         registry.register(Box::new(clock_jumps.clone()))?;
-        let downgrades = IntCounter::new(
+        let downgrades = counter(
             "luytre_delivery_downgrades_total",
-            "Connections to next hops that went on in clear after TLS was offered and failed",
+            "Connections to next hops in clear although TLS was offered or had worked: handshake (it failed), \
+             refused (STARTTLS was), missing (STARTTLS is not offered any more), remembered (it failed within the hour)",
+            &["peer", "reason"],
         )?;
-        registry.register(Box::new(downgrades.clone()))?;
+        // From zero on, or the first one would not count as an increase.
+        for peer in ["agency", "internet"] {
+            for reason in ["handshake", "refused", "missing", "remembered"] {
+                downgrades.with_label_values(&[peer, reason]);
+            }
+        }
         Ok(Self {
             attempts: counter(
                 "luytre_delivery_attempts_total",
@@ -83,17 +93,18 @@ impl Metrics {
                 "Connections to next hops by TLS version (none: in clear) and configured policy",
                 &["version", "policy"],
             )?,
+            tls_sessions: tls_sessions(registry, Side::Client)?,
             downgrades,
             reports: counter(
                 "luytre_delivery_reports_total",
                 "What was done about mail whose sender had to hear of it: bounced, delayed, relayed (success); or held, for nobody may hear",
                 &["kind"],
             )?,
-            hosts_down: by_side(
+            hosts_down: by_peer(
                 "luytre_delivery_hosts_down",
                 "Next hops that do not answer or asked for a pause, of the agencies and of the Internet",
             )?,
-            down_seconds: by_side(
+            down_seconds: by_peer(
                 "luytre_delivery_host_down_seconds",
                 "How long the next hop that has been down longest has not answered; 0 when all answer",
             )?,
@@ -116,22 +127,26 @@ impl Metrics {
             TlsMode::Required => "required",
         };
         self.tls.with_label_values(&[version.unwrap_or("none"), policy]).inc();
+        if let Some(version) = version {
+            self.tls_sessions.with_label_values(&[version]).inc();
+        }
     }
-    pub(super) fn downgraded(&self) {
-        self.downgrades.inc();
+    /// `internet`: found by MX, where nobody here can mend it.
+    pub(super) fn downgraded(&self, internet: bool, reason: &str) {
+        self.downgrades.with_label_values(&[if internet { "internet" } else { "agency" }, reason]).inc();
     }
     pub(super) fn report(&self, kind: &str) {
         self.reports.with_label_values(&[kind]).inc();
     }
-    pub(super) fn host_down(&self, side: Side) {
-        self.hosts_down.with_label_values(&[side.as_str()]).inc();
+    pub(super) fn host_down(&self, peer: Peer) {
+        self.hosts_down.with_label_values(&[peer.as_str()]).inc();
     }
-    pub(super) fn host_up(&self, side: Side) {
-        self.hosts_down.with_label_values(&[side.as_str()]).dec();
+    pub(super) fn host_up(&self, peer: Peer) {
+        self.hosts_down.with_label_values(&[peer.as_str()]).dec();
     }
-    pub(super) fn down_for(&self, side: Side, longest: Span) {
+    pub(super) fn down_for(&self, peer: Peer, longest: Span) {
         let seconds = i64::try_from(longest.as_seconds()).unwrap_or(i64::MAX);
-        self.down_seconds.with_label_values(&[side.as_str()]).set(seconds);
+        self.down_seconds.with_label_values(&[peer.as_str()]).set(seconds);
     }
     pub(super) fn parked(&self, messages: usize) {
         self.parked.set(i64::try_from(messages).unwrap_or(i64::MAX));

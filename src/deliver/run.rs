@@ -17,11 +17,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use crate::env::clock::Chronicle;
 use crate::env::tls::client::Connector;
 use crate::env::{Clock, Dice, Dns};
-use crate::mail::{AgencyId, Parcel};
+use crate::mail::{AgencyId, Destination, Parcel, Reply};
 use crate::spool::{Spool, SpoolError, Spooled};
 
-use super::client::Abilities;
-use super::metrics::Side;
+use super::client::Needs;
+use super::metrics::Peer;
 use super::route::{Hop, Policy, Way, usable};
 use super::{Handover, Metrics, Undeliverable};
 use host::Host;
@@ -82,13 +82,16 @@ impl Deliver {
             if hops.first().is_some_and(|h| h.delivery == super::settings::Delivery::CutThrough))
     }
 
-    /// What the first next hop of this way said it can do when it was last greeted; `None` before that.
+    /// Why none of a destination's servers can take such a message, as far as they said in their last EHLO: the
+    /// sender hears it at once instead of by a report later. `None` where one of them is not known or can.
     #[must_use]
-    pub fn abilities(&self, way: &Way) -> Option<Abilities> {
-        match way {
-            Way::Hops(hops) => hops.first().and_then(|hop| self.known(hop)).and_then(|host| host.abilities()),
-            Way::ByMx | Way::Nowhere => None,
+    pub fn foreseen(&self, destination: &Destination, needs: Needs, policy: &Policy) -> Option<Reply> {
+        let Way::Hops(hops) = policy.way(destination) else { return None };
+        let mut refusal = None;
+        for hop in hops.iter() {
+            refusal = Some(self.known(hop)?.abilities()?.refuses(needs)?);
         }
+        refusal
     }
 
     /// Forgets that hosts did not answer: what the operator's `flush` and `retry` mean.
@@ -122,9 +125,9 @@ impl Deliver {
 
     /// Brings the gauges up to date that say how long hosts have been down and how much waits for its turn.
     fn show(&self, hosts: &[Arc<Host>]) {
-        for side in [Side::Agency, Side::Internet] {
-            let longest = hosts.iter().filter(|host| host.side() == side).map(|host| host.down_for()).max();
-            self.parts.metrics.down_for(side, longest.unwrap_or_default());
+        for peer in [Peer::Agency, Peer::Internet] {
+            let longest = hosts.iter().filter(|host| host.peer() == peer).map(|host| host.down_for()).max();
+            self.parts.metrics.down_for(peer, longest.unwrap_or_default());
         }
         self.parts.metrics.parked(self.lanes().parked());
     }
@@ -145,9 +148,11 @@ impl Deliver {
         if hosts.len() >= HOSTS {
             hosts.retain(|_, host| !host.is_forgettable());
         }
-        let side = if hop.internet { Side::Internet } else { Side::Agency };
-        let (clock, metrics) = (self.parts.clock.clone(), self.parts.metrics.clone());
-        let fresh = || Arc::new(Host::new(policy.settings.concurrency, side, clock, metrics));
+        let peer = if hop.internet { Peer::Internet } else { Peer::Agency };
+        let fresh = || {
+            let (clock, metrics) = (self.parts.clock.clone(), self.parts.metrics.clone());
+            Arc::new(Host::new(policy.settings.concurrency, hop.traits(), peer, clock, metrics))
+        };
         Arc::clone(hosts.entry(hop.clone()).or_insert_with(fresh))
     }
 

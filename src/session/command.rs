@@ -120,6 +120,17 @@ pub fn parse(line: &[u8]) -> Result<Command, Refused> {
     }
 }
 
+/// `MAIL FROM:<@>` as `MAIL FROM:<>`: how an old Domino writes the null sender (DOMAIN §2.4). For the agencies' own
+/// servers only; from a stranger it is no address.
+#[must_use]
+pub fn domino_null_sender(line: &[u8]) -> Option<Vec<u8>> {
+    const START: &[u8] = b"MAIL FROM:";
+    let (start, rest) = line.split_at_checked(START.len())?;
+    let rest = rest.trim_ascii_start().strip_prefix(b"<@>")?;
+    let parameters = rest.is_empty() || rest.starts_with(b" ");
+    (start.eq_ignore_ascii_case(START) && parameters).then(|| [START, b"<>", rest].concat())
+}
+
 fn bare(argument: &[u8], command: Command) -> Result<Command, Refused> {
     if argument.is_empty() {
         Ok(command)

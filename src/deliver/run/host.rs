@@ -9,7 +9,8 @@ use tokio::time::Instant;
 
 use super::conn::Conn;
 use crate::deliver::client::Abilities;
-use crate::deliver::metrics::{Metrics, Side};
+use crate::deliver::metrics::{Metrics, Peer};
+use crate::deliver::profile::{Manners, Traits};
 use crate::env::Clock;
 use crate::mail::Span;
 
@@ -26,13 +27,17 @@ const UNUSED_DOWN: Span = Span::hours(2);
 /// Who finds a host that is being asked looks again after this long.
 const ASKED_NOW: Span = Span::seconds(1);
 
+/// What it said in its last EHLO is believed without asking for this long.
+const MEMORY: Span = Span::hours(1);
+
 /// A next hop. Shared by sessions and queue.
 #[derive(Debug)]
 pub(super) struct Host {
     resting: Mutex<Vec<Conn>>,
     permits: Arc<Semaphore>,
     health: Mutex<Health>,
-    side: Side,
+    manners: Manners,
+    peer: Peer,
     clock: Clock,
     metrics: Metrics,
 }
@@ -48,7 +53,10 @@ struct Health {
     probing: bool,
     reason: String,
     clear_until: Option<Span>,
-    abilities: Option<Abilities>,
+    /// TLS has worked here before.
+    secured: bool,
+    /// With the moment it said so.
+    abilities: Option<(Abilities, Span)>,
     used: Span,
 }
 
@@ -79,13 +87,13 @@ impl Drop for Pass {
 impl Drop for Host {
     fn drop(&mut self) {
         if self.health().failures > 0 {
-            self.metrics.host_up(self.side);
+            self.metrics.host_up(self.peer);
         }
     }
 }
 
 impl Host {
-    pub fn new(concurrency: usize, side: Side, clock: Clock, metrics: Metrics) -> Self {
+    pub fn new(concurrency: usize, traits: Traits, peer: Peer, clock: Clock, metrics: Metrics) -> Self {
         let now = clock.uptime();
         let health = Health {
             failures: 0,
@@ -94,11 +102,13 @@ impl Host {
             probing: false,
             reason: String::new(),
             clear_until: None,
+            secured: false,
             abilities: None,
             used: now,
         };
-        let permits = Arc::new(Semaphore::new(concurrency.max(1)));
-        Self { resting: Mutex::default(), permits, health: Mutex::new(health), side, clock, metrics }
+        let permits = Arc::new(Semaphore::new(concurrency.min(traits.connections).max(1)));
+        let (resting, health, manners) = (Mutex::default(), Mutex::new(health), traits.manners);
+        Self { resting, permits, health, manners, peer, clock, metrics }
     }
 
     fn health(&self) -> MutexGuard<'_, Health> {
@@ -135,8 +145,8 @@ impl Host {
         if health.failures > 0 { now.minus(health.since) } else { Span::ZERO }
     }
 
-    pub const fn side(&self) -> Side {
-        self.side
+    pub const fn peer(&self) -> Peer {
+        self.peer
     }
 
     /// It answered. True when it had not before: its queue may go.
@@ -145,7 +155,7 @@ impl Host {
         let back = health.failures > 0;
         if back {
             health.failures = 0;
-            self.metrics.host_up(self.side);
+            self.metrics.host_up(self.peer);
         }
         back
     }
@@ -159,7 +169,7 @@ impl Host {
             return;
         }
         if health.failures == 0 {
-            self.metrics.host_down(self.side);
+            self.metrics.host_down(self.peer);
             health.since = now;
         }
         health.failures = health.failures.saturating_add(1);
@@ -194,12 +204,20 @@ impl Host {
         }
     }
 
-    /// Lets a healthy connection rest here.
+    /// Lets a healthy connection rest here; one that has served its time is closed with a goodbye.
     pub fn give_back(&self, conn: Conn) {
-        self.health().abilities = Some(conn.abilities());
-        if conn.opened.elapsed() < AGE && conn.carried < MESSAGES {
+        self.learn(conn.abilities());
+        if conn.opened.elapsed() < AGE && conn.carried < MESSAGES && conn.is_welcome(self.manners) {
             self.resting().push(conn);
+        } else {
+            tokio::spawn(conn.quit());
         }
+    }
+
+    /// What it said in its last EHLO.
+    pub fn learn(&self, abilities: Abilities) {
+        let now = self.clock.uptime();
+        self.health().abilities = Some((abilities, now));
     }
 
     /// Connections that rested too long, to be closed.
@@ -220,9 +238,17 @@ impl Host {
     pub fn tls_failed(&self) {
         self.health().clear_until = Some(self.clock.uptime().plus(CLEAR));
     }
-    /// What it said in its last EHLO.
+    pub fn tls_worked(&self) {
+        self.health().secured = true;
+    }
+    /// Whether TLS has worked here since this process began.
+    pub fn had_tls(&self) -> bool {
+        self.health().secured
+    }
+    /// What it said in its last EHLO, unless that is too long ago: a limit that was raised must come to be known.
     pub fn abilities(&self) -> Option<Abilities> {
-        self.health().abilities
+        let now = self.clock.uptime();
+        self.health().abilities.filter(|(_, at)| now.minus(*at) < MEMORY).map(|(abilities, _)| abilities)
     }
     /// Nothing is under way and nothing is known that would be missed.
     pub fn is_forgettable(&self) -> bool {

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::carry::Outcome;
+use crate::deliver::client::Needs;
 use crate::deliver::{Deliver, Turned};
 use crate::env::{Clock, pool};
 use crate::envelope::Envelope;
@@ -73,12 +74,16 @@ impl Pipeline {
         };
         let judged = evidence.judge(&policy.compiled.verdict);
         let outcome = self.carry_out(&judged, policy).await;
-        self.count(&judged, started);
+        self.count(&judged, &outcome, started);
         let reply = outcome.reply(&judged, policy.language);
         // Buffered: a full log never stops mail.
         self.parts.record.write(self.parts.clock.now(), self.receipt(&judged, &outcome, &reply, started));
+        let id = judged.case().mail().envelope().id();
+        for note in outcome.notes() {
+            tracing::info!(%id, why = note.as_str(), "a signature was left out");
+        }
         tracing::info!(
-            id = %judged.case().mail().envelope().id(),
+            %id,
             action = %judged.strictest(),
             reply = reply.code(),
             outcome = %outcome.summary(),
@@ -94,8 +99,9 @@ impl Pipeline {
         Entry::Receipt(Box::new(receipt))
     }
 
-    fn count(&self, judged: &Judged, started: Instant) {
+    fn count(&self, judged: &Judged, outcome: &Outcome, started: Instant) {
         let metrics = &self.parts.metrics;
+        outcome.notes().for_each(|note| metrics.unsigned(note));
         for group in judged.groups() {
             metrics.message(&group.destination, group.action);
         }
@@ -132,9 +138,13 @@ impl Desk for Pipeline {
         Ok(Pinned { policy, standing })
     }
 
-    async fn recipient(&self, pinned: &mut Pinned, _: &Opening, request: Request) -> Result<Recipient, Reply> {
-        let (mailbox, destination) =
-            pinned.policy.compiled.envelope.check_recipient(&pinned.standing, &request.target)?;
+    async fn recipient(&self, pinned: &mut Pinned, opening: &Opening, request: Request) -> Result<Recipient, Reply> {
+        let compiled = &pinned.policy.compiled;
+        let (mailbox, destination) = compiled.envelope.check_recipient(&pinned.standing, &request.target)?;
+        let needs = Needs::announced(&opening.sender, &mailbox, &opening.params);
+        if let Some(refusal) = self.parts.deliver.foreseen(&destination, needs, &compiled.deliver) {
+            return Err(refusal);
+        }
         Ok(Recipient { mailbox, destination, original: request.original, notify: request.notify })
     }
 

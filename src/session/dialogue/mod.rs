@@ -152,7 +152,8 @@ impl Dialogue {
 
     /// A command line came in, without its CRLF.
     pub fn line(&mut self, line: &[u8], behind: Behind) -> Step {
-        let step = match command::parse(line) {
+        let mended = (self.station.role == Role::Relay).then(|| command::domino_null_sender(line)).flatten();
+        let step = match command::parse(mended.as_deref().unwrap_or(line)) {
             Ok(command) => self.command(command, behind),
             Err(Refused::Reply(reply)) => {
                 let reason = refusal_reason(&reply);

@@ -124,7 +124,7 @@ async fn threats_r_06_waits_grow_and_a_dead_host_is_asked_at_growing_intervals()
     house.run_due().await;
     assert_eq!(peer.taken().len(), 50, "flushed as soon as it answers");
     assert!(peer.connections() - seen <= 20, "side by side as far as allowed");
-    assert_eq!(house.metric("luytre_delivery_hosts_down", &[("side", "agency")]), 0.0);
+    assert_eq!(house.metric("luytre_delivery_hosts_down", &[("peer", "agency")]), 0.0);
 }
 
 /// R24 with the number of the requirement: the mountain is real, the clock is turned by hand.
