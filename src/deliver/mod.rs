@@ -24,7 +24,7 @@ use crate::spool::{JobKey, Spooled};
 pub use metrics::Metrics;
 pub use pin::KeyPin;
 pub use route::{Agency, Hop, Policy};
-pub use run::{Deliver, Parts};
+pub use run::{Deliver, Parts, Standing, Turned};
 
 /// What became of a message for which a sender waited.
 #[derive(Debug)]

@@ -10,12 +10,13 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::carry::Outcome;
-use crate::deliver::Deliver;
 use crate::deliver::client::Needs;
+use crate::deliver::{Deliver, Turned};
 use crate::env::{Clock, pool};
 use crate::envelope::Envelope;
 use crate::envelope::relay::Standing;
 use crate::intake::{self, Mail};
+use crate::listen::ClientFacts;
 use crate::mail::{Destination, Recipient, Reply};
 use crate::policy::Policy;
 use crate::quarantine::Shelf;
@@ -181,6 +182,21 @@ impl Desk for Pipeline {
     async fn take(&self, pinned: Pinned, letter: Letter, raw: Bytes) -> Reply {
         let mail = Mail::complete(Envelope::of(letter), raw);
         self.process(mail, &pinned.policy).await
+    }
+
+    async fn turn(&self, client: &ClientFacts, node: &str) -> Reply {
+        let policy = Arc::clone(&self.parts.policy.borrow());
+        let agency = match policy.compiled.envelope.check_turn(client.address.ip(), node) {
+            Ok(agency) => agency,
+            Err(reply) => return reply,
+        };
+        tracing::info!(%agency, node, client = %client.address, "an agency's server asks for its mail");
+        // RFC 1985 §5.3.
+        match self.parts.deliver.turn_to(&agency, &policy.compiled.deliver).await {
+            Turned::Started => Reply::new(250, "2.0.0", format!("Queuing for node {node} started")),
+            Turned::Nothing => Reply::new(251, "2.0.0", format!("No messages are waiting for node {node}")),
+            Turned::Unable => Reply::new(458, "4.3.5", format!("Unable to queue messages for node {node}")),
+        }
     }
 
     fn refused(&self, refusal: &Refusal<'_>) {

@@ -8,4 +8,6 @@ mod link;
 mod postfix;
 mod profiles;
 mod queue;
+mod reports;
 mod simulators;
+mod storm;
