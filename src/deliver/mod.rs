@@ -26,7 +26,7 @@ pub use metrics::Metrics;
 pub use pin::KeyPin;
 pub use route::{Agency, Hop, Policy};
 pub use run::internet::{Internet, InternetParts};
-pub use run::{Deliver, Parts};
+pub use run::{Deliver, Parts, Standing, Turned};
 
 /// What became of a message for which a sender waited.
 #[derive(Debug)]

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::pin::KeyPin;
 use super::profile::Traits;
+use super::seal::SealKeys;
 use super::settings::{self, Delivery, NextHop, Profile, TlsMode};
 use super::tlspolicy::Protection;
 use crate::mail::{AgencyId, Destination, Domain, Language};
@@ -118,6 +119,8 @@ pub struct Policy {
     agencies: HashMap<AgencyId, Arc<[Arc<Hop>]>>,
     domains: HashMap<Domain, AgencyId>,
     smart_host: Option<Arc<[Arc<Hop>]>>,
+    /// For the reports that we write.
+    seals: Arc<HashMap<AgencyId, SealKeys>>,
 }
 
 /// Where a recipient's copy goes.
@@ -156,7 +159,27 @@ impl Policy {
         if !wrong.is_empty() {
             return Err(wrong);
         }
-        Ok(Self { settings, hostname: hostname.to_owned(), language, agencies: routes, domains, smart_host })
+        Ok(Self {
+            settings,
+            hostname: hostname.to_owned(),
+            language,
+            agencies: routes,
+            domains,
+            smart_host,
+            seals: Arc::default(),
+        })
+    }
+
+    /// With the keys that sign what leaves on behalf of each agency.
+    #[must_use]
+    pub fn with_seals(self, seals: Arc<HashMap<AgencyId, SealKeys>>) -> Self {
+        Self { seals, ..self }
+    }
+
+    /// The keys of an agency.
+    #[must_use]
+    pub fn seals(&self, agency: &AgencyId) -> Option<&SealKeys> {
+        self.seals.get(agency)
     }
 
     /// The way of all recipients with this destination.

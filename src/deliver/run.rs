@@ -6,23 +6,30 @@ mod giveup;
 mod handover;
 mod host;
 pub mod internet;
+mod lanes;
 mod mx;
 mod pace;
 mod queue;
+mod standing;
+mod turn;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use crate::env::clock::Chronicle;
 use crate::env::tls::client::Connector;
 use crate::env::{Clock, Dice, Dns};
-use crate::mail::{Destination, Parcel, Reply};
+use crate::mail::{AgencyId, Destination, Parcel, Reply};
 use crate::spool::{Spool, SpoolError, Spooled};
 
 use super::client::Needs;
+use super::metrics::Peer;
 use super::route::{Hop, Policy, Way, usable};
 use super::{Handover, Metrics, Undeliverable};
 use host::Host;
+pub use standing::Standing;
+pub use turn::Turned;
 
 /// Hosts of the Internet are remembered up to this many; then those that rest are forgotten.
 const HOSTS: usize = 4096;
@@ -43,10 +50,14 @@ pub struct Parts {
 pub struct Deliver {
     parts: Parts,
     hosts: RwLock<HashMap<Hop, Arc<Host>>>,
-    lanes: Mutex<queue::Lanes>,
     pace: Mutex<pace::Pace>,
+    lanes: Mutex<lanes::Lanes>,
+    /// How old messages really are, whatever was done to the clock.
+    chronicle: Mutex<Chronicle>,
     /// Something happened that the queue's loop should look at.
     stirred: tokio::sync::Notify,
+    /// Agencies whose queue is being set going.
+    turning: Mutex<std::collections::HashSet<AgencyId>>,
 }
 
 impl std::fmt::Debug for Deliver {
@@ -59,7 +70,9 @@ impl Deliver {
     #[must_use]
     pub fn new(parts: Parts) -> Arc<Self> {
         let (hosts, lanes, pace) = (RwLock::default(), Mutex::default(), Mutex::default());
-        Arc::new(Self { parts, hosts, lanes, pace, stirred: tokio::sync::Notify::new() })
+        let chronicle = Mutex::new(Chronicle::new(parts.clock.now(), parts.clock.uptime()));
+        let (stirred, turning) = (tokio::sync::Notify::new(), Mutex::default());
+        Arc::new(Self { parts, hosts, lanes, pace, chronicle, stirred, turning })
     }
 
     /// Keeps a message durably; its delivery follows at once.
@@ -115,10 +128,26 @@ impl Deliver {
         let now = self.parts.clock.now();
         self.parts.internet.save(now, false).await;
         self.pace.lock().unwrap_or_else(PoisonError::into_inner).sweep(now);
-        if hosts.len() > HOSTS / 2 {
+        let many = hosts.len() > HOSTS / 2;
+        if many || hosts.iter().any(|host| host.is_abandoned()) {
             let mut hosts = self.hosts.write().unwrap_or_else(PoisonError::into_inner);
-            hosts.retain(|_, host| !host.is_forgettable());
+            hosts.retain(|_, host| !(host.is_abandoned() || (many && host.is_forgettable())));
         }
+        self.lanes().sweep(&self.beds(self.parts.clock.now(), None));
+        self.show(&hosts);
+    }
+
+    /// Brings the gauges up to date that say how long hosts have been down and how much waits for its turn.
+    fn show(&self, hosts: &[Arc<Host>]) {
+        for peer in [Peer::Agency, Peer::Internet] {
+            let longest = hosts.iter().filter(|host| host.peer() == peer).map(|host| host.down_for()).max();
+            self.parts.metrics.down_for(peer, longest.unwrap_or_default());
+        }
+        self.parts.metrics.parked(self.lanes().parked());
+    }
+
+    fn chronicle(&self) -> MutexGuard<'_, Chronicle> {
+        self.chronicle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn known(&self, hop: &Hop) -> Option<Arc<Host>> {
@@ -133,8 +162,12 @@ impl Deliver {
         if hosts.len() >= HOSTS {
             hosts.retain(|_, host| !host.is_forgettable());
         }
+        let peer = if hop.internet { Peer::Internet } else { Peer::Agency };
         let limits = policy.settings.limits(hop.internet.then_some(&*hop.host));
-        let fresh = || Arc::new(Host::new(limits, hop.traits(), self.parts.metrics.clone()));
+        let fresh = || {
+            let (clock, metrics) = (self.parts.clock.clone(), self.parts.metrics.clone());
+            Arc::new(Host::new(limits, hop.traits(), peer, clock, metrics))
+        };
         Arc::clone(hosts.entry(hop.clone()).or_insert_with(fresh))
     }
 

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use super::Deliver;
 use super::attempt::Load;
 use super::internet::{Account, Ask};
-use super::queue::{Said, later};
+use super::queue::{Asked, Said, later};
 use crate::deliver::route::{Hop, Policy, exchangers};
 use crate::deliver::tlspolicy::sts::Kept;
 use crate::deliver::tlspolicy::tally::{Applied, Failure, Reason};
@@ -36,7 +36,7 @@ enum Stop {
 
 impl Deliver {
     /// Each domain by its own exchangers.
-    pub(super) async fn by_mx(&self, load: Load<'_>, tries: u32, policy: &Policy) -> Vec<(usize, Said)> {
+    pub(super) async fn by_mx(&self, load: Load<'_>, tries: u32, policy: &Policy) -> Asked {
         let mut domains: Vec<(Domain, Vec<usize>)> = Vec::new();
         for i in load.to {
             let Some(recipient) = load.parcel.meta.recipients.get(*i) else { continue };
@@ -47,22 +47,25 @@ impl Deliver {
             }
         }
         let wish = Wish::of(load.parcel);
-        let mut all = Vec::with_capacity(load.to.len());
+        let (mut all, alone) = (Vec::with_capacity(load.to.len()), domains.len() == 1);
         for (domain, members) in domains {
             let said = match self.route(&domain, wish, policy).await {
                 Ok(route) => {
                     let sts = route.sts.as_ref().map(|kept| &kept.policy);
                     let account = Some(Account { domain: &domain, sts, hostname: &policy.hostname });
                     let load = Load { to: &members, account, ..load };
-                    let said = self.by_hops(&route.hops, load, tries, policy).await;
-                    said.unwrap_or_else(|shut| later(&members, &shut.reason))
+                    match self.by_hops(&route.hops, load, tries, policy).await {
+                        Asked::Said(said) => said,
+                        shut if alone => return shut,
+                        Asked::Shut(shut) => later(&members, &shut.reason),
+                    }
                 }
                 Err(Stop::Reply(reply)) => members.iter().map(|i| (*i, Said::from(Err(reply.clone())))).collect(),
                 Err(Stop::Later(why)) => later(&members, &why),
             };
             all.extend(said);
         }
-        all
+        Asked::Said(all)
     }
 
     async fn route(&self, domain: &Domain, wish: Wish, policy: &Policy) -> Result<Route, Stop> {

@@ -10,4 +10,6 @@ mod link;
 mod postfix;
 mod profiles;
 mod queue;
+mod reports;
 mod simulators;
+mod storm;
