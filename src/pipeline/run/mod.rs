@@ -17,7 +17,7 @@ use crate::envelope::Envelope;
 use crate::envelope::relay::Standing;
 use crate::intake::{self, Mail};
 use crate::listen::ClientFacts;
-use crate::mail::{Recipient, Reply};
+use crate::mail::{Destination, Recipient, Reply};
 use crate::policy::Policy;
 use crate::quarantine::Shelf;
 use crate::report::metrics::{Metrics, Stage};
@@ -25,8 +25,8 @@ use crate::report::record::run::Log;
 use crate::report::record::{self, Entry};
 use crate::session::desk::{Desk, Letter, Opening, Refusal, Request};
 use crate::spool::Spool;
-use crate::verdict::Judged;
 use crate::verdict::receipt::Receipt;
+use crate::verdict::{Action, Judged};
 use examine::Examiner;
 
 /// What the pipeline is built from.
@@ -68,9 +68,9 @@ impl Pipeline {
     /// (RFC 5321 §6.1).
     pub async fn process(&self, mail: Mail, policy: &Arc<Policy>) -> Reply {
         let started = Instant::now();
-        let evidence = match self.parts.examiner.examine(mail, policy).await {
+        let evidence = match self.parts.examiner.examine(mail.clone(), policy).await {
             Ok(evidence) => evidence,
-            Err(reply) => return reply,
+            Err(reply) => return self.put_off(&mail, &reply),
         };
         let judged = evidence.judge(&policy.compiled.verdict);
         let outcome = self.carry_out(&judged, policy).await;
@@ -89,6 +89,33 @@ impl Pipeline {
             outcome = %outcome.summary(),
             "message"
         );
+        reply
+    }
+
+    /// Mail that could not be looked at now: its sender keeps it, and what we said is on record all the same.
+    fn put_off(&self, mail: &Mail, reply: &Reply) -> Reply {
+        let envelope = mail.envelope();
+        let id = envelope.id();
+        let reply = reply.clone().line(format!("[{id}]"));
+        let mut counted: Vec<&Destination> = Vec::new();
+        for recipient in envelope.recipients() {
+            if !counted.contains(&&recipient.destination) {
+                counted.push(&recipient.destination);
+                self.parts.metrics.message(&recipient.destination, Action::Defer);
+            }
+        }
+        let recipients: Vec<String> = envelope.recipients().iter().map(|r| r.mailbox.to_string()).collect();
+        let entry = record::Refusal {
+            id,
+            time: envelope.received_at().rfc3339(),
+            client: envelope.client().address.to_string(),
+            helo: envelope.helo().to_owned(),
+            sender: envelope.sender().to_string(),
+            recipient: recipients.join(", "),
+            reply: reply.to_string(),
+        };
+        self.parts.record.write(self.parts.clock.now(), Entry::Refused(entry));
+        tracing::info!(%id, action = %Action::Defer, reply = reply.code(), "message");
         reply
     }
 
