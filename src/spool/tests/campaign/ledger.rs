@@ -23,6 +23,8 @@ pub enum Told {
     Gone,
     /// Removal asked for, not confirmed.
     Going,
+    /// A process read this from a disk that had failed a sync before, and died: it may be there, whole, or not.
+    Any,
 }
 
 #[derive(Clone, Debug)]
@@ -34,6 +36,17 @@ pub struct Note {
     pub size: usize,
     /// Recipients that nobody said were served.
     pub pending: BTreeSet<usize>,
+}
+
+/// What the disk has done so far; what damage is rightly reported after it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Past {
+    /// Nothing: none.
+    Sound,
+    /// It failed: a segment that began then may have a beginning that nobody can read.
+    Troubled,
+    /// It failed, the process died, and the next one took what the cache shows for what the disk has.
+    Deceived,
 }
 
 pub type Ledger = BTreeMap<u64, Note>;
@@ -75,9 +88,12 @@ pub fn contents(log: &Log, ledger: &Ledger) -> Result<Vec<There>, String> {
 }
 
 /// Compares what is there with what was promised.
-pub fn judge(log: &Log, report: &Recovery, ledger: &Ledger, troubled: bool) -> Result<(), String> {
-    // A disk that failed while a segment began may leave a beginning that nobody can read: that is rightly reported.
-    let expected = troubled && report.damaged.iter().all(|damage| damage.at == 0);
+pub fn judge(log: &Log, report: &Recovery, ledger: &Ledger, past: Past) -> Result<(), String> {
+    let expected = match past {
+        Past::Sound => false,
+        Past::Troubled => report.damaged.iter().all(|damage| damage.at == 0),
+        Past::Deceived => true,
+    };
     if report.damages > 0 && !expected {
         return Err(format!("damage reported where none was done: {:?}", report.damaged));
     }
