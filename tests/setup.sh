@@ -20,6 +20,12 @@ if [ "${1:-all}" = all ]; then
     want postfix           test -x /usr/sbin/postfix
     want python3-dkim      /usr/bin/python3 -c 'import dkim'
     want prometheus        command -v promtool
+    # What Exim and OpenSMTPD (below) are linked with.
+    library() { ls /usr/lib/*/"$1" /lib/*/"$1"; }
+    want libgnutls-dane0   library libgnutls-dane.so.0
+    want libidn12          library libidn.so.12
+    want libnsl2           library libnsl.so.2
+    want libevent-2.1-7    library libevent-2.1.so.7
 fi
 
 if [ -n "$need" ]; then
@@ -47,6 +53,26 @@ if [ -n "$need" ]; then
         case "$need" in
         *" $service"*) [ -d /run/systemd/system ] && $as_root systemctl --quiet disable "$service" || true ;;
         esac
+    done
+fi
+
+# Exim and OpenSMTPD as programs of the tests. Their packages and Postfix's exclude each other (each is *the* mail server
+# of a machine), so they are not installed but unpacked side by side below target/; the tests run them in a mount
+# namespace of their own, with the users and folders they expect. What cannot be had is skipped by the tests.
+if [ "${1:-all}" = all ] && command -v apt-get >/dev/null; then
+    peers=$(cd "$(dirname "$0")/.." && pwd)/target/peers
+    for package in exim4-daemon-light opensmtpd; do
+        [ -e "$peers/$package" ] && continue
+        echo "setup: unpacking $package below target/"
+        fetched=$(mktemp -d)
+        if (cd "$fetched" && { apt-get -qq download "$package" || { ${as_root:-} apt-get -qq update && apt-get -qq download "$package"; }; }) \
+            >/dev/null 2>&1 && mkdir -p "$peers" && dpkg-deb -x "$fetched"/"$package"_*.deb "$fetched/tree"; then
+            chmod 755 "$fetched/tree"
+            mv "$fetched/tree" "$peers/$package"
+        else
+            echo "setup: $package cannot be had; its tests are skipped" >&2
+        fi
+        rm -rf "$fetched"
     done
 fi
 

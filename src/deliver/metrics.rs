@@ -1,17 +1,42 @@
 //! Counters of delivery. No label holds an address or a remote host name.
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use super::settings::{Profile, TlsMode};
+use crate::mail::Span;
+use crate::session::metrics::{Side, tls_sessions};
+
+/// Whose a next hop is: the label that takes the place of its name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Peer {
+    /// An agency's own server, or the smart host: somebody here looks after it.
+    Agency,
+    /// Found by MX.
+    Internet,
+}
+
+impl Peer {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Agency => "agency",
+            Self::Internet => "internet",
+        }
+    }
+}
 
 #[derive(Clone, Debug)]
 pub struct Metrics {
     attempts: IntCounterVec,
     cut_through: IntCounterVec,
     tls: IntCounterVec,
-    downgrades: IntCounter,
+    /// Our part of the family that counts both sides.
+    tls_sessions: IntCounterVec,
+    downgrades: IntCounterVec,
     reports: IntCounterVec,
-    hosts_down: IntGauge,
+    hosts_down: IntGaugeVec,
+    down_seconds: IntGaugeVec,
+    parked: IntGauge,
+    clock_jumps: IntCounter,
     connections: IntGauge,
 }
 
@@ -27,11 +52,31 @@ impl Metrics {
             registry.register(Box::new(gauge.clone()))?;
             Ok(gauge)
         };
-        let downgrades = IntCounter::new(
-            "luytre_delivery_downgrades_total",
-            "Connections to next hops that went on in clear after TLS was offered and failed",
+        let by_peer = |name: &str, help: &str| -> Result<IntGaugeVec, prometheus::Error> {
+            let family = IntGaugeVec::new(Opts::new(name, help), &["peer"])?;
+            for peer in [Peer::Agency, Peer::Internet] {
+                family.with_label_values(&[peer.as_str()]).set(0);
+            }
+            registry.register(Box::new(family.clone()))?;
+            Ok(family)
+        };
+        let clock_jumps = IntCounter::new(
+            "luytre_clock_jumps_total",
+            "Times that the wall clock was set while the gateway ran; nothing expires for that",
         )?;
-        registry.register(Box::new(downgrades.clone()))?;
+        registry.register(Box::new(clock_jumps.clone()))?;
+        let downgrades = counter(
+            "luytre_delivery_downgrades_total",
+            "Connections to next hops in clear although TLS was offered or had worked: handshake (it failed), \
+             refused (STARTTLS was), missing (STARTTLS is not offered any more), remembered (it failed within the hour)",
+            &["peer", "reason"],
+        )?;
+        // From zero on, or the first one would not count as an increase.
+        for peer in ["agency", "internet"] {
+            for reason in ["handshake", "refused", "missing", "remembered"] {
+                downgrades.with_label_values(&[peer, reason]);
+            }
+        }
         Ok(Self {
             attempts: counter(
                 "luytre_delivery_attempts_total",
@@ -48,13 +93,23 @@ impl Metrics {
                 "Connections to next hops by TLS version (none: in clear) and configured policy",
                 &["version", "policy"],
             )?,
+            tls_sessions: tls_sessions(registry, Side::Client)?,
             downgrades,
             reports: counter(
                 "luytre_delivery_reports_total",
-                "Undeliverable and delayed mail, by what was done about it: bounced, delayed, held, dropped",
+                "What was done about mail whose sender had to hear of it: bounced, delayed, relayed (success); or held, for nobody may hear",
                 &["kind"],
             )?,
-            hosts_down: gauge("luytre_delivery_hosts_down", "Next hops that do not answer or asked for a pause")?,
+            hosts_down: by_peer(
+                "luytre_delivery_hosts_down",
+                "Next hops that do not answer or asked for a pause, of the agencies and of the Internet",
+            )?,
+            down_seconds: by_peer(
+                "luytre_delivery_host_down_seconds",
+                "How long the next hop that has been down longest has not answered; 0 when all answer",
+            )?,
+            parked: gauge("luytre_delivery_parked", "Queued messages that wait for their host or for their turn")?,
+            clock_jumps,
             connections: gauge("luytre_delivery_connections", "Open connections to next hops, in use or idle")?,
         })
     }
@@ -72,18 +127,32 @@ impl Metrics {
             TlsMode::Required => "required",
         };
         self.tls.with_label_values(&[version.unwrap_or("none"), policy]).inc();
+        if let Some(version) = version {
+            self.tls_sessions.with_label_values(&[version]).inc();
+        }
     }
-    pub(super) fn downgraded(&self) {
-        self.downgrades.inc();
+    /// `internet`: found by MX, where nobody here can mend it.
+    pub(super) fn downgraded(&self, internet: bool, reason: &str) {
+        self.downgrades.with_label_values(&[if internet { "internet" } else { "agency" }, reason]).inc();
     }
     pub(super) fn report(&self, kind: &str) {
         self.reports.with_label_values(&[kind]).inc();
     }
-    pub(super) fn host_down(&self) {
-        self.hosts_down.inc();
+    pub(super) fn host_down(&self, peer: Peer) {
+        self.hosts_down.with_label_values(&[peer.as_str()]).inc();
     }
-    pub(super) fn host_up(&self) {
-        self.hosts_down.dec();
+    pub(super) fn host_up(&self, peer: Peer) {
+        self.hosts_down.with_label_values(&[peer.as_str()]).dec();
+    }
+    pub(super) fn down_for(&self, peer: Peer, longest: Span) {
+        let seconds = i64::try_from(longest.as_seconds()).unwrap_or(i64::MAX);
+        self.down_seconds.with_label_values(&[peer.as_str()]).set(seconds);
+    }
+    pub(super) fn parked(&self, messages: usize) {
+        self.parked.set(i64::try_from(messages).unwrap_or(i64::MAX));
+    }
+    pub(super) fn clock_jumped(&self) {
+        self.clock_jumps.inc();
     }
     pub(super) fn connection_opened(&self) {
         self.connections.inc();

@@ -7,6 +7,7 @@
 pub mod bounce;
 pub mod client;
 pub mod metrics;
+pub mod pin;
 pub mod profile;
 pub mod route;
 pub mod run;
@@ -21,8 +22,9 @@ use crate::mail::{Parcel, Reply};
 use crate::spool::{JobKey, Spooled};
 
 pub use metrics::Metrics;
+pub use pin::KeyPin;
 pub use route::{Agency, Hop, Policy};
-pub use run::{Deliver, Parts};
+pub use run::{Deliver, Parts, Standing, Turned};
 
 /// What became of a message for which a sender waited.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! What each kind of next hop can be trusted with (DOMAIN §2.1-2.5): one row a profile, one column a switch.
 
-use super::settings::Profile;
+use super::settings::{Profile, TlsMode};
+use crate::env::tls::client::Trust;
 
 /// The switches of a profile; an ability is used only when the server offers it as well.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,19 +19,48 @@ pub struct Traits {
     /// Answers a message at most this often before it counts as refused although it said 4xx: MDaemon answers 4xx
     /// for disabled and frozen accounts (DOMAIN §2.2). `None`: until the message is given up.
     pub patience: Option<u32>,
+    /// What one connection may be seen doing before it is left for a new one.
+    pub manners: Manners,
+    /// Open connections at the same time, whatever `concurrency` allows. Exchange's receive connectors take 20 from
+    /// one address (MaxInboundConnectionPerSource), qmail's tcpserver 40 from everybody, MDaemon blocks who has many.
+    pub connections: usize,
 }
 
-const PLAIN: Traits =
-    Traits { pipelining: true, bdat: false, size: true, dsn: true, legacy_tls: false, patience: None };
+/// MDaemon's SMTP Screen counts failed RCPTs and RSETs of a session, closes it, and blocks the address that does so
+/// often (DOMAIN §2.2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Manners {
+    pub refusals: u32,
+    pub resets: u32,
+}
+
+const FREE: Manners = Manners { refusals: u32::MAX, resets: u32::MAX };
+/// Its defaults are 3 and 20; one below, for a filter of the operator's own may be stricter.
+const SCREENED: Manners = Manners { refusals: 2, resets: 10 };
+
+const PLAIN: Traits = Traits {
+    pipelining: true,
+    bdat: false,
+    size: true,
+    dsn: true,
+    legacy_tls: false,
+    patience: None,
+    manners: FREE,
+    connections: usize::MAX,
+};
 
 impl Profile {
     #[must_use]
     pub const fn traits(self) -> Traits {
         match self {
             Self::Generic => Traits { bdat: true, ..PLAIN },
-            Self::Exchange2007 | Self::Exchange2010 => Traits { pipelining: false, legacy_tls: true, ..PLAIN },
-            Self::Mdaemon => Traits { pipelining: false, patience: Some(100), ..PLAIN },
-            Self::Qmail => Traits { size: false, dsn: false, ..PLAIN },
+            Self::Exchange2007 | Self::Exchange2010 => {
+                Traits { pipelining: false, legacy_tls: true, connections: 20, ..PLAIN }
+            }
+            Self::Mdaemon => {
+                Traits { pipelining: false, patience: Some(100), manners: SCREENED, connections: 5, ..PLAIN }
+            }
+            Self::Qmail => Traits { size: false, dsn: false, connections: 10, ..PLAIN },
             Self::Domino => Traits { pipelining: false, ..PLAIN },
         }
     }
@@ -50,6 +80,18 @@ impl Profile {
 }
 
 impl Traits {
+    /// How the server at the end of a link is believed. A pin takes the place of authority and name: nothing else has
+    /// to be true of the certificate.
+    #[must_use]
+    pub const fn trust(self, tls: TlsMode, pinned: bool) -> Trust {
+        match (matches!(tls, TlsMode::Required) && !pinned, self.legacy_tls) {
+            (true, false) => Trust::Verified,
+            (true, true) => Trust::VerifiedLegacy,
+            (false, false) => Trust::Any,
+            (false, true) => Trust::AnyLegacy,
+        }
+    }
+
     /// For the Internet's servers, which nobody here chose: BDAT stays off, a message octet never stands where a
     /// careless server could read a command (THREATS S-33).
     #[must_use]

@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::pin::KeyPin;
 use super::profile::Traits;
+use super::seal::SealKeys;
 use super::settings::{self, Delivery, NextHop, Profile, TlsMode};
 use crate::env::dns::{DnsError, Mx};
 use crate::mail::{AgencyId, Destination, Domain, Language, Reply};
@@ -21,6 +23,10 @@ pub struct Hop {
     pub port: u16,
     pub profile: Profile,
     pub tls: TlsMode,
+    /// Keys that are believed; empty: whoever the certificate's authority vouches for.
+    pub tls_pins: Vec<KeyPin>,
+    /// As configured; `None`: the profile decides.
+    pub tls_legacy: Option<bool>,
     pub delivery: Delivery,
     pub live_recipients: bool,
     /// Found by MX: nobody here vouches for it.
@@ -31,22 +37,31 @@ impl Hop {
     /// From the configuration; the error is a sentence for the operator.
     pub fn build(hop: &NextHop) -> Result<Self, String> {
         let (host, port) = split_address(&hop.address)?;
-        let (profile, tls) = (hop.profile, hop.tls);
-        let (delivery, live_recipients) = (hop.delivery, hop.live_recipients);
-        Ok(Self { host, port, profile, tls, delivery, live_recipients, internet: false })
+        let NextHop { profile, tls, tls_legacy, delivery, live_recipients, .. } = *hop;
+        let tls_pins = hop.tls_pins.clone();
+        Ok(Self { host, port, profile, tls, tls_pins, tls_legacy, delivery, live_recipients, internet: false })
     }
 
     /// A mail exchanger or its address: TLS where it is offered, in clear where not (RFC 7435).
     #[must_use]
     pub fn exchanger(host: &str, port: u16) -> Self {
-        let (profile, tls) = (Profile::Generic, TlsMode::Opportunistic);
-        let delivery = Delivery::Queued;
-        Self { host: host.to_owned(), port, profile, tls, delivery, live_recipients: false, internet: true }
+        Self {
+            host: host.to_owned(),
+            port,
+            profile: Profile::Generic,
+            tls: TlsMode::Opportunistic,
+            tls_pins: Vec::new(),
+            tls_legacy: None,
+            delivery: Delivery::Queued,
+            live_recipients: false,
+            internet: true,
+        }
     }
 
     #[must_use]
-    pub const fn traits(&self) -> Traits {
-        if self.internet { Traits::internet() } else { self.profile.traits() }
+    pub fn traits(&self) -> Traits {
+        let traits = if self.internet { Traits::internet() } else { self.profile.traits() };
+        Traits { legacy_tls: self.tls_legacy.unwrap_or(traits.legacy_tls), ..traits }
     }
 }
 
@@ -88,6 +103,8 @@ pub struct Policy {
     agencies: HashMap<AgencyId, Arc<[Arc<Hop>]>>,
     domains: HashMap<Domain, AgencyId>,
     smart_host: Option<Arc<[Arc<Hop>]>>,
+    /// For the reports that we write.
+    seals: Arc<HashMap<AgencyId, SealKeys>>,
 }
 
 /// Where a recipient's copy goes.
@@ -121,13 +138,32 @@ impl Policy {
         }
         let smart_host = (!settings.smart_host.is_empty()).then(|| {
             let address = settings.smart_host.clone();
-            let (profile, tls, delivery) = (Profile::Generic, TlsMode::Opportunistic, Delivery::Queued);
-            hops(&[NextHop { address, profile, tls, delivery, live_recipients: false }])
+            hops(&[NextHop { delivery: Delivery::Queued, ..NextHop::to(address) }])
         });
         if !wrong.is_empty() {
             return Err(wrong);
         }
-        Ok(Self { settings, hostname: hostname.to_owned(), language, agencies: routes, domains, smart_host })
+        Ok(Self {
+            settings,
+            hostname: hostname.to_owned(),
+            language,
+            agencies: routes,
+            domains,
+            smart_host,
+            seals: Arc::default(),
+        })
+    }
+
+    /// With the keys that sign what leaves on behalf of each agency.
+    #[must_use]
+    pub fn with_seals(self, seals: Arc<HashMap<AgencyId, SealKeys>>) -> Self {
+        Self { seals, ..self }
+    }
+
+    /// The keys of an agency.
+    #[must_use]
+    pub fn seals(&self, agency: &AgencyId) -> Option<&SealKeys> {
+        self.seals.get(agency)
     }
 
     /// The way of all recipients with this destination.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::pin::KeyPin;
 use crate::mail::Span;
 
 /// `[deliver]`
@@ -47,11 +48,33 @@ pub struct NextHop {
     pub profile: Profile,
     #[serde(default)]
     pub tls: TlsMode,
+    /// With `tls = "required"`: the keys that are believed, instead of a certificate that leads to an authority.
+    #[serde(default)]
+    pub tls_pins: Vec<KeyPin>,
+    /// TLS 1.0 and 1.1 with old ciphers on this link; `None`: as the profile says.
+    #[serde(default)]
+    pub tls_legacy: Option<bool>,
     #[serde(default)]
     pub delivery: Delivery,
-    /// Opens the next-hop transaction at RCPT and passes each answer on.
+    /// Opens the next hop's transaction at RCPT and passes each answer on.
     #[serde(default)]
     pub live_recipients: bool,
+}
+
+impl NextHop {
+    /// A server of which nothing but its address is known.
+    #[must_use]
+    pub fn to(address: impl Into<String>) -> Self {
+        Self {
+            address: address.into(),
+            profile: Profile::default(),
+            tls: TlsMode::default(),
+            tls_pins: Vec::new(),
+            tls_legacy: None,
+            delivery: Delivery::default(),
+            live_recipients: false,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -44,6 +44,15 @@ impl Answers {
             _ => None,
         };
         let reply = self.stores.answer(request).await.unwrap_or_else(|| Reply::failed("this request is not known"));
+        let reply = match reply {
+            Reply::Jobs { jobs, next, .. } => {
+                let policy = self.live.current();
+                let of = |job| self.deliver.standing(job, &policy.compiled.deliver);
+                let standings = jobs.iter().map(of).collect();
+                Reply::Jobs { jobs, next, standings }
+            }
+            other => other,
+        };
         if wakes {
             self.deliver.wake();
         }
@@ -73,6 +82,7 @@ impl Answers {
         }
     }
 
+    /// The policy in force, and the change that was not taken, if the last one was not.
     fn status(&self) -> Reply {
         let policy = self.live.current();
         Reply::Value {
@@ -80,6 +90,7 @@ impl Answers {
                 "version": env!("CARGO_PKG_VERSION"),
                 "generation": policy.generation,
                 "hash": policy.hash,
+                "refused": self.live.refused(),
                 "queue": self.stores.spool.count(),
             }),
         }

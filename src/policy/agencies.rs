@@ -6,6 +6,7 @@ use super::file::{Agency, File};
 use super::files::Files;
 use super::place::Place;
 use super::relations::{host_and_port, pair, private_key, verdict};
+use crate::deliver::settings::TlsMode;
 use crate::envelope::settings::RecipientSource;
 use crate::listen::Role;
 use crate::mail::{Domain, Network, Problem};
@@ -164,8 +165,8 @@ fn recipients(placed: &Placed<'_>, files: &Files<'_>, problems: &mut Vec<Problem
         }
         (RecipientSource::Ldap, _) => problems.push(
             spot.to("from")
-                .problem("LDAP comes with a later version", "LDAP sẽ có ở phiên bản sau")
-                .help(spot.say("use \"file\" or \"callout\"", "dùng \"file\" hoặc \"callout\"")),
+                .problem("this version cannot ask LDAP", "phiên bản này chưa hỏi được LDAP")
+                .help(spot.say("use \"file\" or \"any\"", "dùng \"file\" hoặc \"any\"")),
         ),
         (RecipientSource::Any | RecipientSource::Callout, Some(_)) if spot.to("from").is_sound() => problems.push(
             spot.to("path")
@@ -207,6 +208,16 @@ fn next_hops(file: &File, placed: &Placed<'_>, problems: &mut Vec<Problem>) {
                 format!("{} is this gateway itself: mail would go round in circles", hop.address),
                 format!("{} chính là cổng này: thư sẽ chạy vòng tròn", hop.address),
             ));
+        }
+        // With "opportunistic" whoever spoils the handshake would get the mail in clear: the pin would prove nothing.
+        if !hop.tls_pins.is_empty() && hop.tls != TlsMode::Required && here.to("tls_pins").is_sound() {
+            problems.push(
+                here.to("tls_pins")
+                    .problem("tls_pins needs tls = \"required\"", "tls_pins cần có tls = \"required\"")
+                    .help(
+                        here.say("set tls = \"required\" for this next hop", "đặt tls = \"required\" cho máy chủ này"),
+                    ),
+            );
         }
         // Said, not silently left out: whoever sets it counts on the next hop's answer at RCPT.
         if hop.live_recipients {

@@ -15,6 +15,10 @@ use crate::listen::settings::{BareNewline, Listener};
 use crate::mail::{Network, Problem, Span, Timestamp};
 use crate::verdict::settings::{Severe, Verdict};
 
+/// A sender's patience for the final answer: usual, and what the standard promises with some room left.
+const ANSWER_USUAL: Span = Span::seconds(60);
+const ANSWER_MOST: Span = Span::minutes(8);
+
 /// Everything but the agencies.
 pub fn check(file: &File, root: &Place<'_>, files: &Files<'_>, problems: &mut Vec<Problem>) {
     listeners(file, &root.to("listener"), files, problems);
@@ -27,7 +31,7 @@ pub fn check(file: &File, root: &Place<'_>, files: &Files<'_>, problems: &mut Ve
         problems.push(
             root.to("engine")
                 .to(i)
-                .problem("engines come with a later version", "động cơ diệt virus sẽ có ở phiên bản sau")
+                .problem("this version has no virus engines", "phiên bản này chưa có động cơ diệt virus")
                 .help(root.say("take this section out", "hãy bỏ phần này")),
         );
     }
@@ -214,12 +218,35 @@ fn times(file: &File, root: &Place<'_>, problems: &mut Vec<Problem>) {
         (root.to("deliver").to("cut_through_wait"), "cut_through_wait", file.deliver.cut_through_wait),
         (root.to("deliver").to("retry_first"), "retry_first", file.deliver.retry_first),
         (root.to("quarantine").to("keep"), "keep", file.quarantine.keep),
+        (root.to("receipts").to("keep"), "keep", file.receipts.keep),
     ];
     for (spot, key, span) in spans {
         if span == Span::ZERO && spot.is_sound() {
             problems.push(spot.problem(format!("{key} must be more than 0"), format!("{key} phải lớn hơn 0")));
         }
     }
+    patience(file, root, problems);
+}
+
+/// RFC 5321 §4.5.3.2.6: a sender waits ten minutes for the last answer, many wait much less; who gives up before our
+/// answer sends the message again although we took it.
+fn patience(file: &File, root: &Place<'_>, problems: &mut Vec<Problem>) {
+    let spot = root.to("deliver").to("cut_through_wait");
+    let wait =
+        Span::millis(file.inspect.deadline.as_millis().saturating_add(file.deliver.cut_through_wait.as_millis()));
+    if wait <= ANSWER_USUAL || !spot.is_sound() {
+        return;
+    }
+    let problem = spot
+        .problem(
+            format!("inspect.deadline and cut_through_wait let a sender wait up to {wait}"),
+            format!("inspect.deadline cộng cut_through_wait khiến nơi gửi phải chờ đến {wait}"),
+        )
+        .help(root.say(
+            "keep them together under a minute; senders that give up send again",
+            "nên giữ tổng dưới một phút; nơi gửi chờ không được sẽ gửi lại",
+        ));
+    problems.push(if wait < ANSWER_MOST { problem.warning() } else { problem });
 }
 
 fn inspection(file: &File, root: &Place<'_>, problems: &mut Vec<Problem>) {

@@ -29,6 +29,7 @@ pub struct Limits {
     pub archive_files: usize,
     pub archive_bytes: ByteSize,
     pub archive_ratio: u64,
+    /// Address space of an inspector process, everything in it together: program, rules, stack, heap, message.
     pub inspector_memory: ByteSize,
     pub dkim_signatures: usize,
     /// DNS queries a message may cause.

@@ -34,6 +34,9 @@ pub trait Engine: Send + Sync + Debug {
     /// The earliest moment at which a job in nobody's hands is due.
     fn next_due(&self) -> Option<Timestamp>;
 
+    /// The latest such moment.
+    fn last_due(&self) -> Option<Timestamp>;
+
     /// Resolves when something new may be due. For one waiter; one event is remembered while nobody waits.
     fn changed(&self) -> Answer<'_, ()>;
 

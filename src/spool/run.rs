@@ -134,9 +134,28 @@ impl Spool {
 
     /// All jobs of a spool whose gateway is down; nothing is changed.
     pub fn look(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Vec<Job>, SpoolError> {
+        let mut jobs = Vec::new();
+        Self::survey(disk, dir, &mut |job| {
+            jobs.push(job);
+            true
+        })?;
+        Ok(jobs)
+    }
+
+    /// As `look`, one by one by age, until `see` says false: only the index is in memory.
+    pub fn survey(disk: &Arc<dyn Disk>, dir: &Path, see: &mut dyn FnMut(Job) -> bool) -> Result<(), SpoolError> {
         let (log, _) = recover::open(disk, dir, &settings::Spool::default(), Purpose::Look, Faults::default())?;
-        let keys: Vec<u64> = lock(&log.index).keys(None).collect();
-        Ok(keys.into_iter().filter_map(|key| load_job(&log.index, key).ok().flatten()).collect())
+        let mut after = None;
+        loop {
+            let keys: Vec<u64> = lock(&log.index).keys(after).take(1000).collect();
+            let Some(last) = keys.last() else { return Ok(()) };
+            after = Some(*last);
+            for job in keys.iter().filter_map(|key| load_job(&log.index, *key).ok().flatten()) {
+                if !see(job) {
+                    return Ok(());
+                }
+            }
+        }
     }
 }
 
@@ -174,6 +193,10 @@ impl Engine for Local {
 
     fn next_due(&self) -> Option<Timestamp> {
         self.index().next_due()
+    }
+
+    fn last_due(&self) -> Option<Timestamp> {
+        self.index().last_due()
     }
 
     fn changed(&self) -> Answer<'_, ()> {

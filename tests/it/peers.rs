@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use crate::kit::client::Client;
 use crate::kit::gateway::{Folder, Gateway, luytre};
 use crate::kit::site::Site;
+use crate::kit::watch::{self, Watch};
 
 /// Whether a program is installed; says so when it is not.
 fn have(program: &str) -> bool {
@@ -31,7 +32,11 @@ struct Postfix {
     folder: Folder,
     config: PathBuf,
     address: SocketAddr,
+    watch: Watch,
 }
+
+/// Whose mailbox it is.
+const NOBODY: u32 = 65534;
 
 impl Postfix {
     fn start() -> Self {
@@ -46,8 +51,8 @@ impl Postfix {
              command_directory = /usr/sbin\ndaemon_directory = /usr/lib/postfix/sbin\nmail_owner = postfix\nsetgid_group = postdrop\n\
              myhostname = exchange.agency.test\nmydestination = agency.test\nlocal_recipient_maps =\nluser_relay = root\n\
              inet_interfaces = 127.0.0.1\nmynetworks = 127.0.0.0/8\nlocal_transport = virtual\nvirtual_mailbox_base = {dir}/mail\n\
-             virtual_mailbox_domains = agency.test\nvirtual_mailbox_maps = static:all/\nvirtual_uid_maps = static:65534\n\
-             virtual_gid_maps = static:65534\nmaillog_file = {dir}/mail.log\nmaillog_file_prefixes = {dir}\nsmtpd_client_connection_rate_limit = 0\n"
+             virtual_mailbox_domains = agency.test\nvirtual_mailbox_maps = static:all/\nvirtual_uid_maps = static:{NOBODY}\n\
+             virtual_gid_maps = static:{NOBODY}\nmaillog_file = {dir}/mail.log\nmaillog_file_prefixes = {dir}\nsmtpd_client_connection_rate_limit = 0\n"
         )
         .replace("mydestination = agency.test", "mydestination =");
         let port = address.port();
@@ -62,27 +67,18 @@ impl Postfix {
         std::fs::write(folder.path().join("conf/master.cf"), master).unwrap();
         run("chown", &["postfix", &format!("{dir}/data")]);
         run("chown", &["nobody", &format!("{dir}/mail")]);
+        watch::maildir(&folder.path().join("mail/all"), NOBODY, NOBODY);
+        let watch = Watch::over(&folder.path().join("mail"));
         let config = folder.path().join("conf");
         run("/usr/sbin/postfix", &["-c", config.to_str().unwrap(), "start"]);
-        let this = Self { folder, config, address };
+        let this = Self { folder, config, address, watch };
         Client::connect(this.address).expect("postfix answers");
         this
     }
 
-    /// The files in the mailbox of `user`, once there are `count`; panics after a minute.
+    /// The messages in the mailbox, once there are `count`.
     fn mailbox(&self, count: usize) -> Vec<String> {
-        let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
-        loop {
-            let files = std::fs::read_dir(self.folder.path().join("mail/all/new"));
-            let texts: Vec<String> =
-                files.into_iter().flatten().flatten().filter_map(|f| std::fs::read_to_string(f.path()).ok()).collect();
-            if texts.len() >= count {
-                return texts;
-            }
-            let log = || std::fs::read_to_string(self.folder.path().join("mail.log")).unwrap_or_default();
-            assert!(std::time::Instant::now() < end, "{} of {count} in Postfix's mailbox:\n{}", texts.len(), log());
-            std::thread::yield_now();
-        }
+        watch::messages(&self.watch, &self.folder.path().join("mail/all/new"), count)
     }
 }
 
@@ -148,43 +144,13 @@ fn outgoing_mail_is_signed_so_that_dkimpy_and_openssl_agree() {
     }
     let site = Site::new("outgoing").relay();
     let dir = site.folder.path().display().to_string();
-    let mut zone = serde_json::Map::new();
-    for (selector, algorithm) in [("rsa", "rsa"), ("ed", "ed25519")] {
-        let (code, text, error) = luytre(&[
-            "dkim",
-            "new",
-            "--domain",
-            "agency.test",
-            "--selector",
-            selector,
-            "--algorithm",
-            algorithm,
-            "--out",
-            &dir,
-        ]);
-        assert_eq!(code, 0, "{text}{error}");
-        zone.insert(format!("{selector}._domainkey.agency.test"), serde_json::Value::String(dns_value(&text)));
-    }
+    let keys = ["rsa", "ed25519"].map(|algorithm| DkimKey::make(&dir, algorithm));
     make_certificate(&site, "an@agency.test");
-    let keys: Vec<String> = std::fs::read_dir(&dir)
-        .unwrap()
-        .flatten()
-        .map(|f| f.path())
-        .filter(|p| {
-            p.extension().is_some_and(|e| e == "pem" || e == "key") && p.to_string_lossy().contains("agency.test")
-        })
-        .map(|p| p.display().to_string())
-        .collect();
-    assert_eq!(keys.len(), 2, "two key files in {dir}");
-    let key = |selector: &str| {
-        keys.iter().find(|k| Path::new(k).file_name().unwrap().to_string_lossy().contains(selector)).unwrap()
-    };
     let internet = crate::kit::sink::Sink::start();
+    let tables: Vec<String> = keys.iter().map(DkimKey::table).collect();
     let site = site.section(&format!("[deliver]\nsmart_host = \"{}\"\n\n", internet.address())).agency(&format!(
-        "smime = {{ certificate = \"{dir}/an.pem\", key = \"{dir}/an.key.pem\" }}\n\
-         dkim = [{{ domain = \"agency.test\", selector = \"rsa\", key = \"{}\" }}, {{ domain = \"agency.test\", selector = \"ed\", key = \"{}\" }}]\n",
-        key("rsa"),
-        key("ed")
+        "smime = {{ certificate = \"{dir}/an.pem\", key = \"{dir}/an.key.pem\" }}\ndkim = [{}]\n",
+        tables.join(", ")
     ));
     let gateway = site.start();
     let mut client = Client::connect(gateway.address("relay")).unwrap();
@@ -198,25 +164,8 @@ fn outgoing_mail_is_signed_so_that_dkimpy_and_openssl_agree() {
     let file = site.folder.write("out.eml", &taken[0].data);
     assert_eq!(taken[0].text().matches("DKIM-Signature:").count(), 2, "{}", taken[0].text());
 
-    let verify = "import dkim,sys,json\nz=json.load(open(sys.argv[2]))\nm=open(sys.argv[1],'rb').read()\n\
-        f=lambda n,timeout=5: z.get(n.decode().rstrip('.'),'').encode() or None\n\
-        d=dkim.DKIM(m)\nr=[d.verify(idx=i,dnsfunc=f) for i in range(2)]\nprint(r)\nsys.exit(0 if all(r) else 1)";
-    let zone = site.folder.write("zone.json", serde_json::Value::Object(zone).to_string());
-    run("/usr/bin/python3", &["-c", verify, file.to_str().unwrap(), zone.to_str().unwrap()]);
-    let text = run(
-        "openssl",
-        &[
-            "cms",
-            "-verify",
-            "-in",
-            file.to_str().unwrap(),
-            "-CAfile",
-            &format!("{dir}/ca.pem"),
-            "-signer",
-            &format!("{dir}/who.pem"),
-        ],
-    );
-    assert!(text.contains("erification successful"), "{text}");
+    verify_dkim(&site, &file, &keys);
+    verify_smime(&dir, &file);
 
     // Signed mail passes as it is: the second copy carries the first one's signature untouched.
     let mut client = Client::connect(gateway.address("relay")).unwrap();
@@ -231,6 +180,52 @@ fn outgoing_mail_is_signed_so_that_dkimpy_and_openssl_agree() {
     let forged = message.replace("an@agency.test", "boss@bank.example");
     let answer = client.deliver("boss@bank.example", &["x@partner.example"], forged.as_bytes()).unwrap();
     assert!(answer.text.starts_with("550 5.7.1"), "{}", answer.text);
+}
+
+/// A key that `luytre dkim new` made for agency.test.
+struct DkimKey {
+    selector: &'static str,
+    file: String,
+    /// What the DNS would say.
+    value: String,
+}
+
+impl DkimKey {
+    /// In the folder `dir`; its selector is the algorithm.
+    fn make(dir: &str, algorithm: &'static str) -> Self {
+        let args = ["--domain", "agency.test", "--selector", algorithm, "--algorithm", algorithm, "--out", dir];
+        let (code, text, error) = luytre(&[&["dkim", "new"], args.as_slice()].concat());
+        assert_eq!(code, 0, "{text}{error}");
+        let file = text.lines().find_map(|line| line.strip_prefix("Key: ")).unwrap().to_owned();
+        assert!(file.ends_with(&format!("{algorithm}.agency.test.pem")), "{file}");
+        Self { selector: algorithm, file, value: dns_value(&text) }
+    }
+
+    /// Its table in the configuration.
+    fn table(&self) -> String {
+        format!("{{ domain = \"agency.test\", selector = \"{}\", key = \"{}\" }}", self.selector, self.file)
+    }
+}
+
+/// Both signatures, by dkimpy.
+fn verify_dkim(site: &Site, file: &Path, keys: &[DkimKey]) {
+    let records = keys
+        .iter()
+        .map(|key| (format!("{}._domainkey.agency.test", key.selector), serde_json::Value::String(key.value.clone())));
+    let zone: serde_json::Map<_, _> = records.collect();
+    let zone = site.folder.write("zone.json", serde_json::Value::Object(zone).to_string());
+    let verify = "import dkim,sys,json\nz=json.load(open(sys.argv[2]))\nm=open(sys.argv[1],'rb').read()\n\
+        f=lambda n,timeout=5: z.get(n.decode().rstrip('.'),'').encode() or None\n\
+        d=dkim.DKIM(m)\nr=[d.verify(idx=i,dnsfunc=f) for i in range(2)]\nprint(r)\nsys.exit(0 if all(r) else 1)";
+    run("/usr/bin/python3", &["-c", verify, file.to_str().unwrap(), zone.to_str().unwrap()]);
+}
+
+/// The S/MIME signature, by OpenSSL.
+fn verify_smime(dir: &str, file: &Path) {
+    let (ca, who) = (format!("{dir}/ca.pem"), format!("{dir}/who.pem"));
+    let args = ["cms", "-verify", "-in", file.to_str().unwrap(), "-CAfile", &ca, "-signer", &who];
+    let text = run("openssl", &args);
+    assert!(text.contains("erification successful"), "{text}");
 }
 
 /// The value of the record that `luytre dkim new` prints.

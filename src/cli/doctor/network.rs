@@ -7,9 +7,11 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::{Report, Weight, Words};
+use crate::deliver::KeyPin;
+use crate::deliver::profile::Traits;
 use crate::deliver::settings::{NextHop, TlsMode};
 use crate::env::dns::{Dns, DnsError, Options};
-use crate::env::tls::client::{Connector, Trust};
+use crate::env::tls::client::Connector;
 use crate::mail::Domain;
 use crate::policy::Policy;
 
@@ -188,16 +190,18 @@ async fn greet(hop: &NextHop, hostname: &str) -> Result<Greeting, Trouble> {
     if !stream.buffer().is_empty() {
         return Err(Trouble::Tls("bytes follow its answer to STARTTLS".to_owned()));
     }
-    let trust = match (hop.tls, hop.profile.traits().legacy_tls) {
-        (TlsMode::Required, false) => Trust::Verified,
-        (TlsMode::Required, true) => Trust::VerifiedLegacy,
-        (_, false) => Trust::Any,
-        (_, true) => Trust::AnyLegacy,
-    };
+    let profile = hop.profile.traits();
+    let traits = Traits { legacy_tls: hop.tls_legacy.unwrap_or(profile.legacy_tls), ..profile };
+    let trust = traits.trust(hop.tls, !hop.tls_pins.is_empty());
     let host = hop.address.rsplit_once(':').map_or(hop.address.as_str(), |(host, _)| host).trim_matches(['[', ']']);
     let connector = Connector::new(None).map_err(|e| Trouble::Tls(e.to_string()))?;
     let handshake = timeout(PATIENCE, connector.start(stream.into_inner(), host, trust)).await.map_err(late)?;
     let link = handshake.map_err(|e| Trouble::Tls(e.to_string()))?;
+    let pin = link.key_digest().map(KeyPin::new);
+    if !hop.tls_pins.is_empty() && !pin.is_some_and(|pin| hop.tls_pins.contains(&pin)) {
+        let shown = pin.map_or_else(|| "no certificate".to_owned(), |pin| pin.to_string());
+        return Err(Trouble::Tls(format!("its key is none of tls_pins; it is {shown}")));
+    }
     Ok(Greeting::Secured(link.tls_version().unwrap_or("TLS")))
 }
 

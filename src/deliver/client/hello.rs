@@ -22,6 +22,8 @@ pub struct Hello<'a> {
     name: &'a str,
     tls: TlsMode,
     secured: bool,
+    /// STARTTLS was offered, and refused when we took it.
+    refused_tls: bool,
     state: State,
     abilities: Abilities,
 }
@@ -30,7 +32,7 @@ impl<'a> Hello<'a> {
     /// `name` is ours, for EHLO. Begins by reading the banner.
     #[must_use]
     pub fn new(name: &'a str, tls: TlsMode) -> Self {
-        Self { name, tls, secured: false, state: State::Banner, abilities: Abilities::default() }
+        Self { name, tls, secured: false, refused_tls: false, state: State::Banner, abilities: Abilities::default() }
     }
 
     /// What an error now would be about.
@@ -47,6 +49,12 @@ impl<'a> Hello<'a> {
     #[must_use]
     pub const fn abilities(&self) -> Abilities {
         self.abilities
+    }
+
+    /// Whether the server offered STARTTLS and did not go through with it.
+    #[must_use]
+    pub const fn refused_tls(&self) -> bool {
+        self.refused_tls
     }
 
     /// TLS runs now: everything the server said before is forgotten (RFC 3207 §4.2).
@@ -85,6 +93,7 @@ impl<'a> Hello<'a> {
             }
             State::StartTls if reply.code() != 421 && self.tls != TlsMode::Required => {
                 // Refused, and the connection still is what it was: go on in clear.
+                self.refused_tls = true;
                 self.state = State::Ready;
                 Ok(Next::Done)
             }

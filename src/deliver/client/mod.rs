@@ -15,7 +15,7 @@ pub mod wire;
 #[cfg(test)]
 mod tests;
 
-pub use abilities::Abilities;
+pub use abilities::{Abilities, Needs};
 pub use hello::Hello;
 pub use reply::Replies;
 pub use transaction::{Answers, Transaction};

@@ -1,7 +1,7 @@
 //! One message over an open connection: MAIL, RCPT and DATA (or BDAT) in one group where the server allows
 //! (RFC 2920), the replies taken in order, every recipient's fate kept apart.
 
-use super::{Abilities, Next, Stage, Trouble};
+use super::{Abilities, Needs, Next, Stage, Trouble};
 use crate::deliver::profile::Traits;
 use crate::mail::transaction::{BodyType, Notify, Ret};
 use crate::mail::{Parcel, Recipient, Reply};
@@ -93,20 +93,9 @@ impl<'a> Transaction<'a> {
     /// `secured`: the connection is under verified TLS.
     #[must_use]
     pub fn unfit(&self, secured: bool) -> Option<Reply> {
-        let meta = &self.parcel.meta;
-        if self.state.abilities.size_limit.is_some_and(|limit| self.state.size_bytes as u64 > limit) {
-            // RFC 1870 §6.1: the client need not try.
-            return Some(Reply::new(552, "5.3.4", "Message too large for the next server"));
-        }
-        if !self.state.abilities.smtputf8 && self.needs_smtputf8() {
-            // RFC 6531 §3.1: no downgrade; RFC 3463 X.6.7.
-            return Some(Reply::new(550, "5.6.7", "The next server does not support internationalised addresses"));
-        }
-        if meta.params.requiretls && !(secured && self.state.abilities.requiretls) {
-            // RFC 8689 §4.2.1.
-            return Some(Reply::new(550, "5.7.30", "REQUIRETLS support required"));
-        }
-        None
+        let mut can = self.state.abilities;
+        can.requiretls &= secured;
+        can.refuses(self.needs())
     }
 
     /// The first commands. `reset`: the server still holds an old transaction.
@@ -214,6 +203,25 @@ impl<'a> Transaction<'a> {
         Answers { fates: self.state.fates, answer: self.state.answer, needs_reset }
     }
 
+    /// What is certain although the conversation ended among the recipients: those that were refused for ever stay
+    /// refused, the others wait. `None` when nobody was. A server that hangs up after the third unknown recipient
+    /// (DOMAIN §2.2) would else be asked about the same three for days.
+    #[must_use]
+    pub fn salvage(&self, trouble: &Trouble) -> Option<Answers> {
+        let known = &self.state.fates;
+        let sure = self.state.mail_taken && !self.state.body_left && trouble.stage() == Stage::Recipient;
+        if !sure || !known.iter().any(|fate| fate.as_ref().is_err_and(Reply::is_permanent)) {
+            return None;
+        }
+        // RFC 3463 X.4.2: bad connection.
+        let waits = Reply::new(451, "4.4.2", trouble.to_string());
+        let fate = |i: usize| match known.get(i) {
+            Some(Err(reply)) => Err(reply.clone()),
+            Some(Ok(())) | None => Err(waits.clone()),
+        };
+        Some(Answers { fates: (0..self.to.len()).map(fate).collect(), answer: None, needs_reset: false })
+    }
+
     fn after_mail(&mut self, reply: Reply, out: &mut Vec<u8>) -> Next {
         self.state.awaiting = Awaiting::Recipient(0);
         self.state.mail_taken = reply.is_positive();
@@ -288,11 +296,8 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    fn needs_smtputf8(&self) -> bool {
-        let meta = &self.parcel.meta;
-        let ascii = meta.sender.mailbox().is_none_or(crate::mail::Mailbox::is_ascii)
-            && self.to.iter().filter_map(|i| meta.recipients.get(*i)).all(|r| r.mailbox.is_ascii());
-        !ascii || (meta.params.smtputf8 && !self.parcel.head.is_ascii())
+    fn needs(&self) -> Needs {
+        Needs::of(self.parcel, self.to, self.state.size_bytes as u64)
     }
 
     fn mail(&self, out: &mut Vec<u8>) {
@@ -311,7 +316,7 @@ impl<'a> Transaction<'a> {
         if can.eight_bit && (meta.params.body == BodyType::EightBitMime || !self.is_seven_bit()) {
             out.extend_from_slice(b" BODY=8BITMIME");
         }
-        if can.smtputf8 && self.needs_smtputf8() {
+        if can.smtputf8 && self.needs().smtputf8 {
             out.extend_from_slice(b" SMTPUTF8");
         }
         if meta.params.requiretls && can.requiretls {

@@ -114,7 +114,7 @@ impl Deliver {
             match conn.carry(&mut tx, load.wire, by).await {
                 Ok(()) => {
                     let answers = tx.finish();
-                    conn.rest(answers.needs_reset);
+                    conn.rest(&answers);
                     host.give_back(conn);
                     return Ok(Sent::Answered(answers));
                 }
@@ -123,34 +123,56 @@ impl Deliver {
                 Err(Trouble::Slow(_)) if tx.in_doubt() => {
                     return Ok(Sent::Doubt(Box::new(Doubt { conn, state: tx.suspend(), place })));
                 }
+                // Nobody waits: what was said about some of the recipients is true whatever came after it.
+                Err(trouble) if by.is_unhurried() => return tx.salvage(&trouble).map(Sent::Answered).ok_or(trouble),
                 Err(trouble) => return Err(trouble),
             }
         }
     }
 
+    /// A new connection, under TLS as far as the hop's policy goes.
     async fn open(&self, hop: &Hop, host: &Host, by: Patience, policy: &Policy) -> Result<Conn, Trouble> {
-        let now = Instant::now();
-        let (deadline, connect) = match by {
-            Patience::Until(deadline) => (deadline, deadline),
-            Patience::ByStage => (now + OPENING, now + CONNECT),
-        };
+        let connect = by.deadline(CONNECT);
         let found = timeout_at(connect, self.addresses(hop)).await;
         let addresses =
             found.unwrap_or_else(|_| Err("its name was not found in time".to_owned())).map_err(Trouble::Connect)?;
-        let clear = hop.tls == TlsMode::Opportunistic && host.goes_clear();
-        let tls = if clear { TlsMode::None } else { hop.tls };
         let (name, connector, metrics) = (&*policy.hostname, &self.parts.connector, &self.parts.metrics);
-        let opening = Opening { hop, addresses: &addresses, name, tls, connector, connect, deadline, metrics };
-        match Conn::open(opening).await {
+        let with = |tls| {
+            let (connect, deadline) = (by.deadline(CONNECT), by.deadline(OPENING));
+            let handshake = Instant::now() + deadline.saturating_duration_since(Instant::now()) / 2;
+            Opening { hop, addresses: &addresses, name, tls, connector, connect, handshake, deadline, metrics }
+        };
+        let flexible = hop.tls == TlsMode::Opportunistic;
+        if flexible && host.goes_clear() {
+            metrics.downgraded(hop.internet, "remembered");
+            return Conn::open(with(TlsMode::None)).await;
+        }
+        match Conn::open(with(hop.tls)).await {
+            Ok(conn) => {
+                if conn.is_secured() {
+                    host.tls_worked();
+                } else if conn.was_refused_tls() {
+                    metrics.downgraded(hop.internet, "refused");
+                } else if flexible && host.had_tls() {
+                    tracing::warn!(hop = %hop.host, port = hop.port, "STARTTLS is not offered any more");
+                    metrics.downgraded(hop.internet, "missing");
+                }
+                Ok(conn)
+            }
             // RFC 7435: where TLS was a bonus, its failure must not stop the mail. The handshake spoiled this
             // connection, so a new one goes on in clear.
-            Err(why @ (Trouble::Tls(_) | Trouble::Lost(Stage::StartTls))) if tls == TlsMode::Opportunistic => {
+            Err(why @ (Trouble::Tls(_) | Trouble::Lost(Stage::StartTls))) if flexible => {
                 tracing::warn!(hop = %hop.host, port = hop.port, %why, "TLS failed, going on in clear");
-                metrics.downgraded();
+                metrics.downgraded(hop.internet, "handshake");
                 host.tls_failed();
-                Conn::open(Opening { tls: TlsMode::None, ..opening }).await
+                Conn::open(with(TlsMode::None)).await
             }
-            opened => opened,
+            // No time is left for another connection; the next message does without.
+            Err(why @ Trouble::Slow(Stage::StartTls)) if flexible => {
+                host.tls_failed();
+                Err(why)
+            }
+            Err(why) => Err(why),
         }
     }
 }

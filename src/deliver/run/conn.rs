@@ -9,13 +9,15 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::deliver::KeyPin;
 use crate::deliver::client::wire::Slices;
-use crate::deliver::client::{Abilities, Hello, Next, Replies, Stage, Transaction, Trouble, Wire, wire};
+use crate::deliver::client::{Abilities, Answers, Hello, Next, Replies, Stage, Transaction, Trouble, Wire, wire};
 use crate::deliver::metrics::Metrics;
+use crate::deliver::profile::Manners;
 use crate::deliver::route::Hop;
 use crate::deliver::settings::TlsMode;
 use crate::env::net;
-use crate::env::tls::client::{Connector, Link, Trust};
+use crate::env::tls::client::{Connector, Link};
 use crate::mail::Reply;
 
 /// Slices handed to one writev; a message that is all dots takes several.
@@ -32,10 +34,15 @@ pub(in crate::deliver) struct Conn {
     abilities: Abilities,
     /// TLS with a certificate that was verified.
     verified: bool,
+    /// The server offered STARTTLS and then refused it.
+    refused_tls: bool,
     needs_reset: bool,
     pub(super) opened: Instant,
     pub(super) rested: Instant,
     pub(super) carried: u32,
+    /// Refused recipients, and RSETs, so far: some servers count them (see [`Manners`]).
+    refusals: u32,
+    resets: u32,
     _counted: Counted,
 }
 
@@ -59,6 +66,8 @@ pub(super) struct Opening<'a> {
     pub connector: &'a Connector,
     /// The connect alone ends here.
     pub connect: Instant,
+    /// The TLS handshake ends here, so that there is time left to go on without it.
+    pub handshake: Instant,
     pub deadline: Instant,
     pub metrics: &'a Metrics,
 }
@@ -76,17 +85,20 @@ impl Conn {
             out: Vec::new(),
             abilities: Abilities::default(),
             verified: false,
+            refused_tls: false,
             needs_reset: false,
             opened: now,
             rested: now,
             carried: 0,
+            refusals: 0,
+            resets: 0,
             _counted: Counted(o.metrics.clone()),
         };
         let mut conn = match timeout_at(o.deadline, conn.greet(&mut hello, o)).await {
             Ok(greeted) => greeted?,
             Err(_) => return Err(Trouble::Slow(hello.stage())),
         };
-        conn.abilities = hello.abilities();
+        (conn.abilities, conn.refused_tls) = (hello.abilities(), hello.refused_tls());
         o.metrics.connected(conn.link.tls_version(), o.hop.tls);
         Ok(conn)
     }
@@ -111,21 +123,39 @@ impl Conn {
     }
 
     async fn secure(self, o: Opening<'_>) -> Result<Self, Trouble> {
-        let legacy = o.hop.traits().legacy_tls;
-        let trust = match (o.tls, legacy) {
-            (TlsMode::Required, false) => Trust::Verified,
-            (TlsMode::Required, true) => Trust::VerifiedLegacy,
-            (_, false) => Trust::Any,
-            (_, true) => Trust::AnyLegacy,
-        };
-        let upgraded = o.connector.upgrade(self.link, &o.hop.host, trust).await;
+        let pins = &o.hop.tls_pins;
+        let trust = o.hop.traits().trust(o.tls, !pins.is_empty());
+        let upgraded = timeout_at(o.handshake, o.connector.upgrade(self.link, &o.hop.host, trust)).await;
+        let upgraded = upgraded.map_err(|_| Trouble::Tls("the handshake stood still".to_owned()))?;
         let link = upgraded.map_err(|e| Trouble::Tls(e.to_string()))?;
+        if !pins.is_empty() {
+            let shown = link.key_digest().map(KeyPin::new);
+            if !shown.is_some_and(|pin| pins.contains(&pin)) {
+                let shown = shown.map_or_else(|| "no key".to_owned(), |pin| pin.to_string());
+                return Err(Trouble::Tls(format!("it shows {shown}, which is none of tls_pins")));
+            }
+        }
         Ok(Self { link, verified: o.tls == TlsMode::Required, ..self })
     }
 
     #[must_use]
     pub const fn abilities(&self) -> Abilities {
         self.abilities
+    }
+    /// Whether the server has not seen so much of this connection that it would close it, or worse.
+    #[must_use]
+    pub const fn is_welcome(&self, manners: Manners) -> bool {
+        self.refusals < manners.refusals && self.resets < manners.resets
+    }
+    /// Whether it is under TLS.
+    #[must_use]
+    pub fn is_secured(&self) -> bool {
+        self.link.tls_version().is_some()
+    }
+    /// Whether STARTTLS was offered and then refused.
+    #[must_use]
+    pub const fn was_refused_tls(&self) -> bool {
+        self.refused_tls
     }
     #[must_use]
     pub const fn is_verified(&self) -> bool {
@@ -191,9 +221,12 @@ impl Conn {
         }
     }
 
-    /// The transaction is over; the connection may carry another one.
-    pub fn rest(&mut self, needs_reset: bool) {
-        self.needs_reset = needs_reset;
+    /// The transaction is over; the connection may carry another one, where [`Conn::is_welcome`] says so.
+    pub fn rest(&mut self, answers: &Answers) {
+        self.needs_reset = answers.needs_reset;
+        let refused = answers.fates.iter().filter(|fate| fate.is_err()).count();
+        self.refusals = self.refusals.saturating_add(u32::try_from(refused).unwrap_or(u32::MAX));
+        self.resets = self.resets.saturating_add(u32::from(answers.needs_reset));
         self.carried = self.carried.saturating_add(1);
         self.rested = Instant::now();
     }
@@ -304,6 +337,19 @@ pub(super) enum Patience {
 }
 
 impl Patience {
+    /// When something must be over for which `usual` is given where nobody waits.
+    pub fn deadline(self, usual: Duration) -> Instant {
+        match self {
+            Self::Until(deadline) => deadline,
+            Self::ByStage => Instant::now() + usual,
+        }
+    }
+
+    /// Whether no sender waits.
+    pub const fn is_unhurried(self) -> bool {
+        matches!(self, Self::ByStage)
+    }
+
     /// Under `Until` one timer stands around the whole conversation already.
     async fn within<T>(self, limit: Duration, work: impl Future<Output = T>) -> Option<T> {
         match self {

@@ -13,7 +13,7 @@ use super::attempt::{Doubt, Load, Sent};
 use super::conn::Patience;
 use super::giveup::{Failure, only};
 use super::host::{Entry, Host};
-use crate::deliver::client::{Answers, Transaction, Wire};
+use crate::deliver::client::{Answers, Needs, Transaction, Wire};
 use crate::deliver::route::{Hop, Policy, Way};
 use crate::deliver::settings::Delivery;
 use crate::deliver::{Handover, schedule};
@@ -34,7 +34,7 @@ impl Deliver {
             Way::Hops(hops) if hops.first().is_some_and(|h| h.delivery == Delivery::CutThrough) => {
                 self.cut_through(parcel, &hops, policy).await
             }
-            _ => self.keep(parcel, String::new(), self.parts.clock.now()).await,
+            _ => self.keep(parcel, String::new(), self.parts.clock.now(), policy).await,
         };
         self.parts.metrics.cut_through(match &outcome {
             Handover::Handed { .. } => "handed",
@@ -88,10 +88,16 @@ impl Deliver {
         }
         let now = self.parts.clock.now();
         let due = schedule::next_attempt(&policy.settings, now, now, 1, self.jitter()).unwrap_or(now);
-        self.keep(parcel, why, due).await
+        self.keep(parcel, why, due, policy).await
     }
 
-    async fn keep(&self, parcel: &Parcel, why: String, due: Timestamp) -> Handover {
+    /// Into the spool; or back to the sender when the servers are known to refuse it (DESIGN §5a).
+    async fn keep(&self, parcel: &Parcel, why: String, due: Timestamp, policy: &Policy) -> Handover {
+        let to: Vec<usize> = (0..parcel.meta.recipients.len()).collect();
+        let needs = Needs::of(parcel, &to, parcel.size_bytes());
+        if let Some(reply) = self.foreseen(&parcel.meta.destination, needs, policy) {
+            return Handover::Refused { reply, hop: "the next hop".to_owned() };
+        }
         match self.parts.spool.accept(parcel, due).await {
             Ok(proof) => Handover::Spooled { proof, why },
             Err(error) => Self::deferred(&error),
@@ -100,15 +106,15 @@ impl Deliver {
 
     /// The hop answered: who was taken, who was refused, and who hears of it.
     async fn settle(&self, parcel: &Parcel, hop: &Hop, answers: Answers, policy: &Policy) -> Handover {
-        let (mut taken, mut refused, mut later) = (0_usize, Vec::new(), Vec::new());
+        let (mut taken, mut refused, mut later) = (Vec::new(), Vec::new(), Vec::new());
         for (i, fate) in answers.fates.into_iter().enumerate() {
             match fate {
-                Ok(()) => taken = taken.saturating_add(1),
+                Ok(()) => taken.push(i),
                 Err(reply) if reply.is_temporary() => later.push((i, reply)),
                 Err(reply) => refused.push((i, reply)),
             }
         }
-        if taken == 0 {
+        if taken.is_empty() {
             // One answer for all. A "not now" wins: the sender tries again, and nobody is lost.
             let reply = later.first().or(refused.first()).map(|(_, reply)| bland(reply));
             let reply = reply.unwrap_or_else(|| Reply::new(451, "4.3.0", "Please try again later"));
@@ -128,6 +134,9 @@ impl Deliver {
             if let Err(error) = self.give_up(parcel, &failures, policy).await {
                 return Self::deferred(&error);
             }
+        }
+        if self.known(hop).is_none_or(|host| !self.reports_itself(hop, &host)) {
+            self.tell_success(parcel, &taken, policy).await;
         }
         let reply = answers.answer.as_ref().map_or_else(|| Reply::new(250, "2.0.0", "Ok"), bland);
         Handover::Handed { reply, hop: label(hop), refused, later }
@@ -159,7 +168,7 @@ impl Deliver {
         match conn.last_answer(&mut tx, Instant::now() + DOUBT).await {
             Ok(()) => {
                 let answers = tx.finish();
-                conn.rest(answers.needs_reset);
+                conn.rest(&answers);
                 host.give_back(conn);
                 drop(place);
                 let said = to.iter().copied().zip(answers.fates.into_iter().map(super::queue::Said::from)).collect();

@@ -8,7 +8,10 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use openssl::error::ErrorStack;
-use openssl::ssl::{Ssl, SslConnector, SslContext, SslContextBuilder, SslMethod, SslVerifyMode, SslVersion};
+use openssl::ssl::{
+    Ssl, SslConnector, SslContext, SslContextBuilder, SslMethod, SslOptions, SslVerifyMode, SslVersion,
+};
+use openssl::x509::X509VerifyResult;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_openssl::SslStream;
@@ -107,7 +110,11 @@ impl Connector {
         let mut stream = SslStream::new(ssl, stream).map_err(setup)?;
         match Pin::new(&mut stream).connect().await {
             Ok(()) => Ok(Link::Tls(Box::new(stream))),
-            Err(error) => Err(TlsError::Handshake(reason(&error, stream.ssl().verify_result()))),
+            Err(error) => {
+                // Where nobody verifies, what OpenSSL thinks of the certificate is not why it failed.
+                let verified = if trust.verifies() { stream.ssl().verify_result() } else { X509VerifyResult::OK };
+                Err(TlsError::Handshake(reason(&error, verified)))
+            }
         }
     }
 }
@@ -144,14 +151,18 @@ fn age(builder: &mut SslContextBuilder, legacy: bool) -> Result<(), ErrorStack> 
     if legacy {
         builder.set_min_proto_version(Some(SslVersion::TLS1))?;
         // Security level 0 is what lets OpenSSL 3 sign with SHA-1 in TLS 1.0; this link only.
-        builder.set_cipher_list("DEFAULT:@SECLEVEL=0")
+        builder.set_cipher_list("DEFAULT:@SECLEVEL=0")?;
+        // Windows Server 2003 and 2008 without their later updates know nothing of RFC 5746; OpenSSL 3 would not
+        // speak with them at all. This link only.
+        builder.set_options(SslOptions::from_bits_retain(openssl_sys::SSL_OP_LEGACY_SERVER_CONNECT));
+        Ok(())
     } else {
         builder.set_min_proto_version(Some(SslVersion::TLS1_2))
     }
 }
 
-fn reason(error: &openssl::ssl::Error, verified: openssl::x509::X509VerifyResult) -> String {
-    if verified != openssl::x509::X509VerifyResult::OK {
+fn reason(error: &openssl::ssl::Error, verified: X509VerifyResult) -> String {
+    if verified != X509VerifyResult::OK {
         return format!("the certificate is not believed: {}", verified.error_string());
     }
     match error.ssl_error().and_then(|stack| stack.errors().first()).and_then(openssl::error::Error::reason) {
@@ -175,6 +186,14 @@ impl Link {
             Self::Plain(_) => None,
             Self::Tls(stream) => Some(stream.ssl().version_str()),
         }
+    }
+
+    /// SHA-256 of the server's SubjectPublicKeyInfo; `None` in clear, or when it showed no certificate.
+    #[must_use]
+    pub fn key_digest(&self) -> Option<[u8; 32]> {
+        let Self::Tls(stream) = self else { return None };
+        let key = stream.ssl().peer_certificate()?.public_key().ok()?.public_key_to_der().ok()?;
+        Some(openssl::sha::sha256(&key))
     }
 
     /// Whether an idle connection still is: the peer neither closed it nor said anything unasked. Asks the

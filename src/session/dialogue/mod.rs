@@ -152,7 +152,8 @@ impl Dialogue {
 
     /// A command line came in, without its CRLF.
     pub fn line(&mut self, line: &[u8], behind: Behind) -> Step {
-        let step = match command::parse(line) {
+        let mended = (self.station.role == Role::Relay).then(|| command::domino_null_sender(line)).flatten();
+        let step = match command::parse(mended.as_deref().unwrap_or(line)) {
             Ok(command) => self.command(command, behind),
             Err(Refused::Reply(reply)) => {
                 let reason = refusal_reason(&reply);
@@ -191,6 +192,12 @@ impl Dialogue {
             (Ok(_), None) => Step::refuse(out_of_order("MAIL first"), Reason::Protocol),
             (Err(reply), _) => self.tallied(Step::refuse(reply, Reason::Recipient)),
         }
+    }
+
+    /// The desk answered ETRN.
+    pub fn turned(&mut self, reply: Reply) -> Step {
+        let step = if reply.is_positive() { Step::say(reply) } else { Step::refuse(reply, Reason::Protocol) };
+        self.tallied(step)
     }
 
     /// The end of DATA was reached, or the last chunk read. Without a fault the letter goes to the desk.

@@ -270,3 +270,25 @@ fn extensions_are_those_we_keep() {
         assert!(!offered.contains(word), "{word}");
     }
 }
+
+#[test]
+fn domain_2_4_the_null_sender_of_domino_is_read_from_the_inside_only() {
+    for (role, lines, expected) in [
+        (Role::Relay, ["MAIL FROM:<@>", "mail from: <@> SIZE=10"], 250),
+        (Role::Mx, ["MAIL FROM:<@>", "mail from: <@> SIZE=10"], 550),
+        (Role::Relay, ["MAIL FROM:<@>x", "MAIL FROM:<@@>"], 501),
+    ] {
+        for line in lines {
+            let mut talk = Talk::new();
+            let nobody = Networks::default;
+            let (proxy, xclient, normalize) = (nobody(), nobody(), nobody());
+            let address = talk.0.station.address;
+            talk.0.station = Arc::new(Station { address, role, tls: None, proxy, xclient, normalize });
+            talk.say("EHLO domino.agency.local");
+            assert_eq!(talk.say(line) / 100, expected / 100, "{role:?} {line}");
+            if expected == 250 {
+                assert!(talk.0.opening().unwrap().sender.is_null());
+            }
+        }
+    }
+}

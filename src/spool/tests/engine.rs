@@ -25,6 +25,9 @@ impl Engine for Between {
     fn next_due(&self) -> Option<Timestamp> {
         self.inner.engine().next_due()
     }
+    fn last_due(&self) -> Option<Timestamp> {
+        self.inner.engine().last_due()
+    }
     fn changed(&self) -> Answer<'_, ()> {
         self.inner.engine().changed()
     }

@@ -88,9 +88,15 @@ impl Drop for Small {
     }
 }
 
+/// Where nobody listens, and no other test will: a loopback address of this process alone.
+fn dead_address() -> SocketAddr {
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    std::net::TcpListener::bind(SocketAddr::from(([127, 77, high, low], 0))).unwrap().local_addr().unwrap()
+}
+
 /// A gateway whose data lies on `small`, and whose next hop is dead until the test starts it at this address.
 fn gateway(site: Site) -> (Gateway, SocketAddr, Site) {
-    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let dead = dead_address();
     let site = site
         .next_hop(&format!("{{ address = \"{dead}\", tls = \"none\", delivery = \"queued\" }}"))
         .section("[deliver]\nretry_first = \"1 s\"\nretry_max = \"2 s\"\n\n");
@@ -192,7 +198,7 @@ fn r03_a_disk_that_fills_during_data_gets_452_and_loses_nothing() {
     // All of it is delivered while the disk stays full.
     let sink = Sink::start_on(hop);
     println!("{} messages kept, then 452", kept.len());
-    until(&gateway, "what was acknowledged is delivered", || kept.iter().all(|s| subjects(&sink.taken()).contains(s)));
+    sink.wait_until("what was acknowledged", |taken| subjects(taken) == kept);
     std::fs::remove_file(ballast).unwrap();
     until(&gateway, "mail is taken again", || {
         let answer = send(&mut session(&gateway), "sau", &text);
@@ -205,7 +211,7 @@ fn r03_a_disk_that_fills_during_data_gets_452_and_loses_nothing() {
     drop(gateway);
 
     // And a start on a disk that is full to the last block: what waits is there and is delivered.
-    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let dead = dead_address();
     let site = site.replace_hops(&format!("{{ address = \"{dead}\", tls = \"none\", delivery = \"queued\" }}"));
     let gateway = Gateway::start(&site.write());
     until(&gateway, "the disk was looked at", || send(&mut session(&gateway), "cuoi", "x").code == 250);

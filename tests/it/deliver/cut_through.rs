@@ -1,4 +1,5 @@
-//! DESIGN §5a "Cut-through": at which state of the conversation what happens to the message.
+//! DESIGN §5a "Cut-through": what the sender hears, what arrives, what is kept. The faults at each state of the
+//! conversation stand in `faults.rs`.
 
 use luytre::deliver::Handover;
 use luytre::deliver::settings::{Profile, TlsMode};
@@ -9,59 +10,6 @@ use crate::kit::peer::{Act, At, Peer, say};
 
 const DATA: &[&str] = &["PIPELINING", "8BITMIME", "SIZE 50000000"];
 const BDAT: &[&str] = &["PIPELINING", "8BITMIME", "SIZE", "CHUNKING"];
-
-/// 4xx, 5xx, stall, cut: what the sender is told, for a fault at each state.
-const TABLE: &[(At, [&str; 4])] = &[
-    (At::Banner, ["spooled", "spooled", "spooled", "spooled"]),
-    // 5xx to EHLO: HELO is tried, and serves.
-    (At::Ehlo, ["spooled", "handed", "spooled", "spooled"]),
-    (At::Mail, ["refused 4", "refused 5", "spooled", "spooled"]),
-    (At::Rcpt, ["refused 4", "refused 5", "spooled", "spooled"]),
-    (At::Data, ["refused 4", "refused 5", "spooled", "spooled"]),
-    (At::Dot, ["refused 4", "refused 5", "in doubt", "spooled"]),
-];
-
-async fn fault(at: At, fault: usize, extensions: &'static [&'static str], profile: Profile) -> (String, House, Peer) {
-    let peer = Peer::start(extensions, move |m| {
-        if m.at != at {
-            return None;
-        }
-        match fault {
-            0 => say("451 4.7.1 not now"),
-            1 => say("550 5.7.1 never"),
-            2 => Some(Act::StallAndCut),
-            _ => Some(Act::Cut),
-        }
-    })
-    .await;
-    let house = House::new(vec![hop(peer.address, profile, TlsMode::None)]);
-    let mail = parcel(&["a@y.vn"], "text\r\n");
-    let outcome = if fault == 2 { house.hand_over_stalled(&mail, &peer).await } else { house.hand_over(&mail).await };
-    (word(&outcome), house, peer)
-}
-
-#[tokio::test]
-async fn threats_r_08_every_state_and_every_fault_has_its_one_outcome() {
-    let ways = [(DATA, Profile::Generic), (DATA, Profile::Exchange2010), (BDAT, Profile::Generic)];
-    for (extensions, profile) in ways {
-        for (at, row) in TABLE {
-            // BDAT has no DATA command; its whole message stands behind the recipients at once.
-            if *at == At::Data && extensions == BDAT {
-                continue;
-            }
-            for (i, expected) in row.iter().enumerate() {
-                let (outcome, house, _) = fault(*at, i, extensions, profile).await;
-                let case = format!("{profile:?} {at:?} {}", ["4xx", "5xx", "stall", "cut"][i]);
-                // With BDAT the message has left before the recipients are answered: silence there is doubt already.
-                let ahead = extensions == BDAT && i == 2 && matches!(at, At::Mail | At::Rcpt);
-                let expected = if ahead { "in doubt" } else { expected };
-                assert_eq!(outcome, expected, "{case}");
-                let kept = matches!(expected, "spooled" | "in doubt");
-                assert_eq!(house.jobs().len(), usize::from(kept), "{case}: the spool has it exactly when we said 250");
-            }
-        }
-    }
-}
 
 #[tokio::test]
 async fn a_clean_message_arrives_as_it_was_over_one_connection() {

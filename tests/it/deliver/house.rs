@@ -44,7 +44,7 @@ pub struct House {
 }
 
 pub fn hop(address: SocketAddr, profile: Profile, tls: TlsMode) -> NextHop {
-    NextHop { address: address.to_string(), profile, tls, delivery: Delivery::CutThrough, live_recipients: false }
+    NextHop { profile, tls, delivery: Delivery::CutThrough, ..NextHop::to(address.to_string()) }
 }
 
 pub fn agency() -> AgencyId {

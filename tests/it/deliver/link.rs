@@ -2,7 +2,8 @@
 
 use std::io::Write as _;
 
-use luytre::deliver::settings::{Profile, TlsMode};
+use luytre::deliver::settings::{NextHop, Profile, TlsMode};
+use luytre::deliver::{Handover, KeyPin};
 
 use super::house::{House, hop, parcel, word};
 use openssl::ssl::{SslAcceptor, SslMethod, SslVersion};
@@ -28,6 +29,7 @@ async fn rfc7435_opportunistic_tls_takes_any_certificate() {
     assert_eq!(outcome, "handed");
     assert!(peer.taken()[0].tls);
     assert_eq!(house.metric("luytre_delivery_tls_total", &[("version", "TLSv1.3"), ("policy", "opportunistic")]), 1.0);
+    assert_eq!(house.metric("luytre_tls_sessions_total", &[("side", "client"), ("version", "TLSv1.3")]), 1.0);
     assert_eq!(word(&house.hand_over(&parcel(&["a@y.vn"], &".x\r\n".repeat(40_000))).await), "handed");
     assert_eq!((peer.connections(), peer.taken()[1].data.len()), (1, 36 + 160_000 - 1), "pooled under TLS too");
 }
@@ -54,6 +56,30 @@ async fn r02_required_tls_wants_a_certificate_that_is_believed() {
     assert_eq!(word(&house.hand_over(&parcel(&["a@y.vn"], "x\r\n")).await), "spooled", "the wrong name");
 }
 
+/// The pin of a certificate, as an operator would compute it.
+fn pin_of(pem: &[u8]) -> KeyPin {
+    let key = openssl::x509::X509::from_pem(pem).unwrap().public_key().unwrap().public_key_to_der().unwrap();
+    KeyPin::new(openssl::sha::sha256(&key))
+}
+
+#[tokio::test]
+async fn r02_a_pinned_key_is_believed_whatever_its_certificate_says() {
+    // Self-signed, and for another name: nothing but the key is right.
+    let (acceptor, pem) = certificate("other.local");
+    let peer = Peer::with(TLS, |_| None, false, Some(acceptor)).await;
+    let (_, stranger) = certificate("other.local");
+    let pinned =
+        |pins: Vec<KeyPin>| NextHop { tls_pins: pins, ..hop(peer.address, Profile::Generic, TlsMode::Required) };
+    let house = House::new(vec![pinned(vec![pin_of(&stranger), pin_of(&pem)])]);
+    assert_eq!(word(&house.hand_over(&parcel(&["a@y.vn"], "x\r\n")).await), "handed");
+    assert!(peer.taken()[0].tls);
+
+    let house = House::new(vec![pinned(vec![pin_of(&stranger)])]);
+    let Handover::Spooled { why, .. } = house.hand_over(&parcel(&["a@y.vn"], "x\r\n")).await else { panic!() };
+    assert!(why.contains(&pin_of(&pem).to_string()) && why.contains("tls_pins"), "says which key it saw: {why}");
+    assert_eq!((peer.taken().len(), house.metric("luytre_delivery_downgrades_total", &[])), (1, 0.0));
+}
+
 #[tokio::test]
 async fn r02_a_broken_handshake_goes_on_in_clear_only_where_policy_allows() {
     let faults: [fn() -> Act; 2] = [|| Act::Cut, || Act::Say("this is no TLS".to_owned())];
@@ -62,7 +88,9 @@ async fn r02_a_broken_handshake_goes_on_in_clear_only_where_policy_allows() {
         let (outcome, house) = send(&peer, TlsMode::Opportunistic).await;
         assert_eq!(outcome, "handed");
         assert!(!peer.taken()[0].tls);
-        assert_eq!(house.metric("luytre_delivery_downgrades_total", &[]), 1.0);
+        let counted =
+            |reason| house.metric("luytre_delivery_downgrades_total", &[("peer", "agency"), ("reason", reason)]);
+        assert_eq!((counted("handshake"), counted("remembered")), (1.0, 0.0));
         assert_eq!(peer.connections(), 2, "at once, on a new connection");
         let (outcome, house) = send(&peer, TlsMode::Required).await;
         assert_eq!((outcome.as_str(), house.jobs().len()), ("spooled", 1));
@@ -72,7 +100,9 @@ async fn r02_a_broken_handshake_goes_on_in_clear_only_where_policy_allows() {
 #[tokio::test]
 async fn starttls_refused_or_not_offered() {
     let refusing = peer(|m| if m.at == At::StartTls { say("454 4.7.0 no TLS today") } else { None }).await;
-    assert_eq!(send(&refusing, TlsMode::Opportunistic).await.0, "handed");
+    let (outcome, house) = send(&refusing, TlsMode::Opportunistic).await;
+    assert_eq!(outcome, "handed");
+    assert_eq!(house.metric("luytre_delivery_downgrades_total", &[("reason", "refused")]), 1.0);
     assert_eq!(send(&refusing, TlsMode::Required).await.0, "spooled");
     let without = Peer::start(&["PIPELINING"], |_| None).await;
     assert_eq!(send(&without, TlsMode::Opportunistic).await.0, "handed");
@@ -101,8 +131,15 @@ async fn kb3029667_tls_1_0_is_spoken_only_where_the_profile_needs_it() {
     old.set_max_proto_version(Some(SslVersion::TLS1)).unwrap();
     old.set_cipher_list("ALL:@SECLEVEL=0").unwrap();
     let peer = Peer::with(TLS, |_| None, false, Some(old.build())).await;
-    for (profile, tls) in [(Profile::Exchange2007, true), (Profile::Generic, false)] {
-        let house = House::new(vec![hop(peer.address, profile, TlsMode::Opportunistic)]);
+    let ways = [
+        (Profile::Exchange2007, None, true),
+        (Profile::Exchange2007, Some(false), false),
+        (Profile::Generic, None, false),
+        (Profile::Generic, Some(true), true),
+    ];
+    for (profile, tls_legacy, tls) in ways {
+        let hop = NextHop { tls_legacy, ..hop(peer.address, profile, TlsMode::Opportunistic) };
+        let house = House::new(vec![hop]);
         assert_eq!(word(&house.hand_over(&parcel(&["a@y.vn"], "x\r\n")).await), "handed");
         let version = if tls { "TLSv1" } else { "none" };
         assert_eq!(peer.taken().last().unwrap().tls, tls, "{profile:?}");

@@ -1,7 +1,13 @@
 //! Delivery against scripted servers: cut-through at every state, the queue, reports, TLS policies.
 
+mod bad_line;
 mod cut_through;
+mod faults;
 mod house;
 mod link;
 mod postfix;
+mod profiles;
 mod queue;
+mod reports;
+mod simulators;
+mod storm;

@@ -4,19 +4,22 @@ use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use luytre::deliver::Handover;
 use luytre::deliver::settings::{Profile, TlsMode};
 use luytre::mail::MailId;
 
+use crate::kit::watch::{self, Watch};
+
 use super::house::{House, START, hop, parcel, word};
+use crate::kit::peer::key_and_certificate;
 
 /// A Postfix of our own in a temporary folder; stopped when dropped.
 struct Postfix {
     folder: tempfile::TempDir,
     child: Child,
     address: SocketAddr,
+    watch: Watch,
 }
 
 impl Drop for Postfix {
@@ -38,6 +41,11 @@ fn write(path: PathBuf, text: &str) {
 impl Postfix {
     /// `None`, and a word about it, where this machine cannot run one.
     fn start() -> Option<Self> {
+        Self::start_with("")
+    }
+
+    /// With lines of its own in main.cf; `{dir}` is its folder.
+    fn start_with(more: &str) -> Option<Self> {
         let programs = ["/usr/sbin/postfix", "/usr/lib/postfix/sbin/master"];
         let (uid, gid) = match (id("-u", "postfix"), id("-g", "postfix")) {
             (Some(uid), Some(gid)) if programs.iter().all(|p| Path::new(p).exists()) => (uid, gid),
@@ -62,6 +70,13 @@ impl Postfix {
             let owner = (Some(uid.parse().unwrap()), Some(gid.parse().unwrap()));
             std::os::unix::fs::chown(at.join(name), owner.0, owner.1).unwrap();
         }
+        for name in ["a", "b"] {
+            watch::maildir(&at.join("mail").join(name), uid.parse().unwrap(), gid.parse().unwrap());
+        }
+        let watch = Watch::over(at);
+        let (key, certificate) = key_and_certificate("127.0.0.1");
+        write(at.join("key.pem"), std::str::from_utf8(&key.private_key_to_pem_pkcs8().unwrap()).unwrap());
+        write(at.join("certificate.pem"), std::str::from_utf8(&certificate.to_pem().unwrap()).unwrap());
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let dir = at.display();
         write(
@@ -75,7 +90,8 @@ impl Postfix {
                  virtual_mailbox_maps = inline:{{ a@y.vn=a/, b@y.vn=b/ }}\nvirtual_minimum_uid = 1\n\
                  virtual_uid_maps = static:{uid}\nvirtual_gid_maps = static:{gid}\ninet_interfaces = 127.0.0.1\n\
                  inet_protocols = ipv4\nsmtpd_peername_lookup = no\nmaillog_file = {dir}/log\n\
-                 maillog_file_prefixes = {dir}\nsmtpd_relay_restrictions = reject_unauth_destination\n"
+                 maillog_file_prefixes = {dir}\nsmtpd_relay_restrictions = reject_unauth_destination\n{}",
+                more.replace("{dir}", &dir.to_string())
             ),
         );
         write(
@@ -85,14 +101,17 @@ impl Postfix {
                  rewrite unix - - n - - trivial-rewrite\nbounce unix - - n - 0 bounce\ndefer unix - - n - 0 bounce\n\
                  trace unix - - n - 0 bounce\nproxymap unix - - n - - proxymap\nproxywrite unix - - n - 1 proxymap\n\
                  error unix - - n - - error\nretry unix - - n - - error\nvirtual unix - n n - - virtual\n\
-                 anvil unix - - n - 1 anvil\npostlog unix-dgram n - n - 1 postlogd\npickup unix n - n 60 1 pickup\n"
+                 anvil unix - - n - 1 anvil\ntlsmgr unix - - n 1000? 1 tlsmgr\npostlog unix-dgram n - n - 1 postlogd\npickup unix n - n 60 1 pickup\n"
             ),
         );
         let mut command = Command::new("/usr/sbin/postfix");
         command.arg("-c").arg(at.join("conf")).arg("start-fg").stdin(Stdio::null());
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        Some(Self { folder, child, address })
+        watch.until("postfix says that it runs, with its port open", || {
+            fs::read_to_string(at.join("log")).ok().filter(|log| log.contains("daemon started"))
+        });
+        Some(Self { folder, child, address, watch })
     }
 
     fn command(&self, verb: &str) -> Command {
@@ -101,36 +120,15 @@ impl Postfix {
         command
     }
 
-    /// Waits until the port answers: another process has no bell to ring.
-    async fn ready(&self) {
-        until("postfix answers", || std::net::TcpStream::connect(self.address).is_ok().then_some(())).await;
+    /// The messages in a mailbox, once there are `count`. Nothing of ours has to go on meanwhile.
+    fn mailbox(&self, name: &str, count: usize) -> Vec<String> {
+        watch::messages(&self.watch, &self.folder.path().join("mail").join(name).join("new"), count)
     }
-
-    /// The messages in a mailbox, once there are `count`.
-    async fn mailbox(&self, name: &str, count: usize) -> Vec<String> {
-        let new = self.folder.path().join("mail").join(name).join("new");
-        until("the mail is in the mailbox", || {
-            let files: Vec<_> = fs::read_dir(&new).ok()?.filter_map(Result::ok).collect();
-            (files.len() >= count).then(|| files.iter().map(|f| fs::read_to_string(f.path()).unwrap()).collect())
-        })
-        .await
-    }
-}
-
-async fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    for _ in 0..600 {
-        if let Some(found) = ask() {
-            return found;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("in half a minute it did not come about that {what}");
 }
 
 #[tokio::test]
 async fn postfix_takes_what_we_send_and_nothing_is_changed() {
     let Some(postfix) = Postfix::start() else { return };
-    postfix.ready().await;
     for (i, profile) in [Profile::Generic, Profile::Qmail, Profile::Exchange2010].into_iter().enumerate() {
         let house = House::new(vec![hop(postfix.address, profile, TlsMode::Opportunistic)]);
         let mut mail = parcel(
@@ -149,10 +147,35 @@ async fn postfix_takes_what_we_send_and_nothing_is_changed() {
         assert!(house.jobs().is_empty());
         house.deliver.drain().await;
     }
-    let (a, b) = (postfix.mailbox("a", 6).await, postfix.mailbox("b", 3).await);
+    let (a, b) = (postfix.mailbox("a", 6), postfix.mailbox("b", 3));
     for profile in ["Generic", "Qmail", "Exchange2010"] {
         let end = format!("\n\n.dot\n..two\nK\u{ed}nh g\u{1eed}i {profile}\n.\nend\n");
         assert!(a.iter().any(|m| m.ends_with(&end)) && b.iter().any(|m| m.ends_with(&end)), "{a:?}");
     }
     assert_eq!((a.len(), b.len()), (6, 3), "each once");
+}
+
+/// A real Postfix that knows TLS 1.0 and nothing newer, as Exchange 2007 does.
+#[tokio::test]
+async fn kb3029667_a_postfix_limited_to_tls_1_0_is_reached_under_it_or_by_policy() {
+    let old = "smtpd_tls_security_level = may\nsmtpd_tls_cert_file = {dir}/certificate.pem\nsmtpd_tls_key_file = {dir}/key.pem\n\
+               smtpd_tls_protocols = TLSv1\nsmtpd_tls_ciphers = low\ntls_low_cipherlist = ALL:@SECLEVEL=0\n\
+               smtpd_tls_received_header = yes\n";
+    let Some(postfix) = Postfix::start_with(old) else { return };
+    let ways = [
+        (Profile::Exchange2007, TlsMode::Opportunistic, "handed", "TLSv1"),
+        (Profile::Generic, TlsMode::Opportunistic, "handed", "none"),
+        (Profile::Generic, TlsMode::Required, "spooled", ""),
+    ];
+    for (profile, tls, expected, version) in ways {
+        let house = House::new(vec![hop(postfix.address, profile, tls)]);
+        let outcome = house.hand_over(&parcel(&["a@y.vn"], "x\r\n")).await;
+        assert_eq!(word(&outcome), expected, "{profile:?} {tls:?}: {outcome:?}");
+        if !version.is_empty() {
+            assert_eq!(house.metric("luytre_delivery_tls_total", &[("version", version)]), 1.0, "{profile:?}");
+        }
+        house.deliver.drain().await;
+    }
+    let mail = postfix.mailbox("a", 2);
+    assert_eq!(mail.iter().filter(|m| m.contains("using TLSv1 with")).count(), 1, "{mail:?}");
 }

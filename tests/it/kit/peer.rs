@@ -61,6 +61,8 @@ pub struct Moment {
     pub taken: usize,
     /// The command as it came; empty for banner, body and dot.
     pub line: String,
+    /// More octets have come already: commands in a group.
+    pub behind: bool,
 }
 
 type Plot = dyn Fn(&Moment) -> Option<Act> + Send + Sync;
@@ -223,6 +225,11 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Talk<'a, S> {
                                 self.write(&text).await?;
                                 None
                             }
+                            Some(Act::StallAndCut | Act::Stall) => {
+                                self.peer.role.stalled.notify_one();
+                                self.peer.role.go_on.notified().await;
+                                None
+                            }
                             Some(_) => None,
                         };
                     }
@@ -309,7 +316,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Talk<'a, S> {
 
     fn moment(&self, at: At, line: &str) -> Moment {
         let taken = self.peer.seen.lock().unwrap().taken.len();
-        Moment { at, connection: self.connection, taken, line: line.to_owned() }
+        let behind = !self.buffer.is_empty();
+        Moment { at, connection: self.connection, taken, line: line.to_owned(), behind }
     }
 
     /// Does what the plot says, else `usual`; gives what was said. Nothing is said at `Body`.
@@ -394,6 +402,12 @@ pub fn certificate(name: &str) -> (SslAcceptor, Vec<u8>) {
     acceptor.set_private_key(&key).unwrap();
     acceptor.set_certificate(&certificate).unwrap();
     (acceptor.build(), certificate.to_pem().unwrap())
+}
+
+/// An acceptor for loopback, made once: a key costs a while.
+pub fn loopback_acceptor() -> SslAcceptor {
+    static MADE: std::sync::OnceLock<SslAcceptor> = std::sync::OnceLock::new();
+    MADE.get_or_init(|| certificate("127.0.0.1").0).clone()
 }
 
 pub fn key_and_certificate(name: &str) -> (PKey<Private>, X509) {
