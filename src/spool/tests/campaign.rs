@@ -114,8 +114,9 @@ impl World {
             self.next += 1;
             let all = recipients(number);
             let state = State { due: Timestamp::EPOCH, left: u32::try_from(all).unwrap(), ..State::default() };
-            items.push(Item::accepted(&parcel(number, all, size), state, Hand::Waiting).unwrap());
-            let note = Note { told: Told::Nothing, key: None, held: Some(false), size, pending: (0..all).collect() };
+            let sent = Arc::new(parcel(number, all, size));
+            items.push(Item::accepted(&sent, state, Hand::Waiting).unwrap());
+            let note = Note { told: Told::Nothing, key: None, held: Some(false), sent, pending: (0..all).collect() };
             self.ledger.insert(number, note.clone());
             meaning.push((number, Some(Note { told: Told::Kept, ..note })));
         }

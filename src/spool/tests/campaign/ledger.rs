@@ -1,12 +1,13 @@
 //! What callers were told, and whether the log keeps to it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use super::super::super::jobs::{load, load_state, meta};
 use super::super::super::log::Log;
 use super::super::super::segment::Part;
 use super::super::super::{JobKey, Recovery};
-use super::super::parcel;
+use crate::mail::Parcel;
 
 /// What the outside was told about a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,7 +34,8 @@ pub struct Note {
     pub key: Option<JobKey>,
     /// The operator's hold; `None` while a change is not confirmed.
     pub held: Option<bool>,
-    pub size: usize,
+    /// The message as it was sent.
+    pub sent: Arc<Parcel>,
     /// Recipients that nobody said were served.
     pub pending: BTreeSet<usize>,
 }
@@ -67,15 +69,18 @@ pub fn recipients(number: u64) -> usize {
 /// Every message that the log has. An error is a broken promise.
 pub fn contents(log: &Log, ledger: &Ledger) -> Result<Vec<There>, String> {
     let keys: Vec<u64> = log.index().keys(None).collect();
+    let known: HashMap<u64, u64> = ledger.iter().filter_map(|(number, note)| Some((note.key?.0, *number))).collect();
     keys.into_iter()
         .map(|key| {
             let found =
                 load(&log.index, key, Part::Whole).map_err(|error| format!("listed but unreadable: {error}"))?;
             let (entry, record) = found.ok_or("gone while reading")?;
-            let number = u64::try_from(meta(&record).map_err(|e| e.to_string())?.id.as_u128()).unwrap();
+            let number = match known.get(&key) {
+                Some(number) => *number,
+                None => u64::try_from(meta(&record).map_err(|e| e.to_string())?.id.as_u128()).unwrap(),
+            };
             let note = ledger.get(&number).ok_or(format!("message {number} was never sent"))?;
-            let sent = parcel(number, recipients(number), note.size);
-            if (&record.head, &record.body) != (&sent.head, &sent.body) {
+            if (&record.head, &record.body) != (&note.sent.head, &note.sent.body) {
                 return Err(format!("message {number} is altered"));
             }
             let pending = match load_state(&log.index, key, &entry, &record.state).pending {
