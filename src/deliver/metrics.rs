@@ -10,6 +10,7 @@ pub struct Metrics {
     cut_through: IntCounterVec,
     tls: IntCounterVec,
     downgrades: IntCounterVec,
+    live: IntCounterVec,
     reports: IntCounterVec,
     hosts_down: IntGauge,
     connections: IntGauge,
@@ -56,6 +57,12 @@ impl Metrics {
                 &["version", "policy"],
             )?,
             downgrades,
+            live: counter(
+                "luytre_live_recipients_total",
+                "Recipients that the next hop was to be asked about while the sender waited, by its answer; unasked: it \
+                 could not be asked, so the sender was not made to wait",
+                &["answer"],
+            )?,
             reports: counter(
                 "luytre_delivery_reports_total",
                 "Undeliverable and delayed mail, by what was done about it: bounced, delayed, held, dropped",
@@ -83,6 +90,9 @@ impl Metrics {
     /// `internet`: found by MX, where nobody here can mend it.
     pub(super) fn downgraded(&self, internet: bool, reason: &str) {
         self.downgrades.with_label_values(&[if internet { "internet" } else { "agency" }, reason]).inc();
+    }
+    pub(super) fn live(&self, answer: &str) {
+        self.live.with_label_values(&[answer]).inc();
     }
     pub(super) fn report(&self, kind: &str) {
         self.reports.with_label_values(&[kind]).inc();

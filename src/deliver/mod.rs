@@ -24,6 +24,7 @@ use crate::spool::{JobKey, Spooled};
 pub use metrics::Metrics;
 pub use pin::KeyPin;
 pub use route::{Agency, Hop, Policy};
+pub use run::live::{Live, Question};
 pub use run::{Deliver, Parts};
 
 /// What became of a message for which a sender waited.

@@ -5,6 +5,7 @@ mod conn;
 mod giveup;
 mod handover;
 mod host;
+pub mod live;
 mod queue;
 
 use std::collections::HashMap;

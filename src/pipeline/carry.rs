@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::Pipeline;
-use crate::deliver::Handover;
 use crate::deliver::seal::{self, Inward, Outward, Sealed};
 use crate::deliver::settings::Profile;
+use crate::deliver::{Handover, Live};
 use crate::mail::{Destination, Language, Parcel, ParcelMeta, Recipient, Reply, Span, Timestamp};
 use crate::policy::Policy;
 use crate::quarantine::{Held, Kind};
@@ -68,15 +68,16 @@ impl Done {
 pub(super) struct Outcome(Vec<Done>);
 
 impl Pipeline {
-    pub(super) async fn carry_out(&self, judged: &Judged, policy: &Arc<Policy>) -> Outcome {
+    pub(super) async fn carry_out(&self, judged: &Judged, live: Live, policy: &Arc<Policy>) -> Outcome {
         // A refusal is the whole message's: where one group is refused and another not, `judge` made it a hold.
         if matches!(judged.strictest(), Action::Reject | Action::Defer) {
             return Outcome(judged.groups().iter().map(|_| Done::Refused).collect());
         }
-        let alone = judged.groups().len() == 1;
+        // Cut-through is possible for a message that stays whole; a transaction opened for anything else is given up.
+        let mut live = (judged.groups().len() == 1).then_some(live);
         let mut done = Vec::with_capacity(judged.groups().len());
         for group in judged.groups() {
-            let outcome = self.carry_group(judged, group, alone, policy).await;
+            let outcome = self.carry_group(judged, group, live.take(), policy).await;
             let failed = matches!(outcome, Done::Trouble { .. });
             done.push(outcome);
             if failed {
@@ -87,7 +88,8 @@ impl Pipeline {
         Outcome(done)
     }
 
-    async fn carry_group(&self, judged: &Judged, group: &Group, alone: bool, policy: &Arc<Policy>) -> Done {
+    /// `live`: the message is handed over while its sender waits.
+    async fn carry_group(&self, judged: &Judged, group: &Group, live: Option<Live>, policy: &Arc<Policy>) -> Done {
         let sealed = match self.seal(judged, group, policy).await {
             Ok(sealed) => sealed,
             Err(why) => {
@@ -103,13 +105,13 @@ impl Pipeline {
             return self.hold(judged, group, &parcel, policy).await;
         }
         let routes = &policy.compiled.deliver;
-        if !alone {
+        let Some(live) = live else {
             return match self.parts.deliver.queue(&parcel).await {
                 Ok(_) => Done::Spooled { why: String::new() },
                 Err(error) => Done::Trouble { reply: error.reply(), why: error.to_string() },
             };
-        }
-        match self.parts.deliver.hand_over(&parcel, routes).await {
+        };
+        match self.parts.deliver.hand_over_live(&parcel, live, routes).await {
             Handover::Handed { reply, hop, .. } => Done::Handed { hop, reply },
             Handover::Spooled { why, .. } => Done::Spooled { why },
             Handover::InDoubt { hop, .. } => Done::Spooled { why: format!("{hop} has not answered yet") },

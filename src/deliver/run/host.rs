@@ -28,6 +28,8 @@ const MEMORY: Duration = Duration::from_secs(3600);
 pub(super) struct Host {
     resting: Mutex<Vec<Conn>>,
     permits: Arc<Semaphore>,
+    /// How many permits there are.
+    places: usize,
     health: Mutex<Health>,
     manners: Manners,
     metrics: Metrics,
@@ -84,8 +86,16 @@ impl Host {
             abilities: None,
             used: Instant::now(),
         };
-        let permits = Arc::new(Semaphore::new(concurrency.min(traits.connections).max(1)));
-        Self { resting: Mutex::default(), permits, health: Mutex::new(health), manners: traits.manners, metrics }
+        let places = concurrency.min(traits.connections).max(1);
+        let permits = Arc::new(Semaphore::new(places));
+        Self {
+            resting: Mutex::default(),
+            permits,
+            places,
+            health: Mutex::new(health),
+            manners: traits.manners,
+            metrics,
+        }
     }
 
     fn health(&self) -> MutexGuard<'_, Health> {
@@ -148,6 +158,12 @@ impl Host {
             Ok(permit) => Some(permit),
             Err(_) => Arc::clone(&self.permits).acquire_owned().await.ok(),
         }
+    }
+
+    /// A place for what may as well be left undone: half of them stay free for mail.
+    pub fn spare_place(&self) -> Option<OwnedSemaphorePermit> {
+        let plenty = self.permits.available_permits() > self.places / 2;
+        plenty.then(|| Arc::clone(&self.permits).try_acquire_owned().ok()).flatten()
     }
 
     /// The connection that rested last and still is one.

@@ -5,6 +5,7 @@ mod cut_through;
 mod faults;
 mod house;
 mod link;
+mod live;
 mod postfix;
 mod profiles;
 mod queue;
