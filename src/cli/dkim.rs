@@ -77,7 +77,7 @@ fn make(domain: &str, selector: &str, kind: KeyKind, out: &Path) -> Result<Strin
     let pem = new_key(kind == KeyKind::Ed25519).map_err(|e| format!("the key could not be made: {e}"))?;
     let pair = DkimPair::parse(domain.clone(), selector, &pem)?;
     fs::create_dir_all(out).map_err(|e| format!("{}: {e}", out.display()))?;
-    let file = out.join(format!("{}.{domain}.pem", selector.to_ascii_lowercase()));
+    let file = out.join(file_name(&domain, selector));
     // create_new: a key that is in use is never overwritten.
     let mut handle = OpenOptions::new()
         .write(true)
@@ -105,17 +105,27 @@ fn parse_domain(domain: &str) -> Result<Domain, String> {
     Domain::parse(domain).map_err(|e| format!("\"{domain}\": {e}"))
 }
 
-/// The record as a zone file wants it. A TXT string holds 255 octets: longer values are several strings, which
+/// What the file of a new key is called; the configuration names it, so that other names are as good.
+pub(super) fn file_name(domain: &Domain, selector: &str) -> String {
+    format!("{}.{domain}.pem", selector.to_ascii_lowercase())
+}
+
+/// The record as a line of a zone file. A TXT string holds 255 octets: longer values are several strings, which
 /// verifiers join (RFC 6376 §3.6.2.2).
-fn record(pair: &DkimPair) -> Result<String, String> {
+pub(super) fn zone_line(pair: &DkimPair) -> Result<String, String> {
     let value = pair.record_value()?;
     let strings: Vec<String> =
         value.as_bytes().chunks(250).map(|chunk| format!("\"{}\"", String::from_utf8_lossy(chunk))).collect();
+    Ok(format!("{}.  IN TXT ( {} )", pair.record_name(), strings.join(" ")))
+}
+
+fn record(pair: &DkimPair) -> Result<String, String> {
     Ok(format!(
-        "Publish this DNS record (bản ghi DNS cần công bố):\n\nName:  {name}\nType:  TXT\nValue: {value}\n\n\
-         As a line of a zone file:\n\n{name}. IN TXT ( {} )",
-        strings.join(" "),
-        name = pair.record_name(),
+        "Publish this DNS record (bản ghi DNS cần công bố):\n\nName:  {}\nType:  TXT\nValue: {}\n\n\
+         As a line of a zone file:\n\n{}",
+        pair.record_name(),
+        pair.record_value()?,
+        zone_line(pair)?,
     ))
 }
 

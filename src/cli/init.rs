@@ -8,7 +8,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::{DEFAULT_CONFIG, say};
+use super::{DEFAULT_CONFIG, dkim, say};
 use crate::deliver::seal::{DkimPair, new_key};
 use crate::mail::problem::Severity;
 use crate::mail::{AgencyId, Domain, Language, Mailbox};
@@ -84,8 +84,8 @@ fn set_up(args: &Args) -> Result<String, String> {
     }
     let interactive = !args.yes && io::stdin().is_terminal();
     let answers = ask(args, interactive, &mut io::stdin().lock())?;
-    let (key, dkim) = signing_key(&answers)?;
-    let key_path = PathBuf::from("keys").join(format!("{}.{SELECTOR}.pem", answers.domain));
+    let (key, record) = signing_key(&answers)?;
+    let key_path = PathBuf::from("keys").join(dkim::file_name(&answers.domain, SELECTOR));
     let folder = args.config.parent().unwrap_or(Path::new(""));
     write_new(&folder.join(&key_path), &key)?;
     write_new(&args.config, configuration(args, &answers, &key_path).as_bytes())?;
@@ -100,7 +100,7 @@ fn set_up(args: &Args) -> Result<String, String> {
     let vi = format!("Đã ghi {}. Công bố các bản ghi DNS sau:", args.config.display());
     let en = format!("{} is written. Publish these DNS records:", args.config.display());
     let _ = writeln!(out, "{}\n", say(answers.language, &vi, &en));
-    out.push_str(&records(&answers, &dkim));
+    out.push_str(&records(&answers, &record));
     let config = args.config.display();
     let vi = format!("\nTiếp theo:  luytre doctor --config {config}  rồi  luytre serve --config {config}");
     let en = format!("\nNext:  luytre doctor --config {config}  then  luytre serve --config {config}");
@@ -170,11 +170,8 @@ const SELECTOR: &str = "lt1";
 fn signing_key(answers: &Answers) -> Result<(Vec<u8>, String), String> {
     let pem = new_key(false)?;
     let pair = DkimPair::parse(answers.domain.clone(), SELECTOR, &pem)?;
-    // One string of a TXT record holds 255 octets (RFC 1035 §3.3.14).
-    let value = pair.record_value()?;
-    let strings: Vec<String> =
-        value.as_bytes().chunks(250).map(|c| format!("\"{}\"", String::from_utf8_lossy(c))).collect();
-    Ok((pem, format!("{}.  IN TXT ( {} )", pair.record_name(), strings.join(" "))))
+    let line = dkim::zone_line(&pair)?;
+    Ok((pem, line))
 }
 
 /// The file: what was decided, and nothing that is a default.
@@ -277,7 +274,9 @@ mod tests {
         assert!(printed.contains("tttt.tinh.gov.vn.         IN MX  10 mx1.tttt.tinh.gov.vn."), "{printed}");
         let policy = crate::policy::load(&file).unwrap();
         assert!(printed.contains("lt1._domainkey.tttt.tinh.gov.vn.  IN TXT ( \"v=DKIM1;"), "{printed}");
-        assert_eq!(policy.agencies[0].dkim[0].selector, SELECTOR);
+        let key = &policy.agencies[0].dkim[0];
+        assert_eq!(key.selector, SELECTOR);
+        assert!(key.key.ends_with("keys/lt1.tttt.tinh.gov.vn.pem"), "named as dkim new does: {}", key.key.display());
         assert!(policy.verdict.observe, "the first days are for watching");
         assert_eq!(policy.agencies[0].next_hops[0].address, "10.1.2.3:25");
         let again = set_up(&args(&flags)).unwrap_err();

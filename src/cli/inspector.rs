@@ -6,10 +6,10 @@ use std::process::ExitCode;
 /// Not for people: the gateway starts its inspectors with it.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// Address space, octets.
+    /// Address space, octets: everything together.
     #[arg(long, default_value_t = 512 << 20)]
     pub memory: u64,
-    /// Try what the cage forbids: open, socket, execve, ptrace, kill, fork, mmap-exec, mprotect-exec, allocate.
+    /// Try what the cage forbids: open, socket, execve, ptrace, kill, fork, mmap-exec, allocate-past-limit, …
     #[arg(long)]
     pub probe: Option<String>,
 }

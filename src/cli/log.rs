@@ -1,5 +1,6 @@
 //! `luytre log`: message tracking, and the proof that the log is whole. Reads the files directly.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -8,8 +9,8 @@ use clap::Subcommand;
 use crate::gateway::control::client::Client;
 use crate::gateway::control::{FLUSH_RECEIPTS, Request};
 use crate::mail::{Language, MailId};
-use crate::report::record::chain::verify;
-use crate::report::record::run::texts;
+use crate::report::record::chain::Verifier;
+use crate::report::record::run::Lines;
 use crate::report::record::search::{Found, Query, search};
 use crate::verdict::Action;
 
@@ -101,43 +102,71 @@ pub fn run(args: Args) -> ExitCode {
         Err(code) => return code,
     };
     let folder = data_dir.join("receipts");
-    let texts = match texts(&folder) {
-        Ok(texts) => texts,
-        Err(error) => {
-            eprintln!("{}: {error}", folder.display());
-            return ExitCode::FAILURE;
-        }
+    let outcome = match args.command {
+        Command::Verify => prove(&folder, language),
+        Command::Search(search) => find(&folder, search),
     };
-    match args.command {
-        Command::Verify => prove(&texts, language),
-        Command::Search(search) => find(&texts, search),
-    }
+    outcome.unwrap_or_else(|error| {
+        eprintln!("{}: {error}", folder.display());
+        ExitCode::FAILURE
+    })
 }
 
-fn prove(texts: &[(String, String)], language: Language) -> ExitCode {
-    let result = verify(texts.iter().map(|(n, t)| (n.as_str(), t.as_str())));
+fn prove(folder: &Path, language: Language) -> io::Result<ExitCode> {
+    let mut verifier = Verifier::default();
+    for line in Lines::open(folder, "")? {
+        let line = line?;
+        verifier.line(&line.place, &line.text);
+    }
+    let result = verifier.end();
     for fault in &result.faults {
         eprintln!("{fault}");
+    }
+    if result.begins > 1 {
+        let begins = result.begins;
+        let (vi, en) = if result.by_age {
+            (
+                "các dòng trước đã được xóa do quá hạn, nhật ký có ghi",
+                "what stood before was removed by age, as the log says",
+            )
+        } else {
+            (
+                "nhật ký không cho biết vì sao thiếu các dòng trước",
+                "the log does not say why the lines before are missing",
+            )
+        };
+        let (vi, en) = (format!("bắt đầu từ dòng {begins}: {vi}"), format!("it begins with line {begins}: {en}"));
+        println!("{}", super::say(language, &vi, &en));
     }
     let (lines, torn, head) = (result.lines, result.torn, &result.head.hash);
     if result.is_whole() {
         let vi = format!("nhật ký nguyên vẹn: {lines} dòng, {torn} dòng dở dang do mất điện; đầu chuỗi {head}");
         let en = format!("the log is whole: {lines} lines, {torn} torn by a crash; its head is {head}");
         println!("{}", super::say(language, &vi, &en));
-        return ExitCode::SUCCESS;
+        return Ok(ExitCode::SUCCESS);
     }
-    let count = result.faults.len();
+    let count = result.fault_count;
     let vi = format!("nhật ký đã bị sửa: {count} chỗ");
     let en = format!("the log was tampered with: {count} places");
     println!("{}", super::say(language, &vi, &en));
-    ExitCode::FAILURE
+    Ok(ExitCode::FAILURE)
 }
 
-fn find(texts: &[(String, String)], wanted: Search) -> ExitCode {
+/// The answers to `query` from the files in `folder`.
+pub(super) fn answers(folder: &Path, query: &Query) -> io::Result<Vec<Found>> {
+    let lines = Lines::open(folder, &query.from_day())?;
+    let lines = if let Some(id) = query.id { lines.holding(&id.to_string()) } else { lines };
+    let mut trouble = None;
+    let texts = lines.map_while(|line| line.map(|line| line.text).map_err(|error| trouble = Some(error)).ok());
+    let found = search(texts, query);
+    trouble.map_or(Ok(found), Err)
+}
+
+fn find(folder: &Path, wanted: Search) -> io::Result<ExitCode> {
     let action = match wanted.action.as_deref().map(action) {
         Some(Err(text)) => {
             eprintln!("\"{text}\" is not an action: use deliver, tag, quarantine, defer or reject");
-            return ExitCode::from(2);
+            return Ok(ExitCode::from(2));
         }
         Some(Ok(action)) => Some(action),
         None => None,
@@ -152,14 +181,14 @@ fn find(texts: &[(String, String)], wanted: Search) -> ExitCode {
         message_id: wanted.message_id,
         limit: Some(wanted.limit),
     };
-    for found in search(texts.iter().map(|(_, t)| t.as_str()), &query) {
+    for found in answers(folder, &query)? {
         if wanted.json {
             println!("{}", serde_json::to_string(&found).unwrap_or_default());
         } else {
             println!("{}", line(&found));
         }
     }
-    ExitCode::SUCCESS
+    Ok(ExitCode::SUCCESS)
 }
 
 fn action(text: &str) -> Result<Action, String> {

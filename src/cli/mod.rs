@@ -6,6 +6,7 @@ pub mod check;
 pub mod demo;
 pub mod dkim;
 pub mod doctor;
+mod engine;
 pub mod init;
 pub mod inspector;
 pub mod log;

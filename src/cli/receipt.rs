@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::mail::{Language, MailId};
-use crate::report::record::run::texts;
-use crate::report::record::search::{Found, Query, search};
+use crate::report::record::search::{Found, Query};
 use crate::verdict::receipt::render;
 
 #[derive(Debug, clap::Args)]
@@ -37,15 +36,15 @@ pub fn run(args: Args) -> ExitCode {
         language = Language::En;
     }
     let folder = data_dir.join("receipts");
-    let texts = match texts(&folder) {
-        Ok(texts) => texts,
+    let query = Query { id: Some(args.id), ..Query::default() };
+    let found = match super::log::answers(&folder, &query) {
+        Ok(found) => found,
         Err(error) => {
             eprintln!("{}: {error}", folder.display());
             return ExitCode::FAILURE;
         }
     };
-    let query = Query { id: Some(args.id), ..Query::default() };
-    match search(texts.iter().map(|(_, t)| t.as_str()), &query).into_iter().next() {
+    match found.into_iter().next() {
         None => {
             let id = args.id;
             eprintln!(

@@ -1,33 +1,26 @@
 //! `luytre scan`: the full inspection of message files, with the same inspectors, rules and verdict as mail on its way.
 //! Hostile files are parsed in the caged processes, on all cores. The network is asked only with `--ip` or `--dns`.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
-use tokio::sync::{Semaphore, mpsc};
 
-use crate::env::{Clock, Dice, Dns};
+use super::engine::{self, Engine, progress};
+use crate::env::{Clock, Dice};
 use crate::envelope::Envelope;
 use crate::envelope::relay::Standing;
-use crate::gateway::dns_options;
-use crate::inspect::{self, run::Pool};
 use crate::intake::Mail;
 use crate::listen::{ClientFacts, Role};
 use crate::mail::{Destination, MailParams, Mailbox, Recipient, ReversePath, transaction::Notify};
 use crate::pipeline::Examiner;
 use crate::policy::{self, Policy};
-use crate::report::metrics::{Metrics, Registry};
 use crate::session::desk::{Letter, Opening, Target};
 use crate::verdict::Judged;
-
-/// No message file is larger than this.
-const LARGEST: u64 = 256 << 20;
 
 #[derive(clap::Args, Debug)]
 pub struct Args {
@@ -85,46 +78,23 @@ pub fn run(args: Args) -> ExitCode {
 /// Whether every file could be read.
 async fn scan(args: Args, policy: Arc<Policy>) -> Result<bool, Box<dyn std::error::Error>> {
     let files = files(&args.paths)?;
-    let registry = Registry::new();
-    let (compiled, clock) = (&policy.compiled, Clock::system());
-    let counters = inspect::metrics::Metrics::new(&registry)?;
-    let inspectors =
-        Pool::start(Arc::clone(&compiled.inspect), &policy.inspect, counters, std::env::current_exe()?).await?;
     let network = args.ip.is_some() || args.dns;
-    let dns = if network { Some(Dns::new(&dns_options(&policy))?) } else { None };
-    let examiner = Examiner { dns, inspectors, metrics: Metrics::new(&registry)?, clock };
+    let engine = Engine::start(Arc::clone(&policy), network).await?;
     let bar = progress(files.len(), args.json);
-    let cores = std::thread::available_parallelism().map_or(2, usize::from);
-    let (places, args) = (Arc::new(Semaphore::new(cores.saturating_mul(2))), Arc::new(args));
-    let (send, mut receive) = mpsc::channel(64);
-    let work = async {
-        for (number, file) in files.into_iter().enumerate() {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
-            let (send, examiner, policy, args) =
-                (send.clone(), examiner.clone(), Arc::clone(&policy), Arc::clone(&args));
-            tokio::spawn(async move {
-                let result = one(&file, &examiner, &policy, &args).await;
-                let _ = send.send((number, file, result)).await;
-                drop(place);
-            });
+    let (mut good, as_json, args) = (true, args.json, Arc::new(args));
+    let judge = {
+        let (examiner, policy) = (engine.examiner.clone(), Arc::clone(&policy));
+        move |file: PathBuf| {
+            let (examiner, policy, args) = (examiner.clone(), Arc::clone(&policy), Arc::clone(&args));
+            async move { one(&file, &examiner, &policy, &args).await }
         }
-        drop(send);
     };
-    let print = async {
-        let (mut good, mut next, mut early) = (true, 0_usize, std::collections::BTreeMap::new());
-        while let Some((number, file, result)) = receive.recv().await {
-            bar.inc(1);
-            // In the order of the files, whatever finished first.
-            early.insert(number, (file, result));
-            while let Some((file, result)) = early.remove(&next) {
-                next = next.saturating_add(1);
-                good &= result.is_ok();
-                bar.suspend(|| show(&file, result, args.json));
-            }
-        }
-        good
+    let print = |file: PathBuf, result: Result<Value, String>| {
+        bar.inc(1);
+        good &= result.is_ok();
+        bar.suspend(|| show(&file, result, as_json));
     };
-    let ((), good) = tokio::join!(work, print);
+    engine::each(files, judge, print).await;
     bar.finish_and_clear();
     Ok(good)
 }
@@ -147,11 +117,7 @@ fn show(file: &Path, result: Result<Value, String>, as_json: bool) {
 }
 
 async fn one(file: &Path, examiner: &Examiner, policy: &Arc<Policy>, args: &Args) -> Result<Value, String> {
-    let size = tokio::fs::metadata(file).await.map_err(|e| e.to_string())?.len();
-    if size > LARGEST {
-        return Err(format!("{size} octets; a message has at most {LARGEST}"));
-    }
-    let raw = wire(tokio::fs::read(file).await.map_err(|e| e.to_string())?);
+    let raw = engine::read(file).await?;
     let mail = Mail::complete(envelope(&raw, policy, args)?, raw);
     let evidence = examiner.examine(mail, policy).await.map_err(|reply| reply.to_string())?;
     let judged = evidence.judge(&policy.compiled.verdict);
@@ -177,24 +143,6 @@ fn report(file: &Path, judged: &Judged) -> Value {
         "groups": judged.groups(),
         "receipt": case.mail().envelope().id(),
     })
-}
-
-/// Mail on the wire has CRLF; a file that has none at all was saved by a program that writes LF. What begins like no
-/// text (an archive, a program) is no such mail: its octets stay.
-fn wire(raw: Vec<u8>) -> Bytes {
-    let is_text = !raw.iter().take(1024).any(|byte| *byte == 0);
-    if !is_text || memchr::memmem::find(&raw, b"\r\n").is_some() {
-        return raw.into();
-    }
-    let lines = memchr::memchr_iter(b'\n', &raw).count();
-    let mut out = Vec::with_capacity(raw.len().saturating_add(lines));
-    for byte in raw {
-        if byte == b'\n' {
-            out.push(b'\r');
-        }
-        out.push(byte);
-    }
-    out.into()
 }
 
 fn envelope(raw: &Bytes, policy: &Policy, args: &Args) -> Result<Envelope, String> {
@@ -266,13 +214,4 @@ fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
     found.sort();
     found.dedup();
     Ok(found)
-}
-
-fn progress(count: usize, as_json: bool) -> ProgressBar {
-    if count < 2 || !std::io::stderr().is_terminal() || (as_json && std::io::stdout().is_terminal()) {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len}  {per_sec}  {eta}")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(count as u64).with_style(style)
 }

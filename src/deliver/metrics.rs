@@ -3,12 +3,15 @@
 use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
 
 use super::settings::{Profile, TlsMode};
+use crate::session::metrics::{Side, tls_sessions};
 
 #[derive(Clone, Debug)]
 pub struct Metrics {
     attempts: IntCounterVec,
     cut_through: IntCounterVec,
     tls: IntCounterVec,
+    /// Our part of the family that counts both sides.
+    tls_sessions: IntCounterVec,
     downgrades: IntCounterVec,
     live: IntCounterVec,
     reports: IntCounterVec,
@@ -56,6 +59,7 @@ impl Metrics {
                 "Connections to next hops by TLS version (none: in clear) and configured policy",
                 &["version", "policy"],
             )?,
+            tls_sessions: tls_sessions(registry, Side::Client)?,
             downgrades,
             live: counter(
                 "luytre_live_recipients_total",
@@ -86,6 +90,9 @@ impl Metrics {
             TlsMode::Required => "required",
         };
         self.tls.with_label_values(&[version.unwrap_or("none"), policy]).inc();
+        if let Some(version) = version {
+            self.tls_sessions.with_label_values(&[version]).inc();
+        }
     }
     /// `internet`: found by MX, where nobody here can mend it.
     pub(super) fn downgraded(&self, internet: bool, reason: &str) {

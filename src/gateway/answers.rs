@@ -73,6 +73,7 @@ impl Answers {
         }
     }
 
+    /// The policy in force, and the change that was not taken, if the last one was not.
     fn status(&self) -> Reply {
         let policy = self.live.current();
         Reply::Value {
@@ -80,6 +81,7 @@ impl Answers {
                 "version": env!("CARGO_PKG_VERSION"),
                 "generation": policy.generation,
                 "hash": policy.hash,
+                "refused": self.live.refused(),
                 "queue": self.stores.spool.count(),
             }),
         }

@@ -6,11 +6,14 @@
 
 mod answers;
 pub mod control;
+mod holder;
 mod logging;
 pub mod privileges;
 mod reload;
 mod serve;
 pub mod sockets;
+mod stages;
+mod upkeep;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

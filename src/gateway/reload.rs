@@ -1,6 +1,7 @@
 //! One new policy for everybody: the inspectors first, and only when they are ready the rest. A policy that they
 //! cannot use changes nothing.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -8,7 +9,7 @@ use tokio::sync::watch;
 use crate::deliver;
 use crate::inspect::run::Pool;
 use crate::policy::Policy;
-use crate::report::metrics::{Metrics, Reload};
+use crate::policy::run::Gate;
 use crate::session::house::House;
 
 /// What the stages read their part of the policy from.
@@ -35,23 +36,22 @@ impl Feeds {
     }
 }
 
-/// Hands each policy that was loaded on to the stages; ends with the process.
-pub(super) async fn apply(
-    mut loaded: watch::Receiver<Arc<Policy>>,
-    inspectors: Pool,
-    feeds: Feeds,
-    metrics: Metrics,
-) {
-    while loaded.changed().await.is_ok() {
-        let policy = Arc::clone(&loaded.borrow_and_update());
-        if inspectors.policy().hash() != policy.compiled.inspect.hash()
-            && let Err(error) = inspectors.reload(Arc::clone(&policy.compiled.inspect)).await
-        {
-            metrics.reload(Reload::Refused);
-            tracing::error!(%error, "the inspectors cannot use the new policy; the old policy stays");
-            continue;
-        }
-        feeds.publish(&policy);
-        tracing::info!(generation = policy.generation, hash = %policy.hash, "reloaded");
+/// Hands a policy that was loaded to the stages.
+pub(super) struct Handover {
+    pub inspectors: Pool,
+    pub feeds: Feeds,
+}
+
+impl Gate for Handover {
+    fn take<'a>(&'a self, policy: &'a Arc<Policy>) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>> {
+        Box::pin(async move {
+            let compiled = &policy.compiled.inspect;
+            if self.inspectors.policy().hash() != compiled.hash() {
+                let reloaded = self.inspectors.reload(Arc::clone(compiled)).await;
+                reloaded.map_err(|error| format!("the inspectors cannot use it: {error}"))?;
+            }
+            self.feeds.publish(policy);
+            Ok(())
+        })
     }
 }

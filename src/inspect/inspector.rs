@@ -112,6 +112,7 @@ fn serve(link: &mut Inner, memory_bytes: u64, probe: Option<&str>) -> Result<(),
     let text = |e: std::io::Error| e.to_string();
     // OpenSSL's configuration and error strings are files; after landlock it could not read them.
     content::initialise();
+    let meter = probe.map(|_| probe::Meter::open()).transpose().map_err(text)?;
     let Some((_, Some(policy))) = link.receive().map_err(text)? else { return Err("no policy came".to_owned()) };
     let bytes = memory::read(policy, POLICY_MAX).map_err(text)?;
     let loaded = Loaded::open(&bytes, None)?;
@@ -130,8 +131,8 @@ fn serve(link: &mut Inner, memory_bytes: u64, probe: Option<&str>) -> Result<(),
         let raw = memory::read(memory, limit).map_err(text)?;
         match catch_unwind(AssertUnwindSafe(|| examiner.examine(&raw, &task))) {
             Ok(facts) => {
-                if let Some(name) = probe {
-                    say(link, &Answer::Probed(probe::attempt(name, memory_bytes).err()));
+                if let (Some(name), Some(meter)) = (probe, &meter) {
+                    say(link, &Answer::Probed(probe::attempt(name, memory_bytes, meter).err()));
                     return Ok(());
                 }
                 say(link, &Answer::Facts(Box::new(facts)));

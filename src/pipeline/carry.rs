@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Pipeline;
-use crate::deliver::seal::{self, Inward, Outward, Sealed};
+use crate::deliver::seal::{self, Inward, Note, Outward, Sealed};
 use crate::deliver::settings::Profile;
 use crate::deliver::{Handover, Live};
 use crate::mail::{Destination, Language, Parcel, ParcelMeta, Recipient, Reply, Span, Timestamp};
@@ -63,55 +63,72 @@ impl Done {
     }
 }
 
-/// What became of the whole message.
+/// One group's copy: what became of it, and what its seal left undone.
 #[derive(Debug)]
-pub(super) struct Outcome(Vec<Done>);
+struct Carried {
+    done: Done,
+    notes: Vec<Note>,
+}
+
+impl From<Done> for Carried {
+    fn from(done: Done) -> Self {
+        Self { done, notes: Vec::new() }
+    }
+}
+
+/// What became of the whole message: the groups that were reached, in order.
+#[derive(Debug)]
+pub(super) struct Outcome(Vec<Carried>);
 
 impl Pipeline {
     pub(super) async fn carry_out(&self, judged: &Judged, live: Live, policy: &Arc<Policy>) -> Outcome {
         // A refusal is the whole message's: where one group is refused and another not, `judge` made it a hold.
         if matches!(judged.strictest(), Action::Reject | Action::Defer) {
-            return Outcome(judged.groups().iter().map(|_| Done::Refused).collect());
+            return Outcome(judged.groups().iter().map(|_| Done::Refused.into()).collect());
         }
         // Cut-through is possible for a message that stays whole; a transaction opened for anything else is given up.
         let mut live = (judged.groups().len() == 1).then_some(live);
-        let mut done = Vec::with_capacity(judged.groups().len());
+        let mut carried = Vec::with_capacity(judged.groups().len());
         for group in judged.groups() {
-            let outcome = self.carry_group(judged, group, live.take(), policy).await;
-            let failed = matches!(outcome, Done::Trouble { .. });
-            done.push(outcome);
+            let one = self.carry_group(judged, group, live.take(), policy).await;
+            let failed = matches!(one.done, Done::Trouble { .. });
+            carried.push(one);
             if failed {
                 // The sender will send all of it again; what is safe already arrives twice, which is better than never.
                 break;
             }
         }
-        Outcome(done)
+        Outcome(carried)
     }
 
     /// `live`: the message is handed over while its sender waits.
-    async fn carry_group(&self, judged: &Judged, group: &Group, live: Option<Live>, policy: &Arc<Policy>) -> Done {
+    async fn carry_group(&self, judged: &Judged, group: &Group, live: Option<Live>, policy: &Arc<Policy>) -> Carried {
         let sealed = match self.seal(judged, group, policy).await {
             Ok(sealed) => sealed,
             Err(why) => {
                 tracing::error!(id = %judged.case().mail().envelope().id(), why, "a message could not be signed");
-                return Done::Trouble {
-                    reply: Reply::new(451, "4.7.0", "Temporary trouble here, please try again later"),
-                    why,
-                };
+                let reply = Reply::new(451, "4.7.0", "Temporary trouble here, please try again later");
+                return Done::Trouble { reply, why }.into();
             }
         };
         let parcel = Parcel { meta: meta(judged, group), head: sealed.head, body: sealed.body };
-        if group.action == Action::Quarantine {
-            return self.hold(judged, group, &parcel, policy).await;
-        }
-        let routes = &policy.compiled.deliver;
+        let done = if group.action == Action::Quarantine {
+            self.hold(judged, group, &parcel, policy).await
+        } else {
+            self.send_on(&parcel, live, policy).await
+        };
+        Carried { done, notes: sealed.notes }
+    }
+
+    /// To the next hop while the sender waits, where this is the only copy; else into the queue.
+    async fn send_on(&self, parcel: &Parcel, live: Option<Live>, policy: &Policy) -> Done {
         let Some(live) = live else {
-            return match self.parts.deliver.queue(&parcel).await {
+            return match self.parts.deliver.queue(parcel).await {
                 Ok(_) => Done::Spooled { why: String::new() },
                 Err(error) => Done::Trouble { reply: error.reply(), why: error.to_string() },
             };
         };
-        match self.parts.deliver.hand_over_live(&parcel, live, routes).await {
+        match self.parts.deliver.hand_over_live(parcel, live, &policy.compiled.deliver).await {
             Handover::Handed { reply, hop, .. } => Done::Handed { hop, reply },
             Handover::Spooled { why, .. } => Done::Spooled { why },
             Handover::InDoubt { hop, .. } => Done::Spooled { why: format!("{hop} has not answered yet") },
@@ -171,10 +188,7 @@ impl Pipeline {
             Ok(_) => Done::Held,
             Err(error) => {
                 tracing::error!(id = %envelope.id(), %error, "the quarantine could not keep a message");
-                Done::Trouble {
-                    reply: Reply::new(451, "4.3.0", "Temporary trouble here, please try again later"),
-                    why: error.to_string(),
-                }
+                Done::Trouble { reply: error.reply(), why: error.to_string() }
             }
         }
     }
@@ -217,8 +231,8 @@ impl Outcome {
     /// The final reply. It carries the receipt id, whatever it says.
     pub(super) fn reply(&self, judged: &Judged, language: Language) -> Reply {
         let id = judged.case().mail().envelope().id();
-        for done in &self.0 {
-            match done {
+        for carried in &self.0 {
+            match &carried.done {
                 Done::Refused => return judged.refusal(language),
                 Done::Trouble { reply, .. } => return reply.clone().line(format!("[{id}]")),
                 Done::HopRefused { reply, .. } => {
@@ -234,19 +248,25 @@ impl Outcome {
     pub(super) fn records(&self, judged: &Judged, reply: &Reply, at: Timestamp) -> Vec<receipt::Outcome> {
         let envelope = judged.case().mail().envelope();
         let name = |i: &usize| envelope.recipients().get(*i).map(|r| r.mailbox.to_string());
-        let one = |(done, group): (&Done, &Group)| {
+        let one = |(carried, group): (&Carried, &Group)| {
             let recipients = group.recipients.iter().filter_map(name).collect();
-            let detail = match done {
+            let detail = match &carried.done {
                 Done::Refused => reply.to_string(),
                 other => other.clause(),
             };
-            receipt::Outcome::new(at, done.state(), recipients, detail)
+            let notes = carried.notes.iter().map(|note| note.as_str().to_owned()).collect();
+            receipt::Outcome::new(at, carried.done.state(), recipients, detail).with_notes(notes)
         };
         self.0.iter().zip(judged.groups()).map(one).collect()
     }
 
+    /// What the seals left undone, over all groups.
+    pub(super) fn notes(&self) -> impl Iterator<Item = Note> {
+        self.0.iter().flat_map(|carried| carried.notes.iter().copied())
+    }
+
     /// For the log: one clause a group.
     pub(super) fn summary(&self) -> String {
-        self.0.iter().map(Done::clause).collect::<Vec<_>>().join("; ")
+        self.0.iter().map(|carried| carried.done.clause()).collect::<Vec<_>>().join("; ")
     }
 }

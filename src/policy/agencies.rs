@@ -165,8 +165,8 @@ fn recipients(placed: &Placed<'_>, files: &Files<'_>, problems: &mut Vec<Problem
         }
         (RecipientSource::Ldap, _) => problems.push(
             spot.to("from")
-                .problem("LDAP comes with a later version", "LDAP sẽ có ở phiên bản sau")
-                .help(spot.say("use \"file\" or \"callout\"", "dùng \"file\" hoặc \"callout\"")),
+                .problem("this version cannot ask LDAP", "phiên bản này chưa hỏi được LDAP")
+                .help(spot.say("use \"file\" or \"any\"", "dùng \"file\" hoặc \"any\"")),
         ),
         (RecipientSource::Any | RecipientSource::Callout, Some(_)) if spot.to("from").is_sound() => problems.push(
             spot.to("path")

@@ -14,7 +14,7 @@ use super::place::Place;
 use super::tree::{Document, Step};
 use super::{Agency, Policy, Settings, read, relations};
 use crate::mail::problem::Severity;
-use crate::mail::{Domain, Language, Problem};
+use crate::mail::{Domain, Language, Problem, Timestamp};
 
 /// What was found: a policy unless there is an error among the problems. Problems are in the order of the files.
 #[derive(Debug)]
@@ -26,11 +26,14 @@ pub struct Built {
     pub language: Language,
     /// Files and folders that were looked at, also when there is no policy: mending one of them is a reason to try again.
     pub watched: Vec<PathBuf>,
+    /// When the reading began.
+    pub read_at: Timestamp,
 }
 
 /// Reads and checks everything that `config` leads to.
 #[must_use]
 pub fn build(config: &Path, disk: &dyn Disk) -> Built {
+    let read_at = disk.now();
     let files = Files::new(disk, config);
     let mut problems = Vec::new();
     let mut language = Language::default();
@@ -45,9 +48,10 @@ pub fn build(config: &Path, disk: &dyn Disk) -> Built {
         policy.compiled.verdict.hash.clone_from(&policy.settings.hash);
         policy.settings.warnings.clone_from(&problems);
         policy.settings.watched.clone_from(&watched);
+        policy.settings.read_at = read_at;
         policy
     });
-    Built { policy, problems, language, watched }
+    Built { policy, problems, language, watched, read_at }
 }
 
 fn assemble(config: &Path, files: &Files<'_>, told_in: &mut Language, problems: &mut Vec<Problem>) -> Option<Policy> {
@@ -280,6 +284,7 @@ fn resolved(file: File, files: &Files<'_>, hostname: Domain, agencies: Vec<Agenc
     Settings {
         generation: 1,
         hash: String::new(),
+        read_at: Timestamp::EPOCH,
         file: config.to_owned(),
         base_dir: files.base().to_owned(),
         hostname,
@@ -299,6 +304,7 @@ fn resolved(file: File, files: &Files<'_>, hostname: Domain, agencies: Vec<Agenc
         dmarc: file.dmarc,
         deliver: file.deliver,
         quarantine: file.quarantine,
+        receipts: file.receipts,
         http: file.http,
         log: file.log,
         agencies,

@@ -14,7 +14,7 @@ use crate::listen::Role;
 use crate::listen::settings::{BareNewline, Listener};
 use crate::mail::{AgencyId, Domain, Language, Network, Span};
 use crate::quarantine::settings::Quarantine;
-use crate::report::settings::Http;
+use crate::report::settings::{Http, Receipts};
 use crate::session::settings::Limits;
 use crate::verdict::settings::{Dmarc, Severe, Verdict};
 
@@ -42,6 +42,7 @@ pub struct File {
     pub limits: Limits,
     pub deliver: Deliver,
     pub quarantine: Quarantine,
+    pub receipts: Receipts,
     pub http: Http,
     pub log: Log,
     pub engine: Vec<Engine>,
@@ -67,6 +68,7 @@ impl Default for File {
             limits: Limits::default(),
             deliver: Deliver::default(),
             quarantine: Quarantine::default(),
+            receipts: Receipts::default(),
             http: Http::default(),
             log: Log::default(),
             engine: Vec::new(),
@@ -149,7 +151,7 @@ const fn engine_timeout() -> Span {
 #[serde(deny_unknown_fields)]
 pub struct Agency {
     pub id: AgencyId,
-    /// As people know it; shown in the console and in reports.
+    /// As people know it.
     #[serde(default)]
     pub name: String,
     pub domains: Vec<Domain>,

@@ -25,9 +25,9 @@ use crate::deliver::settings::{Deliver, DkimKey, NextHop, SmimeKey};
 use crate::envelope::settings::Recipients;
 use crate::inspect::settings::{DnsSettings, Inspect, Protect, Rules, Smime};
 use crate::listen::settings::Listener;
-use crate::mail::{AgencyId, Domain, Language, Network, Problem};
+use crate::mail::{AgencyId, Domain, Language, Network, Problem, Timestamp};
 use crate::quarantine::settings::Quarantine;
-use crate::report::settings::Http;
+use crate::report::settings::{Http, Receipts};
 use crate::session::settings::Limits;
 use crate::verdict::settings::{Dmarc, Verdict};
 
@@ -76,6 +76,7 @@ pub struct Settings {
     pub dmarc: Dmarc,
     pub deliver: Deliver,
     pub quarantine: Quarantine,
+    pub receipts: Receipts,
     pub http: Http,
     pub log: file::Log,
     pub agencies: Vec<Agency>,
@@ -83,6 +84,8 @@ pub struct Settings {
     pub warnings: Vec<Problem>,
     /// Files and folders whose change is a change of this policy.
     pub watched: Vec<PathBuf>,
+    /// When the reading of them began.
+    pub read_at: Timestamp,
 }
 
 impl Settings {

@@ -31,7 +31,7 @@ pub fn check(file: &File, root: &Place<'_>, files: &Files<'_>, problems: &mut Ve
         problems.push(
             root.to("engine")
                 .to(i)
-                .problem("engines come with a later version", "động cơ diệt virus sẽ có ở phiên bản sau")
+                .problem("this version has no virus engines", "phiên bản này chưa có động cơ diệt virus")
                 .help(root.say("take this section out", "hãy bỏ phần này")),
         );
     }
@@ -218,6 +218,7 @@ fn times(file: &File, root: &Place<'_>, problems: &mut Vec<Problem>) {
         (root.to("deliver").to("cut_through_wait"), "cut_through_wait", file.deliver.cut_through_wait),
         (root.to("deliver").to("retry_first"), "retry_first", file.deliver.retry_first),
         (root.to("quarantine").to("keep"), "keep", file.quarantine.keep),
+        (root.to("receipts").to("keep"), "keep", file.receipts.keep),
     ];
     for (spot, key, span) in spans {
         if span == Span::ZERO && spot.is_sound() {

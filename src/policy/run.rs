@@ -1,16 +1,18 @@
 //! Load, watch, swap. A bad file changes nothing: the old policy stays, the log says why and a metric counts it.
 //! Everybody holds a `watch::Receiver<Arc<Policy>>`; a transaction clones the `Arc` once and keeps it.
 
-use std::ffi::OsStr;
+mod follow;
+
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+use std::pin::Pin;
+use std::sync::{Arc, PoisonError};
 
-use notify::event::{AccessKind, AccessMode};
-use notify::{EventKind, RecursiveMode, Watcher as _};
-use tokio::sync::{Mutex, mpsc, watch};
+use tokio::sync::{Mutex, watch};
+
+pub use follow::Follower;
+use follow::Watched;
 
 use super::Policy;
 use super::build::{Built, build};
@@ -20,10 +22,6 @@ use crate::mail::problem::Severity;
 use crate::mail::{Problem, Timestamp};
 use crate::report::metrics::{Metrics, Reload};
 
-/// Quiet time after a change: editors and copies write in several steps.
-const SETTLE: Duration = Duration::from_millis(300);
-/// A file that never comes to rest is read all the same.
-const SETTLE_AT_MOST: Duration = Duration::from_secs(3);
 /// No file of a policy is larger; what is, was named by mistake.
 const LARGEST: u64 = 64 << 20;
 
@@ -85,22 +83,60 @@ impl Disk for SystemDisk {
     }
 }
 
+/// What a new policy must pass before it is in force.
+pub trait Gate: Send + Sync + 'static {
+    /// Everybody uses `policy` when this returns, or nobody does and the sentence says why not.
+    fn take<'a>(&'a self, policy: &'a Arc<Policy>) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>>;
+}
+
+/// The last change that was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Refused {
+    /// RFC 3339, UTC.
+    pub at: String,
+    /// Of its files, where they could be read to a policy at all.
+    pub hash: Option<String>,
+    /// One sentence each.
+    pub why: Vec<String>,
+}
+
 /// The policy in force, and how it is replaced.
-#[derive(Debug)]
 pub struct Live {
     config: PathBuf,
     sender: watch::Sender<Arc<Policy>>,
+    gate: Option<Box<dyn Gate>>,
     metrics: Metrics,
     /// One reload at a time; holds what to watch, also after a refused one.
-    watched: Mutex<Vec<PathBuf>>,
+    watched: Mutex<Watched>,
+    refused: std::sync::Mutex<Option<Refused>>,
+}
+
+impl std::fmt::Debug for Live {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Live").field("config", &self.config).finish_non_exhaustive()
+    }
 }
 
 impl Live {
     /// Puts a loaded policy in force.
     #[must_use]
-    pub fn new(policy: Policy, metrics: Metrics) -> Self {
-        let watched = Mutex::new(policy.watched.clone());
-        Self { config: policy.file.clone(), sender: watch::Sender::new(Arc::new(policy)), metrics, watched }
+    pub fn new(policy: impl Into<Arc<Policy>>, metrics: Metrics) -> Self {
+        let policy: Arc<Policy> = policy.into();
+        let watched = Watched { paths: policy.watched.clone(), since: policy.read_at };
+        Self {
+            config: policy.file.clone(),
+            sender: watch::Sender::new(policy),
+            gate: None,
+            metrics,
+            watched: Mutex::new(watched),
+            refused: std::sync::Mutex::default(),
+        }
+    }
+
+    /// Later policies are in force only when `gate` took them.
+    #[must_use]
+    pub fn through(self, gate: impl Gate) -> Self {
+        Self { gate: Some(Box::new(gate)), ..self }
     }
 
     /// The snapshot of this moment.
@@ -115,126 +151,63 @@ impl Live {
         self.sender.subscribe()
     }
 
+    /// The last change, when it was not taken: what is in the files is not what is in force.
+    #[must_use]
+    pub fn refused(&self) -> Option<Refused> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Loads again: the new snapshot, or the old one where every file is as it was, or every problem.
     pub async fn reload(&self) -> Result<Arc<Policy>, Vec<Problem>> {
         let mut watched = self.watched.lock().await;
+        let current = self.current();
         let config = self.config.clone();
         let built = match tokio::task::spawn_blocking(move || examine(&config)).await {
             Ok(built) => built,
-            Err(error) => {
-                self.metrics.reload(Reload::Refused);
-                tracing::error!(%error, "loading the configuration failed inside; the old policy stays");
-                return Err(vec![Problem::new(&self.config, error.to_string())]);
-            }
+            Err(error) => return Err(self.refuse(&current, None, vec![Problem::new(&self.config, error.to_string())])),
         };
-        watched.clone_from(&built.watched);
-        drop(watched);
-        let current = self.current();
-        let Some(mut policy) = built.policy else {
-            self.metrics.reload(Reload::Refused);
-            tracing::error!(generation = current.generation, "the new configuration has errors; the old policy stays");
-            for problem in built.problems.iter().filter(|p| p.severity == Severity::Error) {
-                tracing::error!("{problem}");
-            }
-            return Err(built.problems);
-        };
+        *watched = Watched { paths: built.watched, since: built.read_at };
+        let Some(mut policy) = built.policy else { return Err(self.refuse(&current, None, built.problems)) };
         if policy.hash == current.hash {
             self.metrics.reload(Reload::Unchanged);
+            self.remember(None);
             return Ok(current);
         }
         policy.settings.generation = current.generation.saturating_add(1);
+        let policy = Arc::new(policy);
+        if let Some(gate) = &self.gate
+            && let Err(why) = gate.take(&policy).await
+        {
+            let problem = Problem::new(&self.config, why);
+            return Err(self.refuse(&current, Some(policy.hash.clone()), vec![problem]));
+        }
         for setting in needs_restart(&current, &policy) {
             tracing::warn!(setting, "this change takes effect at the next start");
         }
         for warning in &policy.warnings {
             tracing::warn!("{warning}");
         }
-        let policy = Arc::new(policy);
         self.sender.send_replace(Arc::clone(&policy));
         self.metrics.reload(Reload::Loaded);
-        tracing::info!(generation = policy.generation, hash = %policy.hash, "a new policy is in force");
+        self.remember(None);
+        tracing::info!(generation = policy.generation, hash = %policy.hash, "reloaded");
         Ok(policy)
     }
 
-    /// Reloads whenever a file of the policy changes; runs until it is dropped. Where the system cannot watch files
-    /// it says so and ends: SIGHUP still works.
-    pub async fn follow(&self) {
-        // One waiting note is enough: it says "look again".
-        let (note, mut notes) = mpsc::channel::<()>(1);
-        loop {
-            let watched = self.watched.lock().await.clone();
-            let _watcher = match watcher(&watched, note.clone()) {
-                Ok(watcher) => watcher,
-                Err(error) => {
-                    tracing::warn!(%error, "files cannot be watched; send SIGHUP after a change");
-                    return;
-                }
-            };
-            // What changed between the reading and the watch is seen by its hash.
-            let before = self.current().generation;
-            if notes.recv().await.is_none() {
-                return;
-            }
-            settle(&mut notes).await;
-            if let Ok(policy) = self.reload().await
-                && policy.generation == before
-            {
-                tracing::debug!("files were touched, nothing changed");
-            }
-        }
+    /// Counts, tells and remembers that a change was not taken.
+    fn refuse(&self, current: &Policy, hash: Option<String>, problems: Vec<Problem>) -> Vec<Problem> {
+        self.metrics.reload(Reload::Refused);
+        tracing::error!(generation = current.generation, "the new configuration cannot be used; the old policy stays");
+        let errors = problems.iter().filter(|p| p.severity == Severity::Error);
+        let why: Vec<String> = errors.map(ToString::to_string).collect();
+        why.iter().for_each(|sentence| tracing::error!("{sentence}"));
+        self.remember(Some(Refused { at: Clock::system().now().rfc3339(), hash, why }));
+        problems
     }
-}
 
-/// Waits until nothing has changed for a moment.
-async fn settle(notes: &mut mpsc::Receiver<()>) {
-    let quiet = async { while matches!(tokio::time::timeout(SETTLE, notes.recv()).await, Ok(Some(()))) {} };
-    // At the limit the file is read as it is; a later change makes another note.
-    if tokio::time::timeout(SETTLE_AT_MOST, quiet).await.is_err() {
-        tracing::debug!("the configuration is still being written");
+    fn remember(&self, refused: Option<Refused>) {
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = refused;
     }
-}
-
-/// Watches the folders of all files: editors replace files, and a watch on the file itself would stay with the old one.
-fn watcher(watched: &[PathBuf], note: mpsc::Sender<()>) -> notify::Result<notify::RecommendedWatcher> {
-    let mut folders: Vec<PathBuf> = Vec::new();
-    for path in watched {
-        let folder = if path.is_dir() { Some(path.as_path()) } else { path.parent() };
-        if let Some(folder) = folder.map(|f| if f == Path::new("") { Path::new(".") } else { f })
-            && folder.is_dir()
-            && !folders.iter().any(|f| f == folder)
-        {
-            folders.push(folder.to_owned());
-        }
-    }
-    let ours: Vec<PathBuf> = watched.to_vec();
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        let relevant = match event {
-            // Reading is no change; our own reloads read.
-            Ok(event) => {
-                !matches!(event.kind, EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write))
-                    && event.paths.iter().any(|path| concerns(&ours, path))
-            }
-            // Lost events: look again.
-            Err(_) => true,
-        };
-        if relevant {
-            // Full means that a note is waiting already.
-            let _ = note.try_send(());
-        }
-    })?;
-    for folder in folders {
-        watcher.watch(&folder, RecursiveMode::NonRecursive)?;
-    }
-    Ok(watcher)
-}
-
-/// Whether a changed path is one of ours: a file that was read, a file in a folder that was listed, or that folder.
-fn concerns(ours: &[PathBuf], path: &Path) -> bool {
-    let same = |a: &Path, b: &Path| {
-        a == b || (a.file_name() == b.file_name() && a.canonicalize().ok() == b.canonicalize().ok())
-    };
-    ours.iter().any(|own| same(own, path) || path.parent().is_some_and(|parent| parent == own))
-        || path.file_name() == Some(OsStr::new("agencies"))
 }
 
 /// Settings that are used once, at the start.

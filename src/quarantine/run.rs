@@ -19,8 +19,8 @@ use super::shelf::{self, Filter};
 use super::store::{Store, Stored};
 use super::{Held, settings};
 use crate::env::Clock;
-use crate::env::disk::Disk;
-use crate::mail::{MailId, Parcel};
+use crate::env::disk::{Disk, is_full};
+use crate::mail::{MailId, Parcel, Reply};
 
 use index::Index;
 use indexer::Indexer;
@@ -42,6 +42,19 @@ pub enum ShelfError {
     Released(Release),
     #[error("the message is being released by somebody else")]
     Busy,
+}
+
+impl ShelfError {
+    /// For the sender, who still has the message (RFC 3463 §3.4).
+    #[must_use]
+    pub fn reply(&self) -> Reply {
+        match self {
+            Self::Disk(error) if is_full(error) => {
+                Reply::new(452, "4.3.1", "Not enough disk space here now, please try again later")
+            }
+            _ => Reply::new(451, "4.3.0", "Temporary trouble here, please try again later"),
+        }
+    }
 }
 
 /// Proof that a message is held and synced.

@@ -11,6 +11,7 @@ pub use prometheus::Registry;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts};
 
+use crate::deliver::seal::Note;
 use crate::mail::Destination;
 use crate::verdict::{Action, Mode};
 
@@ -29,6 +30,7 @@ pub struct Metrics {
     findings: IntCounterVec,
     rule_hits: IntCounterVec,
     reloads: IntCounterVec,
+    unsigned: IntCounterVec,
     receipts_lost: IntCounter,
     receipts_failing: IntGauge,
     codes: Arc<Bounded>,
@@ -117,6 +119,11 @@ impl Metrics {
                 "Wishes to load the configuration again, by outcome (loaded, unchanged, refused).",
                 &["outcome"],
             )?,
+            unsigned: counters(
+                "luytre_unsigned_total",
+                "Outgoing copies that left without one of the agency's signatures, by reason.",
+                &["reason"],
+            )?,
             stage_seconds: HistogramVec::new(
                 HistogramOpts::new("luytre_stage_seconds", "Time a message spent in each stage, in seconds.")
                     .buckets(STAGE_BUCKETS.to_vec()),
@@ -136,6 +143,9 @@ impl Metrics {
         // Present from the start, so that an alert on their increase sees the first one.
         for outcome in [Reload::Loaded, Reload::Unchanged, Reload::Refused] {
             metrics.reloads.with_label_values(&[outcome.as_str()]).inc_by(0);
+        }
+        for note in Note::ALL {
+            metrics.unsigned.with_label_values(&[note.code()]).inc_by(0);
         }
         let build =
             IntGaugeVec::new(Opts::new("luytre_build_info", "Always 1; the label names the version."), &["version"])?;
@@ -169,12 +179,14 @@ impl Metrics {
         self.rule_hits.with_label_values(&[self.rules.label(rule), mode]).inc();
     }
 
-    /// A receipt was dropped: the buffer was full.
-    pub fn receipt_lost(&self) {
-        self.receipts_lost.inc();
+    /// A copy leaves without a signature.
+    pub fn unsigned(&self, note: Note) {
+        self.unsigned.with_label_values(&[note.code()]).inc();
     }
 
-    pub fn receipts_failing(&self, failing: bool) {
+    /// What the receipt log says of itself: entries lost since the start, and whether it cannot be written now.
+    pub fn receipts(&self, lost: u64, failing: bool) {
+        self.receipts_lost.inc_by(lost.saturating_sub(self.receipts_lost.get()));
         self.receipts_failing.set(i64::from(failing));
     }
 
@@ -230,6 +242,10 @@ mod tests {
         metrics.finding("spf.fail");
         metrics.rule_hit("vn.advert", Mode::Shadow);
         metrics.reload(Reload::Refused);
+        metrics.unsigned(Note::SmimeExpired);
+        for lost in [3, 5] {
+            metrics.receipts(lost, true);
+        }
         let text = text(&registry);
         for line in [
             "luytre_messages_total{action=\"tag\",agency=\"so-tttt\",direction=\"in\"} 1",
@@ -237,6 +253,10 @@ mod tests {
             "luytre_rule_hits_total{mode=\"shadow\",rule=\"vn.advert\"} 1",
             "luytre_policy_reloads_total{outcome=\"refused\"} 1",
             "luytre_policy_reloads_total{outcome=\"loaded\"} 0",
+            "luytre_unsigned_total{reason=\"smime_expired\"} 1",
+            "luytre_unsigned_total{reason=\"dkim_foreign_domain\"} 0",
+            "luytre_receipts_lost_total 5",
+            "luytre_receipts_failing 1",
             "luytre_stage_seconds_bucket{stage=\"whole\",le=\"0.005\"} 1",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");

@@ -1,6 +1,6 @@
 //! What monitoring asks over HTTP: `/metrics` in Prometheus's text format, `/healthz` (the process lives), `/readyz`
 //! (it can take mail). Bounded in connections and in time, so that a scanner on the port costs nothing; strict
-//! headers, because the console will stand on the same port.
+//! headers, because a browser may be led to any port.
 
 use std::io;
 use std::net::SocketAddr;

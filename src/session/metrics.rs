@@ -67,7 +67,7 @@ impl Metrics {
                 &["role", "outcome"],
             )?,
             open,
-            tls: tls_sessions(registry)?,
+            tls: tls_sessions(registry, Side::Server)?,
             refusals: counter(
                 "luytre_refusals_total",
                 "Commands and messages refused before inspection, and why.",
@@ -95,12 +95,25 @@ impl Metrics {
     }
 }
 
-/// `luytre_tls_sessions_total` of our side. The sending side registers its own part of the family: `side` is constant
-/// in each, so that one registry takes both (names and help must agree).
-fn tls_sessions(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> {
+/// Who began a TLS session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Side {
+    /// A client came to us.
+    Server,
+    /// We went to a next hop.
+    Client,
+}
+
+/// One side's part of `luytre_tls_sessions_total`. Each side registers its own, with `side` constant in it, so that one
+/// registry takes both (names and help agree); the label that is left is the version.
+pub fn tls_sessions(registry: &Registry, side: Side) -> Result<IntCounterVec, prometheus::Error> {
+    let word = match side {
+        Side::Server => "server",
+        Side::Client => "client",
+    };
     let opts =
         Opts::new("luytre_tls_sessions_total", "TLS sessions by side (server: to us, client: from us) and version.");
-    let family = IntCounterVec::new(opts.const_label("side", "server"), &["version"])?;
+    let family = IntCounterVec::new(opts.const_label("side", word), &["version"])?;
     registry.register(Box::new(family.clone()))?;
     Ok(family)
 }
@@ -113,11 +126,12 @@ mod tests {
     fn both_sides_of_tls_fit_in_one_registry() {
         let registry = Registry::new();
         let metrics = Metrics::new(&registry).unwrap();
-        let help = "TLS sessions by side (server: to us, client: from us) and version.";
-        let opts = Opts::new("luytre_tls_sessions_total", help).const_label("side", "client");
-        registry.register(Box::new(IntCounterVec::new(opts, &["version"]).unwrap())).unwrap();
+        let ours = tls_sessions(&registry, Side::Client).unwrap();
+        ours.with_label_values(&["TLSv1.2"]).inc();
         metrics.secured("TLSv1.3");
         let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
-        assert!(text.contains("luytre_tls_sessions_total{side=\"server\",version=\"TLSv1.3\"} 1"), "{text}");
+        for line in ["{side=\"server\",version=\"TLSv1.3\"} 1", "{side=\"client\",version=\"TLSv1.2\"} 1"] {
+            assert!(text.contains(&format!("luytre_tls_sessions_total{line}")), "{text}");
+        }
     }
 }

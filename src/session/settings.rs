@@ -29,12 +29,15 @@ pub struct Limits {
     pub archive_files: usize,
     pub archive_bytes: ByteSize,
     pub archive_ratio: u64,
+    /// Address space of an inspector process, everything in it together: program, rules, stack, heap, message.
     pub inspector_memory: ByteSize,
     pub dkim_signatures: usize,
     /// DNS queries a message may cause.
     pub dns_queries: u32,
     /// Free space below which MAIL FROM gets 452.
     pub disk_free: ByteSize,
+    /// Files that can still be made below which MAIL FROM gets 452 (inodes); 0: not looked at.
+    pub disk_free_files: u64,
     /// Memory for all messages in flight together; past it reading stops.
     pub memory: ByteSize,
 }
@@ -66,6 +69,8 @@ impl Default for Limits {
             dkim_signatures: 8,
             dns_queries: 40,
             disk_free: ByteSize::gib(1),
+            // A held message, a receipt file, a segment are one each; some hundreds may be under way.
+            disk_free_files: 1000,
             memory: ByteSize::mib(512),
         }
     }

@@ -30,7 +30,7 @@ pub fn load(index: &Mutex<Index>, key: u64, part: Part) -> Result<Option<(Entry,
 }
 
 /// The latest state that the log has of a message.
-fn load_state(index: &Mutex<Index>, key: u64, entry: &Entry, own: &State) -> State {
+pub fn load_state(index: &Mutex<Index>, key: u64, entry: &Entry, own: &State) -> State {
     let Some(place) = entry.state else { return own.clone() };
     let segment = lock(index).segments.get(&place.segment).map(|used| Arc::clone(&used.segment));
     let record = segment.and_then(|segment| segment.read(key, place, Part::Text).ok());

@@ -114,6 +114,12 @@ impl Log {
         results
     }
 
+    /// Whether a segment is being filled: its header, with what is void, is written.
+    #[cfg(test)]
+    pub fn has_begun(&self) -> bool {
+        self.active.as_ref().is_some_and(|active| active.opening.is_none())
+    }
+
     /// Syncs what was answered without one.
     pub fn sync(&mut self) {
         if self.active.as_ref().is_some_and(Active::is_dirty) {
@@ -152,9 +158,7 @@ impl Log {
             let _ = self.nursery.keep(spare);
             return Err(SpoolError::Disk(error));
         }
-        let mut nonce = [0_u8; 8];
-        self.dice.fill(&mut nonce);
-        let nonce = u64::from_le_bytes(nonce);
+        let nonce = self.fresh_nonce();
         let opening = SegmentHeader {
             sequence: self.next_sequence,
             nonce,
@@ -169,6 +173,12 @@ impl Log {
         self.ring.push_back(Arc::clone(&segment));
         self.active = Some(Active { segment, opening: Some(opening), end: FIRST, synced: FIRST, unsynced: Vec::new() });
         Ok(())
+    }
+
+    fn fresh_nonce(&self) -> u64 {
+        let mut nonce = [0_u8; 8];
+        self.dice.fill(&mut nonce);
+        if self.faults.has(Fault::NonceKept) { 1 } else { u64::from_le_bytes(nonce) }
     }
 
     /// New mail never takes the last spare: it is what moving and deleting need on a full disk.
@@ -186,7 +196,7 @@ impl Log {
 
     /// Leaves the active segment, if there is one.
     pub(super) fn seal(&mut self) -> std::io::Result<()> {
-        if self.active.as_ref().is_some_and(Active::is_dirty) {
+        if self.active.as_ref().is_some_and(Active::is_dirty) && !self.faults.has(Fault::SealNotSynced) {
             self.sync_active()?;
         }
         if let Some(active) = self.active.take() {
@@ -263,7 +273,10 @@ impl Log {
 
     fn really_sync(&mut self) -> std::io::Result<()> {
         let Some(active) = self.active.as_mut() else { return Ok(()) };
-        let done = active.segment.file.sync_data();
+        let mut done = active.segment.file.sync_data();
+        if self.faults.has(Fault::FailedSyncIgnored) {
+            done = Ok(());
+        }
         match done {
             Ok(()) => {
                 active.synced = active.end;
@@ -284,7 +297,9 @@ impl Log {
             failures = self.failures,
             "the disk failed; the segment is closed"
         );
-        self.carry.extend(active.unsynced);
+        if !self.faults.has(Fault::CarryForgotten) {
+            self.carry.extend(active.unsynced);
+        }
         self.previous = (active.segment.nonce, active.synced);
         if self.faults.has(Fault::FailedSegmentTrusted) {
             return;

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntGaugeVec, Opts, Registry};
+use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntGauge, IntGaugeVec, Opts, Registry};
 
 use crate::env::Clock;
 use crate::mail::Timestamp;
@@ -19,6 +19,9 @@ pub struct Metrics {
     commit_seconds: Histogram,
     errors: IntCounter,
     damaged: IntCounter,
+    healthy: IntGauge,
+    free: IntGauge,
+    wanted: IntGauge,
 }
 
 impl Metrics {
@@ -53,7 +56,25 @@ impl Metrics {
             "Damaged records found in the spool; their bytes are in the folder damaged/.",
         )?;
         registry.register(Box::new(damaged.clone()))?;
-        Ok(Self { messages, oldest, commit_records, commit_seconds, errors, damaged })
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGauge::new(name, help)?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok::<_, prometheus::Error>(gauge)
+        };
+        let healthy = gauge(
+            "luytre_spool_healthy",
+            "1 while the spool takes mail; 0 when its disk failed again and again and only a restart helps.",
+        )?;
+        healthy.set(1);
+        let free = gauge(
+            "luytre_disk_free_bytes",
+            "Octets free where mail is kept; 0 when too few files can be made there (limits.disk_free_files).",
+        )?;
+        let wanted = gauge(
+            "luytre_disk_wanted_bytes",
+            "Octets that must be free where mail is kept (limits.disk_free); below it new mail gets 452.",
+        )?;
+        Ok(Self { messages, oldest, commit_records, commit_seconds, errors, damaged, healthy, free, wanted })
     }
 
     pub(super) fn attach(&self, clock: &Clock) {
@@ -75,6 +96,16 @@ impl Metrics {
 
     pub(super) fn failed(&self, records: usize) {
         self.errors.inc_by(records as u64);
+    }
+
+    pub(super) fn health(&self, healthy: bool) {
+        self.healthy.set(i64::from(healthy));
+    }
+
+    /// How much room there is where mail is kept, and how much there must be; octets.
+    pub fn room(&self, free: u64, wanted: u64) {
+        self.free.set(i64::try_from(free).unwrap_or(i64::MAX));
+        self.wanted.set(i64::try_from(wanted).unwrap_or(i64::MAX));
     }
 
     pub(super) fn damaged(&self, records: u64) {

@@ -3,10 +3,15 @@
 //! Mail is written once, behind what came before, into preallocated segment files (`frame`, `segment`, `nursery`); one
 //! committer writes and syncs for all who wait (`log`), an index in memory says what is due (`index`), old segments are
 //! freed in order and their last live mail moves ahead (`reclaim`), and every start reads the log back (`recover`).
+//!
+//! Others hold a [`Spool`], a handle on an [`Engine`]: the narrow trait behind which this log, or another way to keep mail,
+//! stands.
 
 mod damage;
+pub mod engine;
 mod fault;
 pub mod frame;
+mod handle;
 mod index;
 mod item;
 mod jobs;
@@ -26,10 +31,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::mail::{Mailbox, ParcelMeta, Reply, Timestamp};
 
+pub use engine::Engine;
+pub use handle::Spool;
+pub use index::Hand;
 pub use recover::Recovery;
-pub use run::Spool;
 
-/// Proof that a parcel is synced on our disk. Made only by `spool::run`.
+/// Proof that a parcel is safe with the engine. Made only by [`Spool::accept`].
 #[derive(Debug)]
 pub struct Spooled {
     pub(in crate::spool) id: crate::mail::MailId,
@@ -108,6 +115,13 @@ pub enum SpoolError {
     Unknown(String),
     #[error("the record is damaged: {0}")]
     Damaged(String),
+    /// Nothing was read and nothing changed.
+    #[error(
+        "{file} was written by a newer version (format {format}, this one knows {}); start that version again, or let it \
+         deliver its queue before going back",
+        frame::VERSION
+    )]
+    Newer { file: String, format: u8 },
 }
 
 impl SpoolError {
@@ -129,6 +143,7 @@ impl SpoolError {
             Self::Disk(error) => Self::Disk(log::copy_of(error)),
             Self::Unknown(text) => Self::Unknown(text.clone()),
             Self::Damaged(text) => Self::Damaged(text.clone()),
+            Self::Newer { file, format } => Self::Newer { file: file.clone(), format: *format },
         }
     }
 }

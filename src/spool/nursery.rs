@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::fault::{Fault, Faults};
 use super::segment;
 use crate::env::disk::{Disk, DiskFile, Open};
 
@@ -26,13 +27,14 @@ pub struct Nursery {
     wanted: usize,
     next_id: AtomicU32,
     spares: Mutex<Vec<Spare>>,
+    faults: Faults,
 }
 
 impl Nursery {
     #[must_use]
-    pub fn new(disk: Arc<dyn Disk>, folder: &Path, size: u64, wanted: usize, next_id: u32) -> Self {
+    pub fn new(disk: Arc<dyn Disk>, folder: &Path, size: u64, wanted: usize, next_id: u32, faults: Faults) -> Self {
         let next_id = AtomicU32::new(next_id);
-        Self { disk, folder: folder.to_owned(), size, wanted, next_id, spares: Mutex::default() }
+        Self { disk, folder: folder.to_owned(), size, wanted, next_id, spares: Mutex::default(), faults }
     }
 
     fn spares(&self) -> MutexGuard<'_, Vec<Spare>> {
@@ -74,7 +76,9 @@ impl Nursery {
         let made = self.disk.open(&path, Open::CreateNew).and_then(|file| {
             file.preallocate(size)?;
             file.sync_data()?;
-            self.disk.sync_folder(&self.folder)?;
+            if !self.faults.has(Fault::FolderNotSynced) {
+                self.disk.sync_folder(&self.folder)?;
+            }
             Ok(Spare { id, size, file })
         });
         if made.is_err() {

@@ -4,14 +4,14 @@
 
 use std::sync::Arc;
 
+use super::SpoolError;
 use super::fault::Fault;
-use super::frame::{Kind, State};
+use super::frame::State;
 use super::index::Entry;
 use super::item::Item;
 use super::log::Log;
 use super::nursery::Spare;
 use super::segment::{Part, Record, Segment};
-use super::{JobKey, SpoolError};
 
 /// Octets that one step moves at most, so that waiting sessions are not kept long.
 const STEP_BYTES: u64 = 1 << 20;
@@ -58,7 +58,7 @@ impl Log {
     /// Gives a segment's file back. It leaves the log only when that is on stable storage.
     fn free(&mut self, head: &Arc<Segment>) -> bool {
         let suspect = self.index().segments.get(&head.id).is_some_and(|used| used.suspect);
-        let gone = if suspect { self.nursery.discard(head.id) } else { head.blank() };
+        let gone = if suspect { self.nursery.discard(head.id) } else { head.blank(self.faults) };
         if let Err(error) = gone {
             tracing::error!(segment = head.id, %error, "a used segment could not be freed");
             // A file that cannot be blanked is not used again; removing it is tried at the next round.
@@ -109,7 +109,12 @@ impl Log {
                     bytes = bytes.saturating_add(item.span());
                     items.push(item);
                 }
-                Err(SpoolError::Damaged(what)) => self.give_up(key, &entry, &what),
+                Err(SpoolError::Damaged(what)) => {
+                    if !self.give_up(key, &entry, &what) {
+                        self.moving.clear();
+                        return false;
+                    }
+                }
                 Err(error) => {
                     tracing::error!(key, %error, "a message could not be moved; it stays where it is");
                     self.moving.clear();
@@ -118,6 +123,12 @@ impl Log {
             }
         }
         let wanted = items.len();
+        if self.faults.has(Fault::FreedBeforeMoved)
+            && self.moving.is_empty()
+            && let Some(head) = self.ring.front()
+        {
+            let _ = head.blank(self.faults);
+        }
         let done = self.commit(items).into_iter().filter(Result::is_ok).count();
         if done < wanted {
             // No room or no disk: what was not moved stays where it is, and is tried again after the next commit.
@@ -127,7 +138,7 @@ impl Log {
         true
     }
 
-    fn load(&self, key: u64, entry: &Entry, part: Part) -> Result<Record, SpoolError> {
+    pub(super) fn load(&self, key: u64, entry: &Entry, part: Part) -> Result<Record, SpoolError> {
         let segment = self.index().segments.get(&entry.place.segment).map(|used| Arc::clone(&used.segment));
         let segment = segment.ok_or_else(|| SpoolError::Damaged("its segment is missing".to_owned()))?;
         segment.read(key, entry.place, part)
@@ -135,18 +146,11 @@ impl Log {
 
     /// The state to write beside a message that moves: from the log, with what memory knows better.
     fn present_state(&self, key: u64, entry: &Entry, record: &Record) -> State {
+        if self.faults.has(Fault::StateLeftBehind) {
+            return State { due: entry.due, since: entry.since, ..record.state.clone() };
+        }
         let latest = entry.state.and_then(|place| self.load(key, &Entry { place, ..*entry }, Part::Text).ok());
         let state = latest.map_or_else(|| record.state.clone(), |record| record.state);
         State { due: entry.due, since: entry.since, left: entry.left, held: entry.held, ..state }
-    }
-
-    /// A message whose record is damaged: it leaves the queue, its bytes are set aside.
-    pub(super) fn give_up(&mut self, key: u64, entry: &Entry, what: &str) {
-        let segment = self.index().segments.get(&entry.place.segment).map(|used| Arc::clone(&used.segment));
-        if let Some(segment) = segment {
-            self.set_aside(&segment, entry.place, what);
-        }
-        let item = Item::change(Kind::Removed, JobKey(key), State::default(), false);
-        let _ = self.commit(vec![item]);
     }
 }

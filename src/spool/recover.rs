@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use super::damage::{self, Damage};
 use super::fault::{Fault, Faults};
-use super::frame::{Kind, Opening, SEGMENT_HEADER, SegmentHeader, State};
+use super::frame::{FIRST, Kind, Opening, SEGMENT_HEADER, SegmentHeader, State};
 use super::index::{Entry, Hand, Index, Used};
 use super::log::Log;
 use super::nursery::{Nursery, Spare};
@@ -15,7 +15,7 @@ use super::scan::{Found, Scan};
 use super::segment::{self, Place, Segment};
 use super::{SpoolError, settings};
 use crate::env::Dice;
-use crate::env::disk::{Disk, Open};
+use crate::env::disk::{Disk, DiskFile, Open, is_bad_spot, read_exact_at};
 
 /// What a start found.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -30,6 +30,8 @@ pub struct Recovery {
 }
 
 const MOST_REPORTED: usize = 1000;
+/// So many segment headers may be unreadable before the whole disk is suspected and the start refused.
+const MOST_BAD_BEGINNINGS: u32 = 4;
 
 /// How to read the log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,6 +66,7 @@ pub fn open(
         previous = (header.nonce, reader.read_segment(&segment, void, sealed)?);
     }
     if purpose != Purpose::Look
+        && !faults.has(Fault::StartNotSynced)
         && let Some(segment) = reader.ring.back()
     {
         // A killed process left it written but perhaps not synced; from here on it counts as safe.
@@ -72,7 +75,7 @@ pub fn open(
     reader.report.messages = reader.index.counts().total;
     reader.report.segments = reader.ring.len();
     let size = settings.segment.as_u64();
-    let nursery = Nursery::new(Arc::clone(disk), folder, size, settings.spare, reader.next_id);
+    let nursery = Nursery::new(Arc::clone(disk), folder, size, settings.spare, reader.next_id, faults);
     for spare in std::mem::take(&mut reader.spares) {
         if let Err(surplus) = nursery.keep(spare)
             && purpose != Purpose::Look
@@ -91,7 +94,7 @@ pub fn open(
         ring,
         active: None,
         next_sequence: last.map_or(1, |sequence| sequence.saturating_add(1)),
-        next_key,
+        next_key: if faults.has(Fault::KeysForgotten) { 1 } else { next_key },
         previous,
         voids: Vec::new(),
         carry: Vec::new(),
@@ -138,37 +141,31 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Opens every segment file and reads its beginning.
+    /// Opens every segment file and reads its beginning. Nothing is changed before all of them were looked at.
     fn find_segments(&mut self, settings: &settings::Spool) -> Result<(), SpoolError> {
         let names = match self.disk.list(self.folder) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             names => names.map_err(SpoolError::Disk)?,
         };
         let how = if self.purpose == Purpose::Look { Open::Read } else { Open::ReadWrite };
+        let (mut unreadable, mut failures) = (Vec::new(), 0);
         for id in names.iter().filter_map(|name| segment::id_of(name)) {
             self.next_id = self.next_id.max(id.saturating_add(1));
             let path = segment::path(self.folder, id);
             let file = self.disk.open(&path, how).map_err(SpoolError::Disk)?;
             let size = file.size().map_err(SpoolError::Disk)?;
-            match opening(file.as_ref())? {
-                Opening::Blank => self.spares.push(Spare { id, size, file }),
-                Opening::Newer(version) => {
-                    return Err(SpoolError::Damaged(format!(
-                        "{} has format {version}, which is newer than this program; use the newer one",
-                        path.display()
-                    )));
+            match opening(file.as_ref()) {
+                Ok(Opening::Blank) => self.spares.push(Spare { id, size, file }),
+                Ok(Opening::Newer(format)) => {
+                    return Err(SpoolError::Newer { file: path.display().to_string(), format });
                 }
-                Opening::Unreadable => {
-                    // Both copies of the header are gone: nothing in it can be told from an earlier life of the file.
-                    self.note(Damage { segment: id, at: 0, bytes: size, key: None });
-                    if self.purpose != Purpose::Look {
-                        let aside = self.damaged.join(format!("segment-{id:08x}.bin"));
-                        self.disk.rename(&path, &aside).map_err(SpoolError::Disk)?;
-                        self.disk.sync_folder(self.damaged).map_err(SpoolError::Disk)?;
-                        self.disk.sync_folder(self.folder).map_err(SpoolError::Disk)?;
-                    }
+                Ok(Opening::Unreadable) => unreadable.push(Spare { id, size, file }),
+                Err(error) if is_bad_spot(&error) && failures < MOST_BAD_BEGINNINGS => {
+                    failures += 1;
+                    unreadable.push(Spare { id, size, file });
                 }
-                Opening::Segment(header) => {
+                Err(error) => return Err(SpoolError::Disk(error)),
+                Ok(Opening::Segment(header)) => {
                     let (sequence, nonce) = (header.sequence, header.nonce);
                     let segment = Arc::new(Segment { id, nonce, size, file });
                     self.next_key = self.next_key.max(header.next_key);
@@ -176,11 +173,47 @@ impl<'a> Reader<'a> {
                 }
             }
         }
+        for file in unreadable {
+            self.without_beginning(file)?;
+        }
         self.spares.sort_by_key(|spare| spare.size != settings.segment.as_u64());
         Ok(())
     }
 
+    /// A segment whose header is lost, both copies. Its nonce also stands in the segment behind it; without that nothing
+    /// in it can be told from an earlier life of the file, and the whole file is set aside.
+    fn without_beginning(&mut self, Spare { id, size, file }: Spare) -> Result<(), SpoolError> {
+        let known: Vec<u64> = self.found.values().map(|(header, _)| header.nonce).collect();
+        let heirs = self.found.values().map(|(header, _)| (header.sequence, header.previous.0));
+        let orphans: Vec<(u64, u64)> = heirs.filter(|(_, nonce)| !known.contains(nonce)).collect();
+        for (sequence, nonce) in orphans {
+            let segment = Arc::new(Segment { id, nonce, size, file: Arc::clone(&file) });
+            let mut scan = Scan::new(&segment, u64::MAX);
+            if let (Found::Record { header, .. }, Some(place)) = (scan.first()?, sequence.checked_sub(1)) {
+                tracing::error!(segment = id, "a segment has lost its header; the one behind it says what it was");
+                self.note(Damage { segment: id, at: 0, bytes: FIRST, key: None });
+                let (next_key, previous) = (header.key, (0, 0));
+                let header = SegmentHeader { sequence: place, nonce, next_key, previous, voids: Vec::new() };
+                self.found.entry(place).or_insert((header, segment));
+                return Ok(());
+            }
+        }
+        self.note(Damage { segment: id, at: 0, bytes: size, key: None });
+        if self.purpose != Purpose::Look {
+            let (path, aside) =
+                (segment::path(self.folder, id), damage::name_for(self.disk.as_ref(), self.damaged, id));
+            tracing::error!(kept = %aside.display(), "a segment of the spool cannot be read; the whole file is set aside");
+            self.disk.rename(&path, &aside).map_err(SpoolError::Disk)?;
+            self.disk.sync_folder(self.damaged).map_err(SpoolError::Disk)?;
+            self.disk.sync_folder(self.folder).map_err(SpoolError::Disk)?;
+        }
+        Ok(())
+    }
+
     fn voids(&self) -> Vec<(u64, u64)> {
+        if self.faults.has(Fault::VoidsForgotten) {
+            return Vec::new();
+        }
         let mut voids: Vec<_> = self.found.values().flat_map(|(header, _)| header.voids.iter().copied()).collect();
         voids.sort_unstable();
         voids.dedup();
@@ -241,7 +274,8 @@ impl<'a> Reader<'a> {
                 }
             }
         }
-        Ok(bad.into_iter().find(|at| *at >= synced).unwrap_or(u64::MAX))
+        let end = bad.into_iter().find(|at| *at >= synced);
+        Ok(end.filter(|_| !self.faults.has(Fault::TailBelieved)).unwrap_or(u64::MAX))
     }
 
     fn scan<'s>(&self, segment: &'s Segment, limit: u64) -> Scan<'s> {
@@ -270,13 +304,17 @@ impl<'a> Reader<'a> {
 }
 
 /// The first readable copy of a segment's header.
-fn opening(file: &dyn crate::env::disk::DiskFile) -> Result<Opening, SpoolError> {
-    let mut first = Opening::Blank;
+fn opening(file: &dyn DiskFile) -> std::io::Result<Opening> {
+    let (mut first, mut failed) = (Opening::Blank, None);
     for copy in 0..2_u64 {
         let mut bytes = [0_u8; SEGMENT_HEADER];
-        match crate::env::disk::read_exact_at(file, copy * SEGMENT_HEADER as u64, &mut bytes) {
+        match read_exact_at(file, copy * SEGMENT_HEADER as u64, &mut bytes) {
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => break,
-            read => read.map_err(SpoolError::Disk)?,
+            Err(error) => {
+                failed = Some(error);
+                continue;
+            }
+            Ok(()) => {}
         }
         match SegmentHeader::decode(&bytes) {
             good @ (Opening::Segment(_) | Opening::Newer(_)) => return Ok(good),
@@ -284,7 +322,7 @@ fn opening(file: &dyn crate::env::disk::DiskFile) -> Result<Opening, SpoolError>
             Opening::Blank => {}
         }
     }
-    Ok(first)
+    failed.map_or(Ok(first), Err)
 }
 
 /// What a record of the log means for the queue; the reading twin of the committer's `apply`.

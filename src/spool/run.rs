@@ -1,4 +1,4 @@
-//! Append, group commit, reclaim; the only maker of Spooled.
+//! The engine on this node's own disk: append, group commit, reclaim.
 //!
 //! One thread, the committer, owns the log. Callers put records into its inbox and wait; it takes whatever waits, writes
 //! it with one write and one sync, and answers all. It never waits for more to come: a caller who is alone is served
@@ -13,32 +13,32 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, oneshot};
 
+use super::engine::{Answer, Engine};
 use super::fault::Faults;
 use super::frame::{Kind, State};
-use super::index::{Hand, Index};
+use super::handle::Spool;
+use super::index::{Entry, Hand, Index};
 use super::item::Item;
 use super::jobs::{after, load, load_job, meta};
 use super::metrics::Metrics;
 use super::nursery::Nursery;
 use super::recover::{self, Purpose, Recovery};
 use super::segment::Part;
-use super::{Attempt, Job, JobKey, SpoolError, Spooled, settings};
+use super::{Attempt, Job, JobKey, SpoolError, settings};
 use crate::env::Clock;
 use crate::env::disk::{Disk, Lock};
-use crate::mail::{Parcel, Timestamp};
+use crate::mail::{Parcel, Span, Timestamp};
 
 use committer::Committer;
 
 /// Records up to this size of young messages are read in place: they are in the page cache.
 const READ_IN_PLACE: u64 = 256 << 10;
+/// A message that the disk does not give comes up again after this.
+const UNREADABLE: Span = Span::minutes(5);
 
-/// The spool of one gateway. Cheap to clone; one committer thread syncs for all callers.
-#[derive(Clone, Debug)]
-pub struct Spool(Arc<Owner>);
-
-/// Stops the threads when the last handle goes.
+/// The engine on this node's own disk. Its threads stop when it goes.
 #[derive(Debug)]
-struct Owner(Arc<Shared>);
+struct Local(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -79,7 +79,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Drop for Owner {
+impl Drop for Local {
     fn drop(&mut self) {
         lock(&self.0.inbox).closing = true;
         self.0.filled.notify_all();
@@ -108,7 +108,6 @@ impl Spool {
         })?;
         let (log, report) = recover::open(&disk, dir, &settings, Purpose::Serve, Faults::default())?;
         metrics.attach(&clock);
-        metrics.damaged(log.damages);
         let shared = Arc::new(Shared {
             index: Arc::clone(&log.index),
             nursery: Arc::clone(&log.nursery),
@@ -124,10 +123,10 @@ impl Spool {
         });
         shared.show();
         let thread = Arc::clone(&shared);
-        let committer = Committer { log, shared: thread, provided_for: 0 };
+        let committer = Committer { log, shared: thread, provided_for: 0, damages_told: 0 };
         let started = std::thread::Builder::new().name("spool".to_owned()).spawn(move || committer.run());
         started.map_err(SpoolError::Disk)?;
-        Ok((Self(Arc::new(Owner(shared))), report))
+        Ok((Self::on(Arc::new(Local(shared))), report))
     }
 
     /// All jobs of a spool whose gateway is down; nothing is changed.
@@ -136,34 +135,23 @@ impl Spool {
         let keys: Vec<u64> = lock(&log.index).keys(None).collect();
         Ok(keys.into_iter().filter_map(|key| load_job(&log.index, key).ok().flatten()).collect())
     }
+}
 
-    /// Returns when the parcel is synced. `first_attempt` is when delivery may first be tried.
-    pub async fn accept(&self, parcel: &Parcel, first_attempt: Timestamp) -> Result<Spooled, SpoolError> {
-        self.take(parcel, first_attempt, Hand::Waiting).await?;
-        self.shared().changed.notify_one();
-        Ok(Spooled { id: parcel.meta.id })
+impl Engine for Local {
+    fn keep<'a>(&'a self, parcel: &'a Parcel, due: Timestamp, hand: Hand) -> Answer<'a, Result<JobKey, SpoolError>> {
+        Box::pin(async move {
+            let left = u32::try_from(parcel.meta.recipients.len()).unwrap_or(u32::MAX);
+            let state = State { due, since: parcel.meta.received_at, left, ..State::default() };
+            let key = self.commit(Item::accepted(parcel, state, hand)?).await?;
+            self.0.changed.notify_one();
+            Ok(key)
+        })
     }
 
-    /// As `accept`, for a parcel whose delivery is still in doubt on an open connection: it is kept, not yet due. It
-    /// comes up at `due` unless `record`, `put_back` or `retry` of this very key settles it before.
-    pub async fn accept_in_doubt(&self, parcel: &Parcel, due: Timestamp) -> Result<JobKey, SpoolError> {
-        let key = self.take(parcel, due, Hand::Doubt).await?;
-        self.shared().changed.notify_one();
-        Ok(key)
-    }
-
-    async fn take(&self, parcel: &Parcel, due: Timestamp, hand: Hand) -> Result<JobKey, SpoolError> {
-        let left = u32::try_from(parcel.meta.recipients.len()).unwrap_or(u32::MAX);
-        let state = State { due, since: parcel.meta.received_at, left, ..State::default() };
-        self.commit(Item::accepted(parcel, state, hand)?).await
-    }
-
-    /// Takes up to `limit` due jobs that nobody works on; each must come back through `record` or `put_back`.
-    #[must_use]
-    pub fn claim_due(&self, now: Timestamp, limit: usize) -> Vec<Job> {
+    fn claim_due(&self, now: Timestamp, limit: usize) -> Vec<Job> {
         let keys = self.index().claim(now, limit);
         keys.into_iter()
-            .filter_map(|key| match load_job(&self.shared().index, key) {
+            .filter_map(|key| match load_job(&self.0.index, key) {
                 Ok(job) => job,
                 Err(error) => {
                     self.unreadable(key, &error);
@@ -173,166 +161,138 @@ impl Spool {
             .collect()
     }
 
-    /// The earliest moment at which a job not yet claimed is due.
-    #[must_use]
-    pub fn next_due(&self) -> Option<Timestamp> {
+    fn next_due(&self) -> Option<Timestamp> {
         self.index().next_due()
     }
 
-    /// Waits until something new may be due (a job accepted, retried, released). Remembers one such event while nobody
-    /// waits. For one waiter: several would share the events.
-    pub async fn changed(&self) {
-        self.shared().changed.notified().await;
+    fn changed(&self) -> Answer<'_, ()> {
+        Box::pin(self.0.changed.notified())
     }
 
-    /// The bytes of a job.
-    pub async fn read(&self, key: JobKey) -> Result<Parcel, SpoolError> {
-        let unknown = || SpoolError::Unknown(key.0.to_string());
-        let entry = self.index().get(key.0).ok_or_else(unknown)?;
-        let young = self.shared().clock.now().since(entry.since).as_seconds() < 60;
-        let index = Arc::clone(&self.shared().index);
-        let found = if young && entry.place.span() <= READ_IN_PLACE {
-            load(&index, key.0, Part::Whole)
-        } else {
-            let task = tokio::task::spawn_blocking(move || load(&index, key.0, Part::Whole)).await;
-            task.map_err(|error| SpoolError::Disk(std::io::Error::other(error)))?
-        };
-        match found {
-            Ok(found) => {
-                let (_, record) = found.ok_or_else(unknown)?;
-                Ok(Parcel { meta: meta(&record)?, head: record.head, body: record.body })
+    fn read(&self, key: JobKey) -> Answer<'_, Result<Parcel, SpoolError>> {
+        Box::pin(async move {
+            let entry = self.known(key)?;
+            let young = self.0.clock.now().since(entry.since).as_seconds() < 60;
+            let index = Arc::clone(&self.0.index);
+            let found = if young && entry.place.span() <= READ_IN_PLACE {
+                load(&index, key.0, Part::Whole)
+            } else {
+                let task = tokio::task::spawn_blocking(move || load(&index, key.0, Part::Whole)).await;
+                task.map_err(|error| SpoolError::Disk(std::io::Error::other(error)))?
+            };
+            match found {
+                Ok(found) => {
+                    let (_, record) = found.ok_or_else(|| SpoolError::Unknown(key.0.to_string()))?;
+                    Ok(Parcel { meta: meta(&record)?, head: record.head, body: record.body })
+                }
+                Err(error) => {
+                    self.unreadable(key.0, &error);
+                    Err(error)
+                }
             }
-            Err(error) => {
-                self.unreadable(key.0, &error);
-                Err(error)
+        })
+    }
+
+    /// Returns when the record is with the operating system: it survives the death of the process at once and a power
+    /// cut within a moment.
+    fn record(&self, key: JobKey, attempt: Attempt) -> Answer<'_, Result<(), SpoolError>> {
+        Box::pin(async move {
+            let entry = self.known(key)?;
+            let left = after(&self.0.index, key, &entry, attempt)?;
+            let waits = left.is_some();
+            let item = match left {
+                Some(state) => Item::change(Kind::Attempt, key, state, false),
+                None => Item::change(Kind::Done, key, State::default(), false),
+            };
+            self.commit(item).await?;
+            if waits {
+                self.0.changed.notify_one();
             }
-        }
+            Ok(())
+        })
     }
 
-    /// Records an attempt; a job with nothing pending is done and leaves the spool. Returns when the record is with the
-    /// operating system: it survives the death of the process at once and a power cut within a moment. A
-    /// record lost with the power means that the attempt is made once more, never that mail is lost.
-    pub async fn record(&self, key: JobKey, attempt: Attempt) -> Result<(), SpoolError> {
-        let entry = self.index().get(key.0).ok_or_else(|| SpoolError::Unknown(key.0.to_string()))?;
-        let left = after(&self.shared().index, key, &entry, attempt)?;
-        let waits = left.is_some();
-        let item = match left {
-            Some(state) => Item::change(Kind::Attempt, key, state, false),
-            None => Item::change(Kind::Done, key, State::default(), false),
-        };
-        self.commit(item).await?;
-        if waits {
-            self.shared().changed.notify_one();
-        }
-        Ok(())
-    }
-
-    /// Gives a claimed job back unchanged, due at `due` (in memory only).
-    pub fn put_back(&self, key: JobKey, due: Timestamp) {
+    fn put_back(&self, key: JobKey, due: Timestamp) {
         self.index().put_back(key.0, due);
-        self.shared().changed.notify_one();
+        self.0.changed.notify_one();
     }
 
-    #[must_use]
-    pub fn job(&self, key: JobKey) -> Option<Job> {
-        load_job(&self.shared().index, key.0).ok().flatten()
-    }
-
-    /// All jobs by age. Reads every description: for long queues use [`Self::jobs_after`].
-    #[must_use]
-    pub fn jobs(&self) -> Vec<Job> {
-        self.jobs_after(None, usize::MAX)
-    }
-
-    /// Up to `limit` jobs by age, those behind `after`.
-    #[must_use]
-    pub fn jobs_after(&self, after: Option<JobKey>, limit: usize) -> Vec<Job> {
-        let keys: Vec<u64> = self.index().keys(after.map(|key| key.0)).take(limit).collect();
-        keys.into_iter().filter_map(|key| load_job(&self.shared().index, key).ok().flatten()).collect()
-    }
-
-    /// Messages in the spool.
-    #[must_use]
-    pub fn count(&self) -> usize {
-        self.index().counts().total
-    }
-
-    /// Whether the spool can still take mail; `false` means that its disk failed again and again and only a restart helps.
-    #[must_use]
-    pub fn is_healthy(&self) -> bool {
-        !self.shared().broken.load(Ordering::Relaxed)
-    }
-
-    /// Makes jobs due now: one, in doubt or not, or all that merely wait (`None`). Held ones stay as they are.
-    pub fn retry(&self, key: Option<JobKey>, now: Timestamp) -> usize {
-        match key {
-            Some(JobKey(key)) => self.make_due(&[key], now, Hand::Doubt),
-            None => {
-                let keys: Vec<u64> = self.index().keys(None).collect();
-                self.make_due(&keys, now, Hand::Waiting)
-            }
-        }
-    }
-
-    /// As an operator may: makes those of the jobs due now that merely wait.
-    pub fn hurry(&self, keys: &[JobKey], now: Timestamp) -> usize {
-        let keys: Vec<u64> = keys.iter().map(|key| key.0).collect();
-        self.make_due(&keys, now, Hand::Waiting)
-    }
-
-    fn make_due(&self, keys: &[u64], now: Timestamp, hand: Hand) -> usize {
+    fn make_due(&self, keys: Option<&[JobKey]>, now: Timestamp, hand: Hand) -> usize {
         let mut index = self.index();
-        let count = keys.iter().filter(|key| index.retry(**key, now, hand)).count();
+        let count = match keys {
+            Some(keys) => keys.iter().filter(|key| index.retry(key.0, now, hand)).count(),
+            None => {
+                let keys: Vec<u64> = index.keys(None).collect();
+                keys.into_iter().filter(|key| index.retry(*key, now, hand)).count()
+            }
+        };
         drop(index);
-        self.shared().changed.notify_one();
+        self.0.changed.notify_one();
         count
     }
 
-    /// Sets or clears the operator's hold, durably.
-    pub async fn hold(&self, key: JobKey, held: bool) -> Result<(), SpoolError> {
-        self.known(key)?;
-        self.commit(Item::change(Kind::Hold, key, State { held, ..State::default() }, true)).await?;
-        self.shared().changed.notify_one();
-        Ok(())
+    fn hold(&self, key: JobKey, held: bool) -> Answer<'_, Result<(), SpoolError>> {
+        Box::pin(async move {
+            self.known(key)?;
+            self.commit(Item::change(Kind::Hold, key, State { held, ..State::default() }, true)).await?;
+            self.0.changed.notify_one();
+            Ok(())
+        })
     }
 
-    /// Removes a job without delivering it (operator), durably.
-    pub async fn remove(&self, key: JobKey) -> Result<(), SpoolError> {
-        self.known(key)?;
-        self.commit(Item::change(Kind::Removed, key, State::default(), true)).await.map(drop)
+    fn remove(&self, key: JobKey) -> Answer<'_, Result<(), SpoolError>> {
+        Box::pin(async move {
+            self.known(key)?;
+            self.commit(Item::change(Kind::Removed, key, State::default(), true)).await.map(drop)
+        })
     }
 
-    /// Writes and syncs what is left and stops. Later calls get [`SpoolError::Closed`].
-    pub async fn close(&self) {
+    fn job(&self, key: JobKey) -> Option<Job> {
+        load_job(&self.0.index, key.0).ok().flatten()
+    }
+
+    fn jobs_after(&self, after: Option<JobKey>, limit: usize) -> Vec<Job> {
+        let keys: Vec<u64> = self.index().keys(after.map(|key| key.0)).take(limit).collect();
+        keys.into_iter().filter_map(|key| load_job(&self.0.index, key).ok().flatten()).collect()
+    }
+
+    fn count(&self) -> usize {
+        self.index().counts().total
+    }
+
+    fn is_healthy(&self) -> bool {
+        !self.0.broken.load(Ordering::Relaxed)
+    }
+
+    fn close(&self) -> Answer<'_, ()> {
         let (send, receive) = oneshot::channel();
-        {
-            let mut inbox = lock(&self.shared().inbox);
-            if inbox.ended {
-                return;
-            }
-            inbox.closing = true;
-            inbox.closed.push(send);
+        let mut inbox = lock(&self.0.inbox);
+        if inbox.ended {
+            return Box::pin(async {});
         }
-        self.shared().filled.notify_all();
-        let _ = receive.await;
+        inbox.closing = true;
+        inbox.closed.push(send);
+        drop(inbox);
+        self.0.filled.notify_all();
+        Box::pin(async {
+            let _ = receive.await;
+        })
     }
+}
 
-    fn shared(&self) -> &Shared {
-        &self.0.0
-    }
-
+impl Local {
     fn index(&self) -> MutexGuard<'_, Index> {
-        lock(&self.shared().index)
+        lock(&self.0.index)
     }
 
-    fn known(&self, key: JobKey) -> Result<(), SpoolError> {
-        self.index().get(key.0).map(drop).ok_or_else(|| SpoolError::Unknown(key.0.to_string()))
+    fn known(&self, key: JobKey) -> Result<Entry, SpoolError> {
+        self.index().get(key.0).ok_or_else(|| SpoolError::Unknown(key.0.to_string()))
     }
 
     async fn commit(&self, item: Item) -> Result<JobKey, SpoolError> {
         let (answer, receive) = oneshot::channel();
         let asleep = {
-            let mut inbox = lock(&self.shared().inbox);
+            let mut inbox = lock(&self.0.inbox);
             if inbox.closing {
                 return Err(SpoolError::Closed);
             }
@@ -340,7 +300,7 @@ impl Spool {
             std::mem::take(&mut inbox.asleep)
         };
         if asleep {
-            self.shared().filled.notify_one();
+            self.0.filled.notify_one();
         }
         receive.await.unwrap_or(Err(SpoolError::Closed))
     }
@@ -349,13 +309,12 @@ impl Spool {
     fn unreadable(&self, key: u64, error: &SpoolError) {
         match error {
             SpoolError::Damaged(what) => {
-                lock(&self.shared().inbox).damaged.push((key, what.clone()));
-                self.shared().filled.notify_one();
+                lock(&self.0.inbox).damaged.push((key, what.clone()));
+                self.0.filled.notify_one();
             }
             error => {
                 tracing::error!(key, %error, "a message cannot be read now");
-                let later = self.shared().clock.now() + crate::mail::Span::minutes(5);
-                self.index().put_back(key, later);
+                self.index().put_back(key, self.0.clock.now() + UNREADABLE);
             }
         }
     }

@@ -1,13 +1,19 @@
 //! Reads a segment from its beginning, record by record, and finds the way behind damage.
-//! Bounded memory: a window of a mebibyte, or one description where that is larger.
+//! Bounded memory: a window of a mebibyte, or one description where that is larger. Places that the disk cannot read count
+//! as zeros, so they cost what lay in them; when there are many, the disk is to be looked after before mail is given up.
 
 use super::SpoolError;
 use super::frame::{ALIGN, FIRST, HEADER, Header, State};
-use super::segment::Segment;
+use super::segment::{Segment, behind_block};
+use crate::env::disk::is_bad_spot;
 
 const WINDOW: usize = 1 << 20;
 /// No description is longer; a length beyond it is damage.
 const MOST_TEXT: u64 = 64 << 20;
+/// What of a segment may be unreadable before the whole disk is suspected, blocks.
+const MOST_BAD_SPOTS: u32 = 64;
+/// Tries at one place: a cable shakes.
+const TRIES: u32 = 3;
 
 /// What lies in a segment.
 #[derive(Clone, PartialEq, Debug)]
@@ -37,6 +43,7 @@ pub struct Scan<'a> {
     end: u64,
     window: Vec<u8>,
     from: u64,
+    bad_spots: u32,
     pub check_bytes: bool,
 }
 
@@ -44,7 +51,15 @@ impl<'a> Scan<'a> {
     /// Reads up to `end` octets from the segment's beginning.
     #[must_use]
     pub fn new(segment: &'a Segment, end: u64) -> Self {
-        Self { segment, at: FIRST, end: end.min(segment.size), window: Vec::new(), from: 0, check_bytes: true }
+        Self {
+            segment,
+            at: FIRST,
+            end: end.min(segment.size),
+            window: Vec::new(),
+            from: 0,
+            bad_spots: 0,
+            check_bytes: true,
+        }
     }
 
     /// The next thing; `End` again and again once the end is reached.
@@ -61,6 +76,16 @@ impl<'a> Scan<'a> {
         match state {
             Some(state) if whole && self.bytes_are_whole(at, &header)? => Ok(Found::Record { at, header, state }),
             _ => Ok(Found::Bad { at, bytes: header.span(), key: Some(header.key) }),
+        }
+    }
+
+    /// The first record that can be read, wherever it is.
+    pub fn first(&mut self) -> Result<Found, SpoolError> {
+        loop {
+            match self.next()? {
+                Found::Bad { .. } => {}
+                found => return Ok(found),
+            }
         }
     }
 
@@ -135,13 +160,23 @@ impl<'a> Scan<'a> {
     fn fill(&mut self, at: u64, len: usize) -> Result<(), SpoolError> {
         let len = usize::try_from(self.segment.size.saturating_sub(at)).unwrap_or(usize::MAX).min(len);
         self.window.resize(len, 0);
-        let mut done = 0;
+        let (mut done, mut tries) = (0, 0);
         while done < len {
+            let place = at.saturating_add(done as u64);
             let into = self.window.get_mut(done..).unwrap_or(&mut []);
-            match self.segment.file.read_at(at.saturating_add(done as u64), into) {
+            match self.segment.file.read_at(place, into) {
                 Ok(0) => break,
-                Ok(n) => done += n,
+                Ok(n) => (done, tries) = (done + n, 0),
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) if is_bad_spot(&error) && self.bad_spots < MOST_BAD_SPOTS => {
+                    tries += 1;
+                    if tries == TRIES {
+                        (self.bad_spots, tries) = (self.bad_spots + 1, 0);
+                        let skip = usize::try_from(behind_block(place) - place).unwrap_or(usize::MAX).min(into.len());
+                        into.get_mut(..skip).unwrap_or(&mut []).fill(0);
+                        done += skip;
+                    }
+                }
                 Err(error) => return Err(SpoolError::Disk(error)),
             }
         }

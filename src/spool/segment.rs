@@ -7,8 +7,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::SpoolError;
+use super::fault::{Fault, Faults};
 use super::frame::{ALIGN, FIRST, HEADER, Header, State};
-use crate::env::disk::{DiskFile, read_exact_at};
+use crate::env::disk::{DiskFile, is_bad_spot, read_exact_at};
 
 /// One life of one file: when the file is used again, that is another `Segment` with another nonce.
 #[derive(Debug)]
@@ -79,7 +80,8 @@ pub enum Part {
 }
 
 impl Segment {
-    /// Reads the record of `key` at `place`. `Damaged` when what lies there is not that record, whole and unaltered.
+    /// Reads the record of `key` at `place`. `Damaged` when what lies there is not that record, whole and unaltered, or
+    /// the disk cannot read it.
     pub fn read(&self, key: u64, place: Place, part: Part) -> Result<Record, SpoolError> {
         let bad = |what: &str| SpoolError::Damaged(format!("{what} at {} of segment {:08x}", place.at(), self.id));
         // Most descriptions fit into the first piece, so one read is enough.
@@ -88,7 +90,10 @@ impl Segment {
             Part::Whole => place.span(),
         };
         let mut bytes = vec![0; usize::try_from(first).unwrap_or(usize::MAX)];
-        read_exact_at(self.file.as_ref(), place.at(), &mut bytes).map_err(SpoolError::Disk)?;
+        let failed = |error: std::io::Error| {
+            if is_bad_spot(&error) { bad("the disk cannot read a record") } else { SpoolError::Disk(error) }
+        };
+        read_exact_at(self.file.as_ref(), place.at(), &mut bytes).map_err(failed)?;
         let header = Header::decode(&bytes, self.nonce).filter(|h| h.key == key && h.span() == place.span());
         let header = header.ok_or_else(|| bad("there is no such record"))?;
         let text_end = HEADER.saturating_add(usize::try_from(header.text_len()).unwrap_or(usize::MAX));
@@ -96,7 +101,7 @@ impl Segment {
             let old = bytes.len();
             bytes.resize(text_end, 0);
             let rest = bytes.get_mut(old..).unwrap_or(&mut []);
-            read_exact_at(self.file.as_ref(), place.at() + old as u64, rest).map_err(SpoolError::Disk)?;
+            read_exact_at(self.file.as_ref(), place.at() + old as u64, rest).map_err(failed)?;
         }
         let bytes = Bytes::from(bytes);
         let text = bytes.slice(HEADER..text_end);
@@ -121,11 +126,17 @@ impl Segment {
     }
 
     /// Overwrites both copies of the header: the segment is blank for good once this has returned.
-    pub fn blank(&self) -> std::io::Result<()> {
+    pub fn blank(&self, faults: Faults) -> std::io::Result<()> {
         let zeros = [0_u8; FIRST as usize];
         self.file.write_at(0, &mut [IoSlice::new(&zeros)])?;
-        self.file.sync_data()
+        if faults.has(Fault::BlankNotSynced) { Ok(()) } else { self.file.sync_data() }
     }
+}
+
+/// The end of the block that `at` lies in: what the kernel fails to read as one.
+#[must_use]
+pub const fn behind_block(at: u64) -> u64 {
+    (at / 4096).saturating_add(1).saturating_mul(4096)
 }
 
 /// CRC-32 of two pieces as if they were one.

@@ -1,6 +1,8 @@
 //! The spool's promises: through its front door on a real disk, and with the power cut at every operation.
 
 mod campaign;
+mod damage;
+mod engine;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -221,62 +223,6 @@ async fn r04_a_disk_that_keeps_failing_stops_the_spool() {
         assert!(spool.accept(&parcel(n, 1, 100), house.now()).await.is_err());
     }
     assert_eq!(spool.count(), 1, "what was taken before is still there");
-}
-
-#[tokio::test]
-async fn r05_a_damaged_record_costs_that_record_and_is_set_aside() {
-    let (house, disk) = House::simulated();
-    let (spool, _) = house.open();
-    for n in 0..12 {
-        spool.accept(&parcel(n, 1, 1000), house.now()).await.unwrap();
-    }
-    spool.close().await;
-    let path = segment::path(&house.dir, 1);
-    // One bit in the third body, one in the sixth header.
-    disk.rot(&path, 1024 + 2 * 1600 + 1300);
-    let (spool, found) = house.open();
-    assert_eq!((found.damages, found.messages), (1, 11), "{found:?}");
-    assert_eq!(spool.jobs().len(), 11);
-    assert_eq!(disk.list(&house.dir.join("damaged")).unwrap().len(), 1);
-    spool.accept(&parcel(50, 1, 10), house.now()).await.unwrap();
-    spool.close().await;
-    let (_, again) = house.open();
-    assert_eq!((again.messages, disk.list(&house.dir.join("damaged")).unwrap().len()), (12, 1));
-}
-
-#[tokio::test]
-async fn r05_damage_found_while_running_leaves_the_rest_alone() {
-    let (house, disk) = House::simulated();
-    let (spool, _) = house.open();
-    for n in 0..3 {
-        spool.accept(&parcel(n, 1, 1000), house.now()).await.unwrap();
-    }
-    disk.rot(&segment::path(&house.dir, 1), 1024 + 1000);
-    let jobs = spool.claim_due(house.now(), 10);
-    assert!(matches!(spool.read(jobs[0].key).await, Err(SpoolError::Damaged(_))));
-    spool.accept(&parcel(9, 1, 10), house.now()).await.unwrap();
-    spool.close().await;
-    assert_eq!(spool.count(), 3);
-    assert_eq!(disk.list(&house.dir.join("damaged")).unwrap().len(), 1);
-    assert!(spool.read(jobs[1].key).await.is_ok());
-}
-
-#[tokio::test]
-async fn i16_a_spool_of_a_newer_version_is_left_alone() {
-    let (house, disk) = House::simulated();
-    let (spool, _) = house.open();
-    spool.accept(&parcel(0, 1, 10), house.now()).await.unwrap();
-    spool.close().await;
-    let file = disk.open(&segment::path(&house.dir, 1), crate::env::disk::Open::ReadWrite).unwrap();
-    let mut bytes = [0; 512];
-    crate::env::disk::read_exact_at(file.as_ref(), 0, &mut bytes).unwrap();
-    bytes[8] = frame::VERSION + 1;
-    let crc = crc32fast::hash(&bytes[..508]);
-    bytes[508..].copy_from_slice(&crc.to_le_bytes());
-    file.write_at(0, &mut [std::io::IoSlice::new(&bytes)]).unwrap();
-    let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
-    let error = Spool::open(Arc::clone(&house.disk), &house.dir, small(), house.clock.clone(), metrics).unwrap_err();
-    assert!(error.to_string().contains("newer"), "{error}");
 }
 
 #[tokio::test]

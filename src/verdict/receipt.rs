@@ -71,12 +71,20 @@ pub struct Outcome {
     /// The next hop's reply, the queue's or shelf's word.
     #[serde(default)]
     pub detail: String,
+    /// Signatures that were left out, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 impl Outcome {
     #[must_use]
     pub fn new(at: Timestamp, state: &str, recipients: Vec<String>, detail: impl Into<String>) -> Self {
-        Self { time: at.rfc3339(), state: state.to_owned(), recipients, detail: detail.into() }
+        Self { time: at.rfc3339(), state: state.to_owned(), recipients, detail: detail.into(), notes: Vec::new() }
+    }
+
+    #[must_use]
+    pub fn with_notes(self, notes: Vec<String>) -> Self {
+        Self { notes, ..self }
     }
 }
 
@@ -182,6 +190,9 @@ pub fn render(receipt: &Receipt, language: Language) -> String {
             escape(&whom),
             escape(&outcome.detail)
         ));
+        for note in &outcome.notes {
+            out.push_str(&format!("  {}: {}\n", word("Không ký", "Not signed"), escape(note)));
+        }
     }
     out.push_str(&format!("\n{} {}\n", word("Chính sách", "Policy"), receipt.policy));
     out

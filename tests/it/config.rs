@@ -1,9 +1,12 @@
 //! The configuration as an operator meets it: `luytre check`, and the reload of a changed file.
 
 use std::path::Path;
+use std::pin::Pin;
 use std::process::{Command, Output};
+use std::sync::Arc;
 
-use luytre::policy::{Live, load};
+use luytre::policy::run::Gate;
+use luytre::policy::{Live, Policy, load};
 use luytre::report::metrics::{Metrics, Registry};
 
 const GOOD: &str = r#"
@@ -112,41 +115,61 @@ async fn a_changed_file_is_noticed_by_itself() {
     let file = folder.path().join("luytre.toml");
     std::fs::create_dir_all(folder.path().join("rules/spam")).unwrap();
     std::fs::write(&file, GOOD).unwrap();
-    let live = std::sync::Arc::new(Live::new(load(&file).unwrap(), Metrics::new(&Registry::new()).unwrap()));
+    let live = Arc::new(Live::new(load(&file).unwrap(), Metrics::new(&Registry::new()).unwrap()));
     let mut news = live.subscribe();
-    let follower = tokio::spawn({
-        let live = live.clone();
-        async move { live.follow().await }
-    });
-    // As editors do it: a new file beside, then a rename. Written again until it is seen, because the watch may not
-    // stand yet when the first change is made.
-    let mut hostname = 2;
-    loop {
-        let next = folder.path().join("luytre.toml.new");
-        std::fs::write(&next, GOOD.replace("mx1", &format!("mx{hostname}"))).unwrap();
-        std::fs::rename(&next, &file).unwrap();
-        hostname += 1;
-        tokio::select! {
-            changed = news.changed() => { changed.unwrap(); break; }
-            () = tokio::time::sleep(std::time::Duration::from_secs(2)) => {}
-        }
-    }
-    assert!(
-        live.current().hostname.as_str().starts_with("mx") && live.current().hostname.as_str() != "mx1.tinh.gov.vn"
-    );
+    // Changed after it was read and before anybody watches: that is seen too.
+    std::fs::write(&file, GOOD.replace("mx1", "mx2")).unwrap();
+    let follower = tokio::spawn(live.watch().await.unwrap().run());
+    news.changed().await.unwrap();
+    assert_eq!(news.borrow_and_update().hostname.as_str(), "mx2.tinh.gov.vn");
+
+    // As editors do it: a new file beside, then a rename.
+    let next = folder.path().join("luytre.toml.new");
+    std::fs::write(&next, GOOD.replace("mx1", "mx3")).unwrap();
+    std::fs::rename(&next, &file).unwrap();
+    news.changed().await.unwrap();
+    assert_eq!(news.borrow_and_update().hostname.as_str(), "mx3.tinh.gov.vn");
 
     // A folder that was listed is watched too: a new rules file is a new policy.
     let before = live.current().hash.clone();
-    let mut edition = 0;
-    while live.current().hash == before {
-        edition += 1;
-        std::fs::write(folder.path().join("rules/spam/new.toml"), format!("# {edition}\n")).unwrap();
-        tokio::select! {
-            changed = news.changed() => changed.unwrap(),
-            () = tokio::time::sleep(std::time::Duration::from_secs(2)) => {}
-        }
-    }
+    std::fs::write(folder.path().join("rules/spam/new.toml"), "# new\n").unwrap();
+    news.changed().await.unwrap();
+    assert_ne!(live.current().hash, before);
     follower.abort();
+}
+
+/// Refuses everything, as inspectors do that cannot be started.
+struct Closed;
+
+impl Gate for Closed {
+    fn take<'a>(&'a self, _: &'a Arc<Policy>) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>> {
+        Box::pin(async { Err("the gate is closed".to_owned()) })
+    }
+}
+
+#[tokio::test]
+async fn what_the_stages_do_not_take_is_not_in_force() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("luytre.toml");
+    std::fs::write(&file, GOOD).unwrap();
+    let live = Live::new(load(&file).unwrap(), Metrics::new(&Registry::new()).unwrap()).through(Closed);
+    let (pinned, news) = (live.current(), live.subscribe());
+    assert_eq!(live.refused(), None);
+    std::fs::write(&file, GOOD.replace("mx1", "mx2")).unwrap();
+    let problems = live.reload().await.unwrap_err();
+    assert!(problems[0].to_string().contains("the gate is closed"), "{problems:?}");
+    let now = live.current();
+    assert_eq!((now.generation, &now.hash), (1, &pinned.hash));
+    assert!(!news.has_changed().unwrap());
+    let refused = live.refused().unwrap();
+    assert!(refused.why[0].contains("the gate is closed") && refused.hash.is_some_and(|hash| hash != pinned.hash));
+
+    std::fs::write(&file, GOOD.replace("hostname", "hostnam")).unwrap();
+    live.reload().await.unwrap_err();
+    assert!(live.refused().unwrap().why[0].contains("hostnam"));
+    std::fs::write(&file, GOOD).unwrap();
+    live.reload().await.unwrap();
+    assert_eq!(live.refused(), None, "the files are what is in force");
 }
 
 #[test]

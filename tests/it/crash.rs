@@ -3,6 +3,8 @@
 //!
 //! `LUYTRE_KILL_ROUNDS` sets another number of kills than 5 (`make campaign`: 200), `LUYTRE_SEED` another history.
 
+mod full_disk;
+
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;

@@ -207,3 +207,43 @@ fn the_body_arrives_byte_for_byte() {
     let data = site.sink.wait_for_count(1)[0].data.clone();
     assert!(data.ends_with(&message), "our header stands in front, nothing else changed");
 }
+
+#[test]
+fn a_copy_that_leaves_unsigned_says_why_in_receipt_log_and_metric() {
+    let internet = Sink::start();
+    let site =
+        Site::new("unsigned").relay().section(&format!("[deliver]\nsmart_host = \"{}\"\n\n", internet.address()));
+    let keys = site.folder.path().display().to_string();
+    let made =
+        luytre(&["dkim", "new", "--domain", "khac.test", "--selector", "s", "--algorithm", "ed25519", "--out", &keys]);
+    assert_eq!(made.0, 0, "{}", made.2);
+    let key =
+        std::fs::read_dir(&keys).unwrap().flatten().map(|f| f.path()).find(|p| p.to_string_lossy().ends_with(".pem"));
+    // The agency has two domains and a key for one of them.
+    let site = site.agency(&format!(
+        "dkim = [{{ domain = \"khac.test\", selector = \"s\", key = \"{}\" }}]\n",
+        key.unwrap().display()
+    ));
+    let text = std::fs::read_to_string(site.write()).unwrap();
+    let config =
+        site.folder.write("luytre.toml", text.replace("[\"agency.test\"]", "[\"agency.test\", \"khac.test\"]"));
+    let gateway = Gateway::start(&config);
+    let mut client = Client::connect(gateway.address("relay")).unwrap();
+    client.say("EHLO exchange.agency.test").unwrap();
+    let message = "From: An <an@agency.test>\r\nSubject: x\r\n\r\nx\r\n";
+    let answer = client.deliver("an@agency.test", &["x@partner.example"], message.as_bytes()).unwrap();
+    assert_eq!(answer.code, 250, "{}", answer.text);
+    assert!(!internet.wait_for_count(1)[0].text().contains("DKIM-Signature"));
+    let why = "no DKIM key belongs to the From domain";
+    let receipt = gateway.receipt(&receipt_id(&answer.text)).unwrap();
+    assert_eq!(receipt.outcome[0].notes, [why]);
+    gateway
+        .wait_for_line("why it is not signed", |line| line.contains("a signature was left out") && line.contains(why));
+    assert_eq!(gateway.metric("luytre_unsigned_total{reason=\"dkim_foreign_domain\"}"), 1.0);
+
+    // What is signed says nothing.
+    let message = message.replace("an@agency.test", "an@khac.test");
+    let answer = client.deliver("an@khac.test", &["x@partner.example"], message.as_bytes()).unwrap();
+    assert!(internet.wait_for_count(2)[1].text().contains("DKIM-Signature"), "{}", answer.text);
+    assert!(gateway.receipt(&receipt_id(&answer.text)).unwrap().outcome[0].notes.is_empty());
+}

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use luytre::env::jail::{Launcher, memory};
+use luytre::env::jail::{Launcher, cage, memory, probe};
 use luytre::inspect::inspector::Task;
 use luytre::inspect::metrics::Metrics;
 use luytre::inspect::{Certainty, ContentFacts, Examined, Policy, Pool, settings};
@@ -85,32 +85,77 @@ async fn an_inspector_finds_what_the_same_code_finds_in_process() {
     assert!(pool.examine(&Bytes::from_static(LETTER), task()).await.is_err());
 }
 
+/// What the production binary says of a probe after its first scan.
+struct Probed {
+    /// `None`: no answer came.
+    answer: Option<Result<(), String>>,
+    status: std::process::ExitStatus,
+    landlock: bool,
+}
+
+async fn probed(policy: &Policy, name: &str) -> Probed {
+    let memory_bytes = (512 << 20).to_string();
+    let args = ["inspector", "--memory", &memory_bytes, "--probe", name].map(OsString::from).to_vec();
+    // A child dies with the launcher that started it.
+    let launcher = Launcher::new(exe(), args).unwrap();
+    let mut child = launcher.start().await.unwrap();
+    child.link.send(&[], Some(&memory::seal(policy.bytes()).unwrap())).await.unwrap();
+    let ready = child.link.receive().await.expect("ready");
+    assert!(matches!(ready.as_slice(), [0, _]), "{ready:?}");
+    let question = postcard::to_stdvec(&task()).unwrap();
+    child.link.send(&question, Some(&memory::seal(EICAR_LETTER).unwrap())).await.unwrap();
+    let answer = child.link.receive().await;
+    let status = child.process.wait().await.unwrap();
+    // The record's first octet is the kind of answer; then perhaps the reason.
+    let answer = answer.ok().map(|record| {
+        assert_eq!(record.first(), Some(&4), "{name}: {record:?}");
+        let refused: Option<String> = postcard::from_bytes(&record[1..]).unwrap();
+        refused.map_or(Ok(()), Err)
+    });
+    Probed { answer, status, landlock: ready[1] == 1 }
+}
+
 /// DESIGN §3 and THREATS K-13: the production binary, after its first scan.
 #[tokio::test]
 async fn the_cage_holds_after_the_first_scan() {
     let policy = policy();
-    for name in luytre::env::jail::probe::NAMES {
-        let memory_bytes = (512 << 20).to_string();
-        let args = ["inspector", "--memory", &memory_bytes, "--probe", name].map(OsString::from).to_vec();
-        // A child dies with the launcher that started it.
-        let launcher = Launcher::new(exe(), args).unwrap();
-        let mut child = launcher.start().await.unwrap();
-        child.link.send(&[], Some(&memory::seal(policy.bytes()).unwrap())).await.unwrap();
-        child.link.receive().await.expect("ready");
-        let question = postcard::to_stdvec(&task()).unwrap();
-        child.link.send(&question, Some(&memory::seal(EICAR_LETTER).unwrap())).await.unwrap();
-        let answer = child.link.receive().await;
-        let status = child.process.wait().await.unwrap();
-        // The record's first octet is the kind of answer, its second whether a refusal follows.
-        let refused = answer.as_ref().is_ok_and(|a| a.first() == Some(&4) && a.get(1) == Some(&1));
-        let killed = answer.is_err() && std::os::unix::process::ExitStatusExt::signal(&status) == Some(libc::SIGSYS);
+    for name in probe::FORBIDDEN {
+        let Probed { answer, status, .. } = probed(&policy, name).await;
         println!("{name}: {answer:?}, {status}");
-        if *name == "clean" {
-            assert!(!refused && answer.as_deref().is_ok_and(|a| a == [4, 0]), "the control works: {answer:?}");
-        } else {
-            assert!(refused || killed, "{name}: {answer:?}, {status}");
-        }
+        let signal = std::os::unix::process::ExitStatusExt::signal(&status);
+        // SIGXFSZ: a file in memory grew.
+        let killed = answer.is_none() && matches!(signal, Some(libc::SIGSYS | libc::SIGXFSZ));
+        let refused = matches!(&answer, Some(Err(why)) if !why.contains("no such probe"));
+        assert!(refused || killed, "{name}: {answer:?}, {status}");
     }
+    for name in probe::ALLOWED {
+        let Probed { answer, status, .. } = probed(&policy, name).await;
+        assert_eq!(answer, Some(Ok(())), "{name}: {status}");
+    }
+}
+
+#[tokio::test]
+async fn memory_ends_at_the_limit_to_the_octet() {
+    let policy = policy();
+    let to = probed(&policy, "allocate-to-limit").await;
+    assert_eq!(to.answer, Some(Ok(())), "all that is left can be had: {}", to.status);
+    let past = probed(&policy, "allocate-past-limit").await;
+    let why = past.answer.expect("it answers").expect_err("one octet more cannot");
+    println!("{why}");
+    assert!(why.starts_with(&format!("one octet past {}, ", 512 << 20)) && why.contains("os error 12"), "{why}");
+}
+
+#[tokio::test]
+async fn landlock_closes_the_files_where_the_kernel_has_it() {
+    // It holds for the thread that asks for it, so this one goes into the half cage by itself, without seccomp.
+    let alone = std::thread::spawn(|| {
+        let closed = cage::close_files().unwrap();
+        (closed, std::fs::File::open(exe()).is_err())
+    });
+    let (closed, refused) = alone.join().unwrap();
+    println!("landlock here: {closed}");
+    assert_eq!(closed, refused, "what it says of itself is what happens");
+    assert_eq!(probed(&policy(), "clean").await.landlock, closed);
 }
 
 /// Sends a signal to every inspector there is.

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use crate::kit::client::Client;
 use crate::kit::gateway::{Folder, Gateway, luytre};
 use crate::kit::site::Site;
+use crate::kit::watch::{self, Watch};
 
 /// Whether a program is installed; says so when it is not.
 fn have(program: &str) -> bool {
@@ -31,7 +32,11 @@ struct Postfix {
     folder: Folder,
     config: PathBuf,
     address: SocketAddr,
+    watch: Watch,
 }
+
+/// Whose mailbox it is.
+const NOBODY: u32 = 65534;
 
 impl Postfix {
     fn start() -> Self {
@@ -46,8 +51,8 @@ impl Postfix {
              command_directory = /usr/sbin\ndaemon_directory = /usr/lib/postfix/sbin\nmail_owner = postfix\nsetgid_group = postdrop\n\
              myhostname = exchange.agency.test\nmydestination = agency.test\nlocal_recipient_maps =\nluser_relay = root\n\
              inet_interfaces = 127.0.0.1\nmynetworks = 127.0.0.0/8\nlocal_transport = virtual\nvirtual_mailbox_base = {dir}/mail\n\
-             virtual_mailbox_domains = agency.test\nvirtual_mailbox_maps = static:all/\nvirtual_uid_maps = static:65534\n\
-             virtual_gid_maps = static:65534\nmaillog_file = {dir}/mail.log\nmaillog_file_prefixes = {dir}\nsmtpd_client_connection_rate_limit = 0\n"
+             virtual_mailbox_domains = agency.test\nvirtual_mailbox_maps = static:all/\nvirtual_uid_maps = static:{NOBODY}\n\
+             virtual_gid_maps = static:{NOBODY}\nmaillog_file = {dir}/mail.log\nmaillog_file_prefixes = {dir}\nsmtpd_client_connection_rate_limit = 0\n"
         )
         .replace("mydestination = agency.test", "mydestination =");
         let port = address.port();
@@ -62,27 +67,18 @@ impl Postfix {
         std::fs::write(folder.path().join("conf/master.cf"), master).unwrap();
         run("chown", &["postfix", &format!("{dir}/data")]);
         run("chown", &["nobody", &format!("{dir}/mail")]);
+        watch::maildir(&folder.path().join("mail/all"), NOBODY, NOBODY);
+        let watch = Watch::over(&folder.path().join("mail"));
         let config = folder.path().join("conf");
         run("/usr/sbin/postfix", &["-c", config.to_str().unwrap(), "start"]);
-        let this = Self { folder, config, address };
+        let this = Self { folder, config, address, watch };
         Client::connect(this.address).expect("postfix answers");
         this
     }
 
-    /// The files in the mailbox of `user`, once there are `count`; panics after a minute.
+    /// The messages in the mailbox, once there are `count`.
     fn mailbox(&self, count: usize) -> Vec<String> {
-        let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
-        loop {
-            let files = std::fs::read_dir(self.folder.path().join("mail/all/new"));
-            let texts: Vec<String> =
-                files.into_iter().flatten().flatten().filter_map(|f| std::fs::read_to_string(f.path()).ok()).collect();
-            if texts.len() >= count {
-                return texts;
-            }
-            let log = || std::fs::read_to_string(self.folder.path().join("mail.log")).unwrap_or_default();
-            assert!(std::time::Instant::now() < end, "{} of {count} in Postfix's mailbox:\n{}", texts.len(), log());
-            std::thread::yield_now();
-        }
+        watch::messages(&self.watch, &self.folder.path().join("mail/all/new"), count)
     }
 }
 

@@ -83,6 +83,35 @@ fn rate_counts_catches_and_false_alarms() {
 }
 
 #[test]
+fn rate_in_full_looks_into_attachments_and_names_each_folder() {
+    let site = crate::kit::site::Site::new("rate-full");
+    let config = site.write();
+    let folder = &site.folder;
+    folder.write("ham/1.eml", "From: a@x.vn\nSubject: Lich hop\n\nx\n");
+    let eicar = ["X5O!P%@AP[4\\PZX54(P^)7CC)7}$", "EICAR-STANDARD-", "ANTIVIRUS-TEST-FILE!$H+H*"].concat();
+    folder.write("virus/1.eml", format!("From: a@x.vn\nSubject: Hoa don\n\n{eicar}\n"));
+    folder.write("spoofed/1.eml", "From: a@x.vn\nSubject: x\n\nx\n");
+    let known = folder.write("known.jsonl", "{\"file\": \"none.eml\"}\n");
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (ham, virus, spoofed) = (path("ham"), path("virus"), path("spoofed"));
+    let mut args = vec!["rules", "rate", "--full", "--config", config.to_str().unwrap(), "--ham", &ham];
+    args.extend(["--bad", &virus, "--bad", &spoofed, "--envelopes", known.to_str().unwrap()]);
+    let output = luytre(&args);
+    let shown = text(&output);
+    assert!(output.status.success(), "{shown}");
+    let line = |start: &str, folder: &str| shown.lines().find(|l| l.starts_with(start) && l.ends_with(folder)).unwrap();
+    let caught = line("bad        1 messages", &virus);
+    assert!(caught.contains("quarantine or more      1 (100.00 %)"), "{shown}");
+    assert!(shown.contains("most: ") && shown.contains("malware.eicar 1"), "{shown}");
+    assert!(line("bad        1 messages", &spoofed).contains("quarantine or more      0"), "{shown}");
+    assert!(line("good       1 messages", &ham).contains("tag or more      0"), "{shown}");
+    assert!(shown.lines().last().unwrap().starts_with("bad        2 messages"), "{shown}");
+    let missing = path("nowhere");
+    let output = luytre(&["rules", "rate", "--full", "--config", config.to_str().unwrap(), "--ham", &missing]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+}
+
+#[test]
 fn r45_replay_says_what_an_edit_would_change() {
     let folder = tempfile::tempdir().unwrap();
     let (old, new) =

@@ -5,7 +5,10 @@ use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
+
+use luytre::gateway::control::client::Client as Control;
+use luytre::gateway::control::{Reply, Request};
 
 use crate::kit::client::Client;
 use crate::kit::gateway::{Gateway, luytre};
@@ -16,8 +19,65 @@ fn rounds() -> usize {
     std::env::var("LUYTRE_KILL_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(50)
 }
 
+/// Messages that may be on their way to the next hop at one moment.
+const WIRE: usize = 32;
+
+/// The subjects that got 250, and a bell for whoever waits for more of them.
+#[derive(Default)]
+struct Ledger {
+    book: Mutex<Book>,
+    bell: Condvar,
+}
+
+#[derive(Default)]
+struct Book {
+    subjects: Vec<String>,
+    senders: usize,
+}
+
+impl Ledger {
+    fn write(&self, subject: String) {
+        self.book.lock().unwrap().subjects.push(subject);
+        self.bell.notify_all();
+    }
+    fn subjects(&self) -> Vec<String> {
+        self.book.lock().unwrap().subjects.clone()
+    }
+    fn len(&self) -> usize {
+        self.book.lock().unwrap().subjects.len()
+    }
+    /// Waits for `count` subjects; false when nobody sends any more.
+    fn wait_for(&self, count: usize) -> bool {
+        let idle = |book: &mut Book| book.subjects.len() < count && book.senders > 0;
+        self.bell.wait_while(self.book.lock().unwrap(), idle).unwrap().subjects.len() >= count
+    }
+}
+
+/// Starts a sender: see [`press`].
+fn sender(
+    address: std::net::SocketAddr,
+    name: String,
+    ledger: &Arc<Ledger>,
+    stop: &Arc<AtomicBool>,
+) -> std::thread::JoinHandle<()> {
+    ledger.book.lock().unwrap().senders += 1;
+    let (ledger, stop) = (Arc::clone(ledger), Arc::clone(stop));
+    std::thread::spawn(move || {
+        // A panic of the sender counts as its end too.
+        struct End<'a>(&'a Ledger);
+        impl Drop for End<'_> {
+            fn drop(&mut self) {
+                self.0.book.lock().unwrap_or_else(std::sync::PoisonError::into_inner).senders -= 1;
+                self.0.bell.notify_all();
+            }
+        }
+        let _end = End(&ledger);
+        press(address, &name, &ledger, &stop);
+    })
+}
+
 /// Sends numbered letters until the connection breaks; every subject that got 250 goes into the ledger.
-fn press(address: std::net::SocketAddr, name: &str, ledger: &Mutex<Vec<String>>, stop: &AtomicBool) {
+fn press(address: std::net::SocketAddr, name: &str, ledger: &Ledger, stop: &AtomicBool) {
     let Ok(mut client) = Client::connect_as(address, "198.51.100.10") else { return };
     if client.say("EHLO load.partner.example").is_err() {
         return;
@@ -25,7 +85,7 @@ fn press(address: std::net::SocketAddr, name: &str, ledger: &Mutex<Vec<String>>,
     for n in 0.. {
         let subject = format!("{name}-{n}");
         match client.deliver("ketoan@partner.example", &["an@agency.test"], &letter(&subject, "x")) {
-            Ok(answer) if answer.code == 250 => ledger.lock().unwrap().push(subject),
+            Ok(answer) if answer.code == 250 => ledger.write(subject),
             Ok(answer) if answer.code >= 500 => panic!("trouble of ours must be 4xx: {}", answer.text),
             Ok(_) => {}
             Err(_) => return,
@@ -42,40 +102,46 @@ fn kill_rounds(name: &str, delivery: &str, rounds: usize) {
     let hop = format!("{{ address = \"{}\", tls = \"none\", delivery = \"{delivery}\" }}", site.sink.address());
     let site = site.next_hop(&hop).section("[deliver]\nretry_first = \"1 s\"\nretry_max = \"1 s\"\n\n");
     let config = site.write();
-    let ledger = Arc::new(Mutex::new(Vec::new()));
+    let ledger = Arc::<Ledger>::default();
+    // How many messages the next hop had at each kill.
+    let mut kills = Vec::new();
     for round in 0..rounds {
         let gateway = Gateway::start(&config);
         let address = gateway.address("mx");
         let stop = Arc::new(AtomicBool::new(false));
-        let before = ledger.lock().unwrap().len();
-        let senders: Vec<_> = (0..4)
-            .map(|s| {
-                let (ledger, stop) = (Arc::clone(&ledger), Arc::clone(&stop));
-                std::thread::spawn(move || press(address, &format!("r{round}s{s}"), &ledger, &stop))
-            })
-            .collect();
+        let before = ledger.len();
+        let senders: Vec<_> = (0..4).map(|s| sender(address, format!("r{round}s{s}"), &ledger, &stop)).collect();
         // The moment of the kill is counted in messages, so that a slow machine is killed under load too.
-        let enough = before + 5 + round * 7 % 60;
-        while ledger.lock().unwrap().len() < enough && !senders.iter().all(|s| s.is_finished()) {
-            std::thread::yield_now();
-        }
+        ledger.wait_for(before + 5 + round * 7 % 60);
         gateway.kill();
         stop.store(true, Ordering::Relaxed);
         senders.into_iter().for_each(|s| s.join().unwrap());
+        kills.push(site.sink.taken().len());
     }
     let gateway = Gateway::start(&config);
-    let sent = ledger.lock().unwrap().clone();
+    let sent = ledger.subjects();
     assert!(sent.len() >= rounds, "the load was real: {}", sent.len());
     let taken = site.sink.wait_until("every acknowledged message", |taken| {
         let there: std::collections::HashSet<String> = taken.iter().filter_map(|t| t.header("Subject")).collect();
         sent.iter().all(|s| there.contains(s))
     });
-    let mut copies = BTreeMap::<String, usize>::new();
-    for t in &taken {
-        *copies.entry(t.header("Subject").unwrap_or_default()).or_default() += 1;
+    let mut copies = BTreeMap::<String, Vec<usize>>::new();
+    for (place, t) in taken.iter().enumerate() {
+        copies.entry(t.header("Subject").unwrap_or_default()).or_default().push(place);
     }
-    let twice = copies.values().filter(|n| **n > 1).count();
-    println!("{name}: {rounds} rounds, {} acknowledged, 0 lost, {twice} delivered twice", sent.len());
+    let twice: Vec<_> = copies.iter().filter(|(_, places)| places.len() > 1).collect();
+    for (subject, places) in &twice {
+        // The one reason: the next hop had it, and the kill came before that was written down. What was on the wire at
+        // the kill may be counted a moment after it.
+        let apart = places.windows(2).all(|two| kills.iter().any(|kill| two[0] < kill + WIRE && *kill <= two[1]));
+        assert!(apart, "{subject} came twice without a kill in between: {places:?}, kills at {kills:?}");
+    }
+    println!(
+        "{name}: {rounds} rounds, {} acknowledged, 0 lost, {} delivered once more because the kill came between the next \
+         hop's 250 and our record of it",
+        sent.len(),
+        twice.len()
+    );
     drop(gateway);
 }
 
@@ -95,16 +161,10 @@ fn kill_9_of_an_inspector_is_only_a_retry() {
     let gateway = site.start();
     let address = gateway.address("mx");
     let stop = Arc::new(AtomicBool::new(false));
-    let ledger = Arc::new(Mutex::new(Vec::new()));
-    let sender = {
-        let (ledger, stop) = (Arc::clone(&ledger), Arc::clone(&stop));
-        std::thread::spawn(move || press(address, "i", &ledger, &stop))
-    };
+    let ledger = Arc::<Ledger>::default();
+    let sender = sender(address, "i".to_owned(), &ledger, &stop);
     for wanted in [5, 15, 25, 35] {
-        while ledger.lock().unwrap().len() < wanted {
-            assert!(!sender.is_finished(), "a killed inspector must not end the session:\n{}", gateway.log());
-            std::thread::yield_now();
-        }
+        assert!(ledger.wait_for(wanted), "a killed inspector must not end the session:\n{}", gateway.log());
         let children = children(gateway.pid());
         assert!(!children.is_empty(), "the gateway runs inspectors");
         for pid in children {
@@ -113,7 +173,7 @@ fn kill_9_of_an_inspector_is_only_a_retry() {
     }
     stop.store(true, Ordering::Relaxed);
     sender.join().unwrap();
-    let sent = ledger.lock().unwrap().len();
+    let sent = ledger.len();
     assert_eq!(site.sink.wait_for_count(sent).len(), sent, "each message arrives once");
     assert!(gateway.metric("luytre_inspector_restarts_total") >= 1.0);
 }
@@ -209,6 +269,47 @@ fn a_reload_takes_new_rules_and_keeps_the_old_ones_when_they_are_broken() {
     gateway.wait_for_line("that it kept the old policy", |l| l.contains("the old policy stays"));
     assert_eq!(send().code, 550);
     assert!(gateway.metric("luytre_policy_reloads_total{outcome=\"refused\"}") >= 1.0);
+}
+
+#[test]
+fn a_policy_that_the_inspectors_refuse_is_not_in_force_and_status_says_so() {
+    let site = Site::new("refused-reload");
+    // The program's file goes away: no new inspector can be started, and the old ones go on.
+    let program = site.folder.path().join("luytre");
+    let built = env!("CARGO_BIN_EXE_luytre");
+    std::fs::hard_link(built, &program).or_else(|_| std::fs::copy(built, &program).map(drop)).unwrap();
+    let rules = site.folder.write("own/rules.toml", "");
+    let text = std::fs::read_to_string(site.write()).unwrap();
+    let text = text.replace("/rules/spam\"]", &format!("/rules/spam\", \"{}\"]", rules.display()));
+    let gateway = Gateway::spawn_from(&program, &site.folder.write("luytre.toml", text));
+    gateway.wait_for_line("ready", |line| line.contains("\"ready\""));
+    std::fs::remove_file(&program).unwrap();
+    let ask = |request: &Request| Control::connect(&site.folder.path().join("data")).unwrap().unwrap().ask(request);
+    let status = || match ask(&Request::Status).unwrap() {
+        Reply::Value { value } => value,
+        other => panic!("{other:?}"),
+    };
+    let before = status();
+    assert!(before["generation"] == 1 && before["refused"].is_null(), "{before}");
+
+    std::fs::write(&rules, "# another policy\n").unwrap();
+    let Reply::Failed { why } = ask(&Request::Reload).unwrap() else { panic!("it cannot be taken") };
+    assert!(why.contains("the inspectors cannot use it"), "{why}");
+    let after = status();
+    assert_eq!((&after["generation"], &after["hash"]), (&before["generation"], &before["hash"]));
+    let refused = &after["refused"];
+    assert!(refused["why"][0].as_str().unwrap().contains("the inspectors cannot use it"), "{after}");
+    assert!(refused["hash"].is_string() && refused["hash"] != after["hash"], "{after}");
+    let mut client = Client::connect_as(gateway.address("mx"), "198.51.100.10").unwrap();
+    client.say("EHLO a.example").unwrap();
+    let answer = client.deliver("a@partner.example", &["an@agency.test"], &letter("thu", "x")).unwrap();
+    let receipt = gateway.receipt(&crate::kit::gateway::receipt_id(&answer.text).unwrap()).unwrap();
+    assert_eq!(receipt.policy, before["hash"].as_str().unwrap(), "the old one judged it");
+
+    // The files are again what is in force: nothing is refused any more.
+    std::fs::write(&rules, "").unwrap();
+    assert!(matches!(ask(&Request::Reload).unwrap(), Reply::Value { .. }));
+    assert!(status()["refused"].is_null());
 }
 
 #[test]

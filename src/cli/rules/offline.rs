@@ -60,7 +60,8 @@ impl Beside {
         Ok(Self { known, trust_results })
     }
 
-    fn of(&self, path: &Path) -> Known {
+    /// What is known of this file; nothing by default.
+    pub fn of(&self, path: &Path) -> Known {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         self.known.get(name.as_ref()).cloned().unwrap_or_default()
     }
@@ -97,14 +98,27 @@ pub fn judge(path: &Path, beside: &Beside, policy: &Policy) -> Result<Judged, St
 }
 
 fn judge_bytes(raw: Vec<u8>, known: &Known, trust_results: bool, policy: &Policy) -> Judged {
-    let headers = Headers::parse_limited(&raw, 2000);
-    let auth = if known.auth.is_empty() && trust_results { results(&headers) } else { given(known) };
-    let findings: Vec<Finding> = auth_findings(&auth);
+    let (auth, findings) = sender(&raw, known, trust_results);
     let content = content(&raw, known, &policy.rules);
-    let recipient = Mailbox::parse(&known.rcpt_to).or_else(|_| Mailbox::parse("someone@agency.invalid"));
     let agency: Result<AgencyId, _> = "offline".parse();
+    let envelope = envelope(known, agency.ok());
+    let case = Case::closed(Mail::complete(envelope, Bytes::from(raw)), auth, content, findings);
+    verdict::judge(case, policy)
+}
+
+/// What is known of the sender of a message, and what speaks against it.
+pub fn sender(raw: &[u8], known: &Known, trust_results: bool) -> (AuthFacts, Vec<Finding>) {
+    let believed = known.auth.is_empty() && trust_results;
+    let auth = if believed { results(&Headers::parse_limited(raw, 2000)) } else { given(known) };
+    let findings = auth_findings(&auth);
+    (auth, findings)
+}
+
+/// The envelope of a message, to `agency`.
+pub fn envelope(known: &Known, agency: Option<AgencyId>) -> Envelope {
+    let recipient = Mailbox::parse(&known.rcpt_to).or_else(|_| Mailbox::parse("someone@agency.invalid"));
     let recipients = match (recipient, agency) {
-        (Ok(mailbox), Ok(agency)) => vec![Recipient {
+        (Ok(mailbox), Some(agency)) => vec![Recipient {
             mailbox,
             destination: Destination::Agency(agency),
             original: None,
@@ -121,18 +135,8 @@ fn judge_bytes(raw: Vec<u8>, known: &Known, trust_results: bool, policy: &Policy
     };
     let sender = Mailbox::parse(&known.mail_from).map_or(ReversePath::Null, ReversePath::Mailbox);
     let now = Timestamp::EPOCH;
-    let envelope = Envelope::open(
-        MailId::new(now, 0),
-        now,
-        client,
-        known.helo.clone(),
-        true,
-        sender,
-        MailParams::default(),
-        recipients,
-    );
-    let case = Case::closed(Mail::complete(envelope, Bytes::from(raw)), auth, content, findings);
-    verdict::judge(case, policy)
+    let (id, params) = (MailId::new(now, 0), MailParams::default());
+    Envelope::open(id, now, client, known.helo.clone(), true, sender, params, recipients)
 }
 
 /// What an inspector would say of the text.

@@ -21,7 +21,7 @@ pub struct Outward<'a> {
     pub now: Timestamp,
 }
 
-/// What a seal did not do, and why; for the receipt.
+/// What a seal did not do, and why; for receipt, log and metric.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Note {
     /// No DKIM key belongs to the From domain.
@@ -37,6 +37,27 @@ pub enum Note {
 }
 
 impl Note {
+    /// Every one of them.
+    pub const ALL: [Self; 5] = [
+        Self::DkimForeignDomain,
+        Self::SmimeAlreadySealed,
+        Self::SmimeForeignDomain,
+        Self::SmimeExpired,
+        Self::SmimeNotSevenBit,
+    ];
+
+    /// The label of the metric.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::DkimForeignDomain => "dkim_foreign_domain",
+            Self::SmimeAlreadySealed => "smime_already_sealed",
+            Self::SmimeForeignDomain => "smime_foreign_domain",
+            Self::SmimeExpired => "smime_expired",
+            Self::SmimeNotSevenBit => "smime_not_seven_bit",
+        }
+    }
+
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

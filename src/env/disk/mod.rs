@@ -40,6 +40,8 @@ pub trait Disk: Send + Sync + Debug {
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
     /// Octets that an unprivileged writer may still use where `path` lies.
     fn free_bytes(&self, path: &Path) -> io::Result<u64>;
+    /// Files that can still be made where `path` lies; `u64::MAX` where the file system has no such limit.
+    fn free_files(&self, path: &Path) -> io::Result<u64>;
     /// Takes the lock file for this process, or fails with `WouldBlock` when another one has it.
     fn lock(&self, path: &Path) -> io::Result<Lock>;
 }
@@ -75,6 +77,12 @@ pub fn read_exact_at(file: &dyn DiskFile, mut at: u64, mut into: &mut [u8]) -> i
         }
     }
     Ok(())
+}
+
+/// Whether an error says that a place of the medium cannot be read or written (EIO), others perhaps can.
+#[must_use]
+pub fn is_bad_spot(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EIO)
 }
 
 /// Whether an error says that there is no room (ENOSPC, EDQUOT).

@@ -71,6 +71,12 @@ impl Disk for Real {
         Ok(found.blocks_available().saturating_mul(found.fragment_size()))
     }
 
+    fn free_files(&self, path: &Path) -> io::Result<u64> {
+        let found = nix::sys::statvfs::statvfs(path)?;
+        // btrfs and others make inodes as they need them, and count none.
+        Ok(if found.files() == 0 { u64::MAX } else { found.files_available() })
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Lock> {
         let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o640).open(path)?;
         file.try_lock().map_err(|error| match error {

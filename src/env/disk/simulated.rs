@@ -64,6 +64,8 @@ struct Node {
     safe: Vec<u8>,
     live: Vec<u8>,
     waiting: Vec<(u64, Vec<u8>)>,
+    /// Stretches that cannot be read until they are written again.
+    spoilt: Vec<(u64, u64)>,
 }
 
 impl Simulated {
@@ -98,6 +100,11 @@ impl Simulated {
     /// Lets operation number `at` (counted as by [`Self::operations`], the first is 1) fail.
     pub fn fail(&self, at: u64, trouble: Trouble) {
         self.state().trouble.insert(at, trouble);
+    }
+
+    /// Takes back what [`Self::fail`] had set and did not come to pass.
+    pub fn clear_trouble(&self) {
+        self.state().trouble.clear();
     }
 
     /// How much all files together may hold, octets.
@@ -155,6 +162,13 @@ impl Simulated {
         (state.operations, state.cuts) = (0, None);
         state.trouble.clear();
         Self(Arc::new(Mutex::new(state)))
+    }
+
+    /// Makes `len` octets of a file unreadable (EIO), until they are written again.
+    pub fn spoil(&self, path: &Path, from: u64, len: u64) {
+        let mut state = self.state();
+        let Some(node) = state.names.get(path).copied().and_then(|id| state.nodes.get_mut(&id)) else { return };
+        Arc::make_mut(node).spoilt.push((from, from.saturating_add(len)));
     }
 
     /// Flips one bit of a file, as a failing disk does, synced or not.
@@ -364,6 +378,10 @@ impl Disk for Simulated {
         Ok(state.capacity.saturating_sub(state.used()))
     }
 
+    fn free_files(&self, _path: &Path) -> io::Result<u64> {
+        Ok(u64::MAX)
+    }
+
     fn lock(&self, _path: &Path) -> io::Result<Lock> {
         Ok(Lock { _file: None })
     }
@@ -392,7 +410,16 @@ impl DiskFile for File {
         let state = self.disk.state();
         let node = state.nodes.get(&self.node).ok_or_else(missing)?;
         let there = node.live.get(usize::try_from(at).unwrap_or(usize::MAX)..).unwrap_or(&[]);
-        let n = there.len().min(into.len());
+        let mut n = there.len().min(into.len());
+        // Up to the first bad sector, as the kernel does.
+        for (from, end) in &node.spoilt {
+            if *from <= at && at < *end {
+                return Err(failure(Trouble::Broken));
+            }
+            if at < *from {
+                n = n.min(usize::try_from(*from - at).unwrap_or(usize::MAX));
+            }
+        }
         if let (Some(into), Some(there)) = (into.get_mut(..n), there.get(..n)) {
             into.copy_from_slice(there);
         }
@@ -404,6 +431,7 @@ impl DiskFile for File {
         let room = self.disk.free_bytes(Path::new("/"))?;
         let end = at.saturating_add(bytes.len() as u64);
         self.change(|node, trouble, _| {
+            node.spoilt.retain(|(from, to)| *to <= at || end <= *from);
             let trouble = if end.saturating_sub(node.live.len() as u64) > room { Some(Trouble::Full) } else { trouble };
             if trouble.is_some() {
                 bytes.truncate(bytes.len() / 2);

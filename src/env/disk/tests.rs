@@ -91,6 +91,18 @@ fn a_full_disk_says_so_and_keeps_what_it_has() {
 }
 
 #[test]
+fn a_bad_spot_cannot_be_read_until_it_is_written() {
+    let (disk, path, handle) = settled();
+    disk.spoil(&path, 1024, 512);
+    let mut bytes = [0; 2048];
+    assert_eq!(handle.read_at(0, &mut bytes).unwrap(), 1024);
+    assert!(is_bad_spot(&handle.read_at(1100, &mut bytes).unwrap_err()));
+    assert_eq!(handle.read_at(1536, &mut bytes).unwrap(), 512);
+    write(handle.as_ref(), 1024, &[b'n'; 512]).unwrap();
+    assert_eq!(handle.read_at(0, &mut bytes).unwrap(), 2048);
+}
+
+#[test]
 fn every_operation_is_a_moment_to_lose_power() {
     let (disk, path, handle) = settled();
     disk.record_cuts();
@@ -123,6 +135,6 @@ fn the_real_disk_does_what_the_simulated_one_does() {
     assert_eq!(disk.lock(&folder.join("lock")).unwrap_err().kind(), io::ErrorKind::WouldBlock);
     drop(lock);
     assert_eq!(disk.list(&folder).unwrap(), ["a", "lock"]);
-    assert!(disk.free_bytes(&folder).unwrap() > 0);
+    assert!(disk.free_bytes(&folder).unwrap() > 0 && disk.free_files(&folder).unwrap() > 0);
     std::fs::remove_dir_all(&folder).unwrap();
 }

@@ -87,7 +87,7 @@ pub(super) fn numbers(
     let capitals = subject.chars().filter(|c| c.is_uppercase()).count();
     let hops = tree.parts.first().map_or(0, |root| root.headers.all("received").count());
     let images = reading.images + reading.pages.iter().map(|p| p.images as u64).sum::<u64>();
-    let shouts = subject.chars().chain(reading.body.chars()).filter(|c| *c == '!').count();
+    let shouts = subject.bytes().chain(reading.body.bytes()).filter(|b| *b == b'!').count();
     BTreeMap::from([
         (Number::Size, raw.len() as u64),
         (Number::Recipients, outer.recipients.len() as u64),
@@ -96,12 +96,25 @@ pub(super) fn numbers(
         (Number::Urls, urls as u64),
         (Number::Images, images),
         (Number::BodyChars, reading.body.chars().count() as u64),
-        (Number::BodyWords, reading.body.split_whitespace().count() as u64),
+        (Number::BodyWords, words(&reading.body) as u64),
         (Number::HiddenChars, reading.hidden.trim().chars().count() as u64),
         (Number::SubjectCapitals, if letters < 8 { 0 } else { (capitals * 100 / letters) as u64 }),
         (Number::Hops, hops as u64),
         (Number::Exclamations, shouts as u64),
     ])
+}
+
+/// Runs of characters that are not white space.
+fn words(text: &str) -> usize {
+    if !text.is_ascii() {
+        return text.split_whitespace().count();
+    }
+    // Branchless, so that the compiler can look at many octets at once.
+    let blank = |b: u8| b.wrapping_sub(9) < 5 || b == b' ';
+    let bytes = text.as_bytes();
+    let first = bytes.first().is_some_and(|b| !blank(*b));
+    let starts = bytes.iter().zip(bytes.iter().skip(1)).filter(|(a, b)| blank(**a) & !blank(**b));
+    starts.count() + usize::from(first)
 }
 
 /// The organisational domain of an address or host.
@@ -234,13 +247,13 @@ fn page_features(reading: &Reading, note: &mut impl FnMut(&'static str, String))
     if pages.iter().any(|p| p.scripts > 0) {
         note("html.script", String::new());
     }
-    if reading.hidden.split_whitespace().count() >= 8 {
+    if reading.hidden.split_whitespace().nth(7).is_some() {
         note("html.hidden-text", reading.hidden.split_whitespace().take(12).collect::<Vec<_>>().join(" "));
     }
-    let words: usize = pages.iter().map(|p| p.visible.split_whitespace().count()).sum();
+    let seen = pages.iter().flat_map(|p| p.visible.split_whitespace());
     if pages.iter().any(|p| p.images > 0 && !p.links.is_empty())
-        && words < 12
-        && reading.body.split_whitespace().count() < 24
+        && seen.take(12).count() < 12
+        && reading.body.split_whitespace().take(24).count() < 24
     {
         note("html.image-only", String::new());
     }
@@ -254,19 +267,18 @@ fn page_features(reading: &Reading, note: &mut impl FnMut(&'static str, String))
 
 fn text_features(surfaces: &Surfaces, note: &mut impl FnMut(&'static str, String)) {
     let (subject, body) = (surfaces.subject(), surfaces.text(&Surface::Body, Form::Exact));
-    let mixed: Vec<&str> =
-        [subject, body].iter().flat_map(|t| t.split_whitespace()).filter(|w| is_mixed(w)).take(4).collect();
+    let alien = |t: &&&str| t.bytes().any(|b| MIXING.contains(&b));
+    let mixed: Vec<&str> = [subject, body]
+        .iter()
+        .filter(alien)
+        .flat_map(|t| t.split_whitespace())
+        .filter(|w| is_mixed(w))
+        .take(4)
+        .collect();
     if mixed.len() >= 2 || is_mixed(subject) {
         note("text.mixed-alphabets", mixed.join(" "));
     }
-    let inside = |text: &str| {
-        let letters: Vec<char> = text.chars().collect();
-        letters
-            .windows(3)
-            .filter(|w| matches!(w, [a, z, b] if a.is_alphabetic() && is_invisible(*z) && *z != '\u{ad}' && b.is_alphabetic()))
-            .count()
-    };
-    let invisible = inside(subject) + inside(body);
+    let invisible = unseen_in_words(subject) + unseen_in_words(body);
     if invisible >= 3 {
         note("text.invisible", format!("{invisible} places"));
     }
@@ -274,6 +286,22 @@ fn text_features(surfaces: &Surfaces, note: &mut impl FnMut(&'static str, String
     if spelled.len() >= 2 {
         note("text.spelled-out", spelled.join(", "));
     }
+}
+
+/// First octets of the Cyrillic and Greek letters of [`is_mixed`] in UTF-8; text without one has no such letter.
+const MIXING: std::ops::RangeInclusive<u8> = 0xce..=0xd4;
+
+/// Invisible characters between two letters; soft hyphens are everyday.
+fn unseen_in_words(text: &str) -> usize {
+    if text.is_ascii() {
+        return 0;
+    }
+    let (mut first, mut second, mut count) = (' ', ' ', 0);
+    for c in text.chars() {
+        count += usize::from(is_invisible(second) && second != '\u{ad}' && first.is_alphabetic() && c.is_alphabetic());
+        (first, second) = (second, c);
+    }
+    count
 }
 
 /// Latin letters and Cyrillic or Greek ones in one word.
@@ -287,6 +315,9 @@ fn is_mixed(word: &str) -> bool {
 /// Runs of at least three small letters with one blank or one dot between each: `v a y`, `t.à.i`.
 fn spelled_out(text: &str) -> Vec<String> {
     let mut runs = Vec::new();
+    if !may_be_spelled_out(text) {
+        return runs;
+    }
     let mut run = String::new();
     let mut letters = 0;
     let mut before = ' ';
@@ -300,13 +331,36 @@ fn spelled_out(text: &str) -> Vec<String> {
             letters += 1;
         } else if gap {
             run.push(c);
-        } else {
+        } else if letters > 0 {
             close(&mut runs, &mut run, &mut letters);
         }
         before = c;
     }
     close(&mut runs, &mut run, &mut letters);
     runs
+}
+
+/// Whether somewhere one letter stands between two gaps and one letter beyond each: without that there is no run of three.
+/// Looks at gaps only, which are much fewer than letters.
+fn may_be_spelled_out(text: &str) -> bool {
+    let one = |t: &str| t.chars().next().is_some_and(char::is_alphabetic) && t.chars().nth(1).is_none();
+    let mut before: Option<usize> = None;
+    for gap in memchr::memchr2_iter(b' ', b'.', text.as_bytes()) {
+        // A letter has four octets at most.
+        if let Some(start) = before.replace(gap).filter(|start| (2..=5).contains(&(gap - start)))
+            && text.get(start + 1..gap).is_some_and(one)
+        {
+            let mut left = text.get(..start).unwrap_or("").chars().rev();
+            let mut right = text.get(gap + 1..).unwrap_or("").chars();
+            let single = |c: Option<char>, beyond: Option<char>| {
+                c.is_some_and(char::is_alphabetic) && !beyond.is_some_and(char::is_alphanumeric)
+            };
+            if single(left.next(), left.next()) && single(right.next(), right.next()) {
+                return true;
+            }
+        }
+    }
+    false
 }
 
 fn close(runs: &mut Vec<String>, run: &mut String, letters: &mut usize) {

@@ -7,54 +7,73 @@ use regex_syntax::hir::{Class, Hir, HirKind};
 /// Shorter literals are everywhere and save nothing.
 const SHORTEST: usize = 3;
 const MOST: usize = 64;
+/// Clauses kept of a pattern: a bit each in an octet.
+const CLAUSES: usize = 4;
 
-/// Small-letter literals of which each match of `pattern` contains one; `None` when there are no good ones.
+/// Literals of which each match contains one.
+pub type Clause = Vec<String>;
+
+/// Clauses that every match of `pattern` fulfils, all of them, strongest first, at most [`CLAUSES`]; none when there
+/// are no good ones. All literals are in small letters.
 #[must_use]
-pub fn required(pattern: &str) -> Option<Vec<String>> {
-    let hir = Parser::new().parse(pattern).ok()?;
-    best(&hir, 0)
+pub fn required(pattern: &str) -> Vec<Clause> {
+    let Ok(hir) = Parser::new().parse(pattern) else { return Vec::new() };
+    let mut all = clauses(&hir, 0);
+    all.sort_by_key(|clause| std::cmp::Reverse(strength(clause)));
+    all.dedup();
+    all.truncate(CLAUSES);
+    all
 }
 
-fn best(hir: &Hir, depth: usize) -> Option<Vec<String>> {
+/// The length of the shortest literal.
+fn strength(clause: &Clause) -> usize {
+    clause.iter().map(String::len).min().unwrap_or(0)
+}
+
+fn clauses(hir: &Hir, depth: usize) -> Vec<Clause> {
     if depth > 60 {
-        return None;
+        return Vec::new();
     }
     match hir.kind() {
         HirKind::Literal(_) | HirKind::Class(_) | HirKind::Concat(_) => concat(hir, depth),
-        HirKind::Capture(capture) => best(&capture.sub, depth + 1),
-        HirKind::Repetition(repetition) if repetition.min > 0 => best(&repetition.sub, depth + 1),
+        HirKind::Capture(capture) => clauses(&capture.sub, depth + 1),
+        HirKind::Repetition(repetition) if repetition.min > 0 => clauses(&repetition.sub, depth + 1),
         HirKind::Alternation(branches) => {
             let mut all = Vec::new();
             for branch in branches {
-                all.extend(best(branch, depth + 1)?);
+                // A branch without one can match without any.
+                let Some(strongest) = clauses(branch, depth + 1).into_iter().max_by_key(strength) else {
+                    return Vec::new();
+                };
+                all.extend(strongest);
             }
-            (all.len() <= MOST).then_some(all)
+            if all.len() <= MOST { vec![all] } else { Vec::new() }
         }
-        _ => None,
+        _ => Vec::new(),
     }
 }
 
-/// The best of the literal runs and of the pieces' own literals: the one whose shortest member is longest.
-fn concat(hir: &Hir, depth: usize) -> Option<Vec<String>> {
+/// The literal runs and the pieces' own clauses: a match contains all of them.
+fn concat(hir: &Hir, depth: usize) -> Vec<Clause> {
     let single = std::slice::from_ref(hir);
     let pieces: &[Hir] = if let HirKind::Concat(pieces) = hir.kind() { pieces } else { single };
-    let mut candidates: Vec<Vec<String>> = Vec::new();
+    let mut found: Vec<Clause> = Vec::new();
     let mut run = String::new();
     for piece in pieces {
         if let Some(text) = letters(piece) {
             run.push_str(&text);
             continue;
         }
-        candidates.extend(longest_word(&std::mem::take(&mut run)));
+        found.extend(longest_word(&std::mem::take(&mut run)));
         if matches!(
             piece.kind(),
             HirKind::Capture(_) | HirKind::Repetition(_) | HirKind::Alternation(_) | HirKind::Concat(_)
         ) {
-            candidates.extend(best(piece, depth + 1));
+            found.extend(clauses(piece, depth + 1));
         }
     }
-    candidates.extend(longest_word(&run));
-    candidates.into_iter().max_by_key(|set| set.iter().map(String::len).min().unwrap_or(0))
+    found.extend(longest_word(&run));
+    found
 }
 
 /// The small letters of a piece that can only match them, in either case.
@@ -78,30 +97,36 @@ fn small(c: char) -> String {
     if c == 'ſ' { "s".to_owned() } else { c.to_lowercase().collect() }
 }
 
-/// White space is folded in the text that is searched, so literals end at it.
-fn longest_word(run: &str) -> Option<Vec<String>> {
-    let word = run.split(char::is_whitespace).max_by_key(|w| w.len())?;
-    (word.chars().count() >= SHORTEST).then(|| vec![word.to_owned()])
+/// The longest stretch that stands in the searched text as it does here: there blanks between words are single ones,
+/// and other white space may have become one, so literals end at it.
+fn longest_word(run: &str) -> Option<Clause> {
+    let stretches = run.split(|c: char| c.is_whitespace() && c != ' ');
+    let folded = stretches.map(|s| s.split(' ').filter(|w| !w.is_empty()).collect::<Vec<_>>().join(" "));
+    let longest = folded.max_by_key(String::len)?;
+    (longest.chars().count() >= SHORTEST).then(|| vec![longest])
 }
 
 #[cfg(test)]
 mod tests {
     use super::required;
 
-    fn check(pattern: &str, expected: Option<&[&str]>) {
-        let expected = expected.map(|list| list.iter().map(|s| (*s).to_owned()).collect());
+    fn check(pattern: &str, expected: &[&[&str]]) {
         assert_eq!(required(pattern), expected, "{pattern}");
     }
 
     #[test]
-    fn every_match_contains_one_of_the_literals() {
-        check("abcdef", Some(&["abcdef"]));
-        check("(?i)password reset", Some(&["password"]));
-        check("(?i)AbcD[0-9]+xyz", Some(&["abcd"]));
-        check(r"\b(?:paypal|amazon)\b\s+\d", Some(&["paypal", "amazon"]));
-        check(r"(?:one|[0-9])", None);
-        check(r"a?b*c", None);
-        check(r"(?i)đặt hàng", Some(&["đặt"]));
-        check(r"(?:verify){2,3}", Some(&["verify"]));
+    fn every_match_contains_one_literal_of_each_clause() {
+        check("abcdef", &[&["abcdef"]]);
+        check("(?i)password reset", &[&["password reset"]]);
+        check("  Two  blanks\\nand a line ", &[&["and a line"]]);
+        check("so the|one two", &[&["so the", "one two"]]);
+        check("(?i)AbcD[0-9]+xyz", &[&["abcd"], &["xyz"]]);
+        check(r"\b(?:paypal|amazon)\b\s+\d", &[&["paypal", "amazon"]]);
+        check(r"(?:send|tell us)[^.]{0,120}(?:password|pin code)", &[&["password", "pin code"], &["send", "tell us"]]);
+        check(r"(?:one|[0-9])", &[]);
+        check(r"a?b*c", &[]);
+        check(r"(?i)đặt hàng", &[&["đặt hàng"]]);
+        check(r"(?:verify){2,3}", &[&["verify"]]);
+        check(r"abc\d(?:defg\d(?:hij|klm))?", &[&["abc"]]);
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use regex::Regex;
 
 use super::compile::RuleSet;
@@ -14,6 +14,8 @@ use crate::inspect::case::AtomHit;
 
 /// Characters of a match kept for the receipt.
 const SAMPLE: usize = 80;
+/// Octets of literals up to which a long text gets the fastest automaton; it takes some 300 octets of memory for each.
+const DENSE: usize = 20 * 1024;
 
 /// Everything compiled for matching.
 pub struct Matcher {
@@ -40,14 +42,21 @@ struct Lane {
 
 #[derive(Clone, Copy)]
 enum Target {
-    Word { pattern: usize, open_left: bool, open_right: bool },
-    Regex(usize),
+    Word {
+        pattern: usize,
+        open_left: bool,
+        open_right: bool,
+    },
+    /// Number of the expression, and the bit of the clause that is fulfilled.
+    Regex(usize, u8),
 }
 
 struct Compiled {
     regex: Regex,
     form: Form,
     pattern: usize,
+    /// The bits of all its clauses: it runs where each was fulfilled.
+    clauses: u8,
 }
 
 #[derive(Default)]
@@ -74,8 +83,7 @@ impl Matcher {
         }
         for ((surface, form), draft) in drafts {
             let (literals, targets): (Vec<String>, Vec<Vec<Target>>) = draft.literals.into_iter().unzip();
-            let automaton = AhoCorasick::builder().match_kind(MatchKind::Standard).build(&literals).ok();
-            let automaton = automaton.filter(|_| !literals.is_empty());
+            let automaton = automaton(&surface, &literals).filter(|_| !literals.is_empty());
             this.lanes.push(Lane { surface, form, automaton, targets, always: draft.always });
         }
         this
@@ -104,19 +112,22 @@ impl Matcher {
                     let pattern = self.owners.len();
                     self.owners.push(atom);
                     let number = self.regexes.len();
-                    self.regexes.push(Compiled { regex, form: patterns.form, pattern });
-                    let literals = literal::required(text);
+                    let required = literal::required(text);
+                    let bits = |i: usize| u8::try_from(i).ok().and_then(|i| 1_u8.checked_shl(i.into())).unwrap_or(0);
+                    let clauses = (0..required.len()).map(bits).fold(0, |all, bit| all | bit);
+                    self.regexes.push(Compiled { regex, form: patterns.form, pattern, clauses });
                     // Literals are in small letters, so they are sought in the accented form.
                     let form = if patterns.form == Form::Exact { Form::Accented } else { patterns.form };
                     for surface in &patterns.surfaces {
                         let lane = drafts.entry((surface.clone(), form)).or_default();
-                        match &literals {
-                            Some(list) => {
-                                for l in list {
-                                    lane.literals.entry(l.clone()).or_default().push(Target::Regex(number));
-                                }
+                        if required.is_empty() {
+                            lane.always.push(number);
+                        }
+                        for (i, clause) in required.iter().enumerate() {
+                            for literal in clause {
+                                let targets = lane.literals.entry(literal.clone()).or_default();
+                                targets.push(Target::Regex(number, bits(i)));
                             }
-                            None => lane.always.push(number),
                         }
                     }
                 }
@@ -125,7 +136,11 @@ impl Matcher {
     }
 
     fn run(&self, surfaces: &Surfaces) -> Vec<AtomHit> {
-        let mut state = State { seen: vec![false; self.owners.len()], hits: BTreeMap::new() };
+        let mut state = State {
+            seen: vec![false; self.owners.len()],
+            fulfilled: vec![0; self.regexes.len()],
+            hits: BTreeMap::new(),
+        };
         for lane in &self.lanes {
             let text = surfaces.text(&lane.surface, lane.form);
             if !text.is_empty() {
@@ -143,11 +158,19 @@ impl Matcher {
 
     fn lane(&self, lane: &Lane, text: &str, surfaces: &Surfaces, state: &mut State) {
         let mut wanted = lane.always.clone();
+        let mut begun = Vec::new();
         if let Some(automaton) = &lane.automaton {
             for found in automaton.find_overlapping_iter(text) {
                 for target in lane.targets.get(found.pattern().as_usize()).into_iter().flatten() {
                     match *target {
-                        Target::Regex(number) => wanted.push(number),
+                        Target::Regex(number, bit) => {
+                            if let Some(bits) = state.fulfilled.get_mut(number) {
+                                if *bits == 0 {
+                                    begun.push(number);
+                                }
+                                *bits |= bit;
+                            }
+                        }
                         Target::Word { pattern, open_left, open_right } => {
                             if !state.is_seen(pattern)
                                 && (open_left || boundary_before(text, found.start()))
@@ -161,8 +184,13 @@ impl Matcher {
                 }
             }
         }
+        for number in begun {
+            let bits = state.fulfilled.get_mut(number).map(std::mem::take);
+            if bits.is_some() && bits == self.regexes.get(number).map(|r| r.clauses) {
+                wanted.push(number);
+            }
+        }
         wanted.sort_unstable();
-        wanted.dedup();
         for compiled in wanted.into_iter().filter_map(|n| self.regexes.get(n)) {
             let text = surfaces.text(&lane.surface, compiled.form);
             if state.is_seen(compiled.pattern) {
@@ -188,8 +216,21 @@ impl Matcher {
     }
 }
 
+/// Long texts pay for each octet, short ones do not.
+fn automaton(surface: &Surface, literals: &[String]) -> Option<AhoCorasick> {
+    let is_long = matches!(
+        surface,
+        Surface::Body | Surface::Html | Surface::Hidden | Surface::Attached | Surface::Headers | Surface::LinkText
+    );
+    let is_small = literals.iter().map(String::len).sum::<usize>() <= DENSE;
+    let kind = (is_long && is_small).then_some(AhoCorasickKind::DFA);
+    AhoCorasick::builder().match_kind(MatchKind::Standard).kind(kind).build(literals).ok()
+}
+
 struct State {
     seen: Vec<bool>,
+    /// Of the surface that is looked at: the clauses of each expression that are fulfilled.
+    fulfilled: Vec<u8>,
     hits: BTreeMap<u32, (u32, Vec<String>)>,
 }
 

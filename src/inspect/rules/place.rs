@@ -18,9 +18,25 @@ static URL: LazyLock<Regex> = LazyLock::new(|| {
 
 /// Links in running text, cut at 2,000 characters.
 pub(super) fn urls_in(text: &str) -> impl Iterator<Item = String> {
-    URL.find_iter(text).map(|m| {
+    candidates(text).flat_map(|token| URL.find_iter(token)).map(|m| {
         let end = m.as_str().trim_end_matches(['.', ',', ';', ':', '!', '?', '*', '_']);
         end.chars().take(2000).collect()
+    })
+}
+
+/// The words of `text` with a slash or a full stop inside: a link has one and no white space, and most words have neither.
+fn candidates(text: &str) -> impl Iterator<Item = &str> {
+    let mut done = 0;
+    memchr::memchr2_iter(b'/', b'.', text.as_bytes()).filter_map(move |at| {
+        let next = text.as_bytes().get(at + 1)?;
+        if at < done || next.is_ascii_whitespace() {
+            return None;
+        }
+        let (before, after) = text.split_at_checked(at)?;
+        let start = before.char_indices().rev().find(|(_, c)| c.is_whitespace()).map_or(0, |(i, c)| i + c.len_utf8());
+        let end = after.find(char::is_whitespace).map_or(text.len(), |i| at + i);
+        done = end;
+        text.get(start..end)
     })
 }
 
@@ -110,6 +126,18 @@ fn lower(address: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn links_are_found_wherever_they_stand_in_a_word() {
+        let text = "a. (http://a.test/x) b,www.b.test.\u{a0}c.test/y HTTP://D/ . / x/\nftp://e. and/or e.g. http://f.test,http://g.test/";
+        let found: Vec<String> = urls_in(text).collect();
+        let whole: Vec<&str> = URL
+            .find_iter(text)
+            .map(|m| m.as_str().trim_end_matches(['.', ',', ';', ':', '!', '?', '*', '_']))
+            .collect();
+        assert_eq!(found, whole, "as if the whole text were searched");
+        assert_eq!(found.len(), 6, "{found:?}");
+    }
 
     #[test]
     fn addresses_are_split_where_rfc5322_splits_them() {

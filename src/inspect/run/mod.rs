@@ -201,7 +201,7 @@ impl Pool {
     }
 
     /// Changes to `policy`: one new inspector proves that it can be used, then the others follow one by one, each
-    /// ready before an old one retires. On an error everything stays as it was.
+    /// ready before an old one retires. On an error, which can only be the first one's, everything stays as it was.
     pub async fn reload(&self, policy: Arc<Policy>) -> Result<(), InspectError> {
         let generation = self.0.lock().pinned.generation + 1;
         let pinned = Arc::new(Pinned::new(policy, generation).map_err(JailError::Link)?);
@@ -212,8 +212,11 @@ impl Pool {
         while self.0.lock().live.iter().any(|l| l.generation < generation) {
             let enough = self.0.lock().live.iter().filter(|l| l.generation == generation).count() >= self.0.size;
             if !enough {
-                let worker = start_worker(&self.0, &pinned).await?;
-                self.0.release(worker);
+                match start_worker(&self.0, &pinned).await {
+                    Ok(worker) => self.0.release(worker),
+                    // The change is made: an old one goes all the same, and its place is filled as after a crash.
+                    Err(error) => tracing::error!(%error, "an inspector could not be started"),
+                }
             }
             if !self.0.retire_one(generation) {
                 // The old ones are all at work; each retires when it is done.

@@ -75,12 +75,16 @@ impl Pipeline {
         };
         let judged = evidence.judge(&policy.compiled.verdict);
         let outcome = self.carry_out(&judged, live, policy).await;
-        self.count(&judged, started);
+        self.count(&judged, &outcome, started);
         let reply = outcome.reply(&judged, policy.language);
         // Buffered: a full log never stops mail.
         self.parts.record.write(self.parts.clock.now(), self.receipt(&judged, &outcome, &reply, started));
+        let id = judged.case().mail().envelope().id();
+        for note in outcome.notes() {
+            tracing::info!(%id, why = note.as_str(), "a signature was left out");
+        }
         tracing::info!(
-            id = %judged.case().mail().envelope().id(),
+            %id,
             action = %judged.strictest(),
             reply = reply.code(),
             outcome = %outcome.summary(),
@@ -96,8 +100,9 @@ impl Pipeline {
         Entry::Receipt(Box::new(receipt))
     }
 
-    fn count(&self, judged: &Judged, started: Instant) {
+    fn count(&self, judged: &Judged, outcome: &Outcome, started: Instant) {
         let metrics = &self.parts.metrics;
+        outcome.notes().for_each(|note| metrics.unsigned(note));
         for group in judged.groups() {
             metrics.message(&group.destination, group.action);
         }

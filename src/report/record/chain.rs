@@ -97,59 +97,103 @@ pub fn open(text: &str) -> Result<Line, Broken> {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Verified {
     pub lines: u64,
-    /// `file:line: what is wrong`.
+    /// `file:line: what is wrong`; the first [`MOST_FAULTS`].
     pub faults: Vec<String>,
+    /// All of them.
+    pub fault_count: u64,
     /// Torn last lines of a crash that the next start noted; they are no faults.
     pub torn: u64,
+    /// The first line that is left; 1 when nothing was removed, 0 of an empty log.
+    pub begins: u64,
+    /// Whether the log itself says that what stood before its first line was removed by age.
+    pub by_age: bool,
     pub head: Head,
 }
+
+/// Faults that are told one by one.
+pub const MOST_FAULTS: usize = 1000;
 
 impl Verified {
     /// Whether every line stands where and as it was written.
     #[must_use]
-    pub fn is_whole(&self) -> bool {
-        self.faults.is_empty()
+    pub const fn is_whole(&self) -> bool {
+        self.fault_count == 0
     }
 }
 
-/// Proves `files` (name and text, in order of their days). The first line is taken as the start of what is left:
-/// older days may have been removed by age.
-#[must_use]
-pub fn verify<'f>(files: impl Iterator<Item = (&'f str, &'f str)>) -> Verified {
-    let mut result = Verified::default();
-    let mut before: Option<Head> = None;
-    let mut torn: Option<String> = None;
-    for (name, text) in files {
-        for (i, line) in text.split_inclusive('\n').enumerate() {
-            let place = format!("{name}:{}", i + 1);
-            match open(line) {
-                Err(Broken::Torn) if torn.is_none() => torn = Some(place),
-                Err(fault) => result.faults.push(format!("{place}: {fault}")),
-                Ok(line) => {
-                    let follows = before.as_ref().is_none_or(|h| h.hash == line.prev && h.number + 1 == line.number);
-                    let first_ever = before.is_some() || line.number != 1 || line.prev == GENESIS;
-                    if !follows || !first_ever {
-                        result.faults.push(format!("{place}: {}", Broken::Chain));
-                    }
-                    // A torn line is only that of a crash when the next start says so.
-                    if let Some(place) = torn.take() {
-                        if matches!(&line.entry, Entry::Note(note) if note.text.starts_with(TORN)) {
-                            result.torn += 1;
-                        } else {
-                            result.faults.push(format!("{place}: {}", Broken::Torn));
-                        }
-                    }
-                    result.lines += 1;
-                    before = Some(Head { number: line.number, hash: line.hash });
-                }
+/// Proves a log line by line, holding no more than one. The first line is taken as the start of what is left: older
+/// days may have been removed by age.
+#[derive(Debug, Default)]
+pub struct Verifier {
+    result: Verified,
+    /// What stood before the first line, by its own word.
+    origin: Option<Head>,
+    before: Option<Head>,
+    torn: Option<String>,
+}
+
+impl Verifier {
+    /// The next line; `place` is its file and number.
+    pub fn line(&mut self, place: &str, text: &str) {
+        let line = match open(text) {
+            Ok(line) => line,
+            Err(Broken::Torn) if self.torn.is_none() => {
+                self.torn = Some(place.to_owned());
+                return;
+            }
+            Err(fault) => return self.fault(place, &fault),
+        };
+        let follows = self.before.as_ref().is_none_or(|h| h.hash == line.prev && h.number + 1 == line.number);
+        let first_ever = self.before.is_some() || line.number != 1 || line.prev == GENESIS;
+        if !follows || !first_ever {
+            self.fault(place, &Broken::Chain);
+        }
+        let note = if let Entry::Note(note) = &line.entry { note.text.as_str() } else { "" };
+        // A torn line is only that of a crash when the next start says so.
+        if let Some(place) = self.torn.take() {
+            if note.starts_with(TORN) {
+                self.result.torn += 1;
+            } else {
+                self.fault(&place, &Broken::Torn);
             }
         }
+        let origin = self.origin.get_or_insert_with(|| Head { number: line.number.saturating_sub(1), hash: line.prev });
+        if self.result.lines == 0 {
+            self.result.begins = line.number;
+        }
+        self.result.by_age |= note.starts_with(EXPIRED) && note.ends_with(&after(origin));
+        self.result.lines += 1;
+        self.before = Some(Head { number: line.number, hash: line.hash });
     }
-    // At the very end nobody has started since: a crash, or a gateway that is writing just now.
-    result.torn += u64::from(torn.is_some());
-    result.head = before.unwrap_or_default();
-    result
+
+    fn fault(&mut self, place: &str, fault: &Broken) {
+        self.result.fault_count += 1;
+        if self.result.faults.len() < MOST_FAULTS {
+            self.result.faults.push(format!("{place}: {fault}"));
+        }
+    }
+
+    /// What was found.
+    #[must_use]
+    pub fn end(mut self) -> Verified {
+        // At the very end nobody has started since: a crash, or a gateway that is writing just now.
+        self.result.torn += u64::from(self.torn.is_some());
+        self.result.head = self.before.unwrap_or_default();
+        self.result
+    }
 }
 
 /// How the note begins that a start writes after a torn line.
 pub const TORN: &str = "the last line was torn";
+/// How the note begins that tells of days removed by age.
+const EXPIRED: &str = "removed by age: days before ";
+
+/// The note that days before `day` go, the last line of which was `last`.
+#[must_use]
+pub fn expired(day: &str, last: &Head) -> String {
+    format!("{EXPIRED}{day}{}", after(last))
+}
+
+fn after(last: &Head) -> String {
+    format!("; the log goes on after line {}, {}", last.number, last.hash)
+}

@@ -1,17 +1,22 @@
 //! The writer of the log: one thread, a bounded queue before it, one file a day, the chain carried on over restarts.
+//! Old days are removed by age; the log says so itself, so that its chain can still be proven.
+
+mod reader;
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+pub use reader::{Lines, RawLine, files};
+
 use super::chain::{self, Head, TORN};
 use super::{Entry, Note};
-use crate::mail::Timestamp;
+use crate::mail::{Span, Timestamp};
 
 /// Entries that may wait for the disk. A receipt is some kilobytes, so this is some tens of megabytes at worst.
 const WAITING: usize = 10_000;
@@ -34,6 +39,7 @@ pub struct LogError {
 enum Order {
     Write(Timestamp, Box<Entry>),
     Flush(SyncSender<()>),
+    Expire(Timestamp, Span),
 }
 
 /// The log of a running gateway. Cheap to clone; the last one to go writes what waits and ends the thread.
@@ -46,7 +52,7 @@ pub struct Log {
 struct Inner {
     queue: Option<SyncSender<Order>>,
     lost: Arc<AtomicU64>,
-    failing: Arc<AtomicU64>,
+    failing: Arc<AtomicBool>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -55,14 +61,17 @@ impl Log {
     pub fn open(folder: &Path, now: Timestamp) -> Result<Self, LogError> {
         let trouble = |error| LogError { path: folder.to_owned(), error };
         std::fs::create_dir_all(folder).map_err(trouble)?;
-        let (head, torn) = last_head(folder).map_err(trouble)?;
+        let (head, torn) = reader::last_head(folder).map_err(trouble)?;
+        let newest = files(folder).map_err(trouble)?.pop();
         let (sender, receiver) = sync_channel(WAITING);
-        let (lost, failing) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let (lost, failing) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
         let mut writer = Writer {
             folder: folder.to_owned(),
             file: None,
-            day: String::new(),
+            // A clock that was set back while we were away: the chain goes on in the newest file there is.
+            day: newest.as_deref().and_then(reader::day).unwrap_or_default().to_owned(),
             head,
+            lost: Arc::clone(&lost),
             failing: Arc::clone(&failing),
             waiting: Vec::new(),
         };
@@ -70,10 +79,9 @@ impl Log {
             writer.keep(now, Box::new(note(format!("{TORN}, as by a crash; it was left as it is"))));
             writer.append().map_err(trouble)?;
         }
-        let counter = Arc::clone(&lost);
         let thread = std::thread::Builder::new()
             .name("receipts".to_owned())
-            .spawn(move || writer.work(&receiver, &counter))
+            .spawn(move || writer.work(&receiver))
             .map_err(trouble)?;
         let inner = Inner { queue: Some(sender), lost, failing, thread: Mutex::new(Some(thread)) };
         Ok(Self { inner: Arc::new(inner) })
@@ -98,14 +106,22 @@ impl Log {
         }
     }
 
-    /// Entries lost to a full queue since the start.
+    /// Has the writer remove the files of days that are over for longer than `keep` (DOMAIN R37). A full queue puts
+    /// it off to the next time it is asked.
+    pub fn expire(&self, now: Timestamp, keep: Span) {
+        if let Some(queue) = &self.inner.queue {
+            let _ = queue.try_send(Order::Expire(now, keep));
+        }
+    }
+
+    /// Entries lost since the start, because too many waited.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.inner.lost.load(Ordering::Relaxed)
     }
-    /// Writes that failed since the start (the entries wait and are tried again).
+    /// Whether the last write failed; the entries wait and are tried again.
     #[must_use]
-    pub fn failing(&self) -> u64 {
+    pub fn is_failing(&self) -> bool {
         self.inner.failing.load(Ordering::Relaxed)
     }
 }
@@ -133,13 +149,14 @@ struct Writer {
     file: Option<File>,
     day: String,
     head: Head,
-    failing: Arc<AtomicU64>,
+    lost: Arc<AtomicU64>,
+    failing: Arc<AtomicBool>,
     /// What is not written yet, in order: the batch, or what the disk did not take.
     waiting: Vec<(Timestamp, Box<Entry>)>,
 }
 
 impl Writer {
-    fn work(mut self, orders: &Receiver<Order>, lost: &AtomicU64) {
+    fn work(mut self, orders: &Receiver<Order>) {
         let (mut told, mut dirty) = (0, false);
         loop {
             let mut done = None;
@@ -149,7 +166,8 @@ impl Writer {
                     let mut next = Some(first);
                     while let Some(order) = next {
                         match order {
-                            Order::Write(at, entry) => self.take(at, entry, lost, &mut told),
+                            Order::Write(at, entry) => self.take(at, entry, &mut told),
+                            Order::Expire(now, keep) => self.expire(now, keep),
                             Order::Flush(answer) => {
                                 done = Some(answer);
                                 break;
@@ -185,8 +203,8 @@ impl Writer {
         }
     }
 
-    fn take(&mut self, at: Timestamp, entry: Box<Entry>, lost: &AtomicU64, told: &mut u64) {
-        let now_lost = lost.load(Ordering::Relaxed);
+    fn take(&mut self, at: Timestamp, entry: Box<Entry>, told: &mut u64) {
+        let now_lost = self.lost.load(Ordering::Relaxed);
         if now_lost > *told {
             let text = format!("{} entries were lost to a full queue", now_lost - *told);
             self.keep(at, Box::new(note(text)));
@@ -199,14 +217,15 @@ impl Writer {
         if self.waiting.len() < WAITING {
             self.waiting.push((at, entry));
         } else {
-            self.failing.fetch_add(1, Ordering::Relaxed);
+            self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     fn write_out(&mut self) {
-        if let Err(error) = self.append() {
+        let written = self.append();
+        self.failing.store(written.is_err(), Ordering::Relaxed);
+        if let Err(error) = written {
             tracing::error!(%error, "the receipt log cannot be written; receipts wait in memory");
-            self.failing.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -248,8 +267,39 @@ impl Writer {
             && let Err(error) = file.sync_data()
         {
             tracing::error!(%error, "the receipt log cannot be synced");
-            self.failing.fetch_add(1, Ordering::Relaxed);
+            self.failing.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Removes the files of days that were over at `now` for longer than `keep`, never the one that is written. The
+    /// log says so first and is synced: what is missing at its beginning is explained by the log itself.
+    fn expire(&mut self, now: Timestamp, keep: Span) {
+        if let Err(error) = self.remove_before(&day_of(now - keep), now) {
+            tracing::error!(%error, "old days of the receipt log could not be removed");
+        }
+    }
+
+    fn remove_before(&mut self, day: &str, now: Timestamp) -> std::io::Result<()> {
+        let mut old = files(&self.folder)?;
+        // Without its newest file the chain could not be carried on.
+        old.pop();
+        old.retain(|path| reader::day(path).is_some_and(|of| of < day && of != self.day));
+        let mut last = None;
+        for path in old.iter().rev() {
+            last = reader::head_of(path)?.0;
+            if last.is_some() {
+                break;
+            }
+        }
+        let Some(last) = last else { return Ok(()) };
+        self.keep(now, Box::new(note(chain::expired(day, &last))));
+        self.append()?;
+        self.sync();
+        for path in &old {
+            std::fs::remove_file(path)?;
+        }
+        tracing::info!(days = old.len(), before = day, "old days of the receipt log were removed");
+        Ok(())
     }
 }
 
@@ -265,45 +315,4 @@ fn end_torn_line(file: &mut File) -> std::io::Result<()> {
         file.write_all(b"\n")?;
     }
     Ok(())
-}
-
-/// The files of a log in order of their days.
-pub fn files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let mut list = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if name.len() == "2026-11-21.jsonl".len() && name.ends_with(".jsonl") {
-            list.push(path);
-        }
-    }
-    list.sort();
-    Ok(list)
-}
-
-/// Names and texts of all files; octets that are no UTF-8 (damage) become U+FFFD and so break their line's hash.
-pub fn texts(folder: &Path) -> std::io::Result<Vec<(String, String)>> {
-    files(folder)?
-        .into_iter()
-        .map(|path| {
-            let bytes = std::fs::read(&path)?;
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            Ok((name, String::from_utf8_lossy(&bytes).into_owned()))
-        })
-        .collect()
-}
-
-/// Where the chain stands, and whether the log ends in a torn line.
-fn last_head(folder: &Path) -> std::io::Result<(Head, bool)> {
-    let mut torn = false;
-    for path in files(folder)?.into_iter().rev() {
-        let text = String::from_utf8_lossy(&std::fs::read(path)?).into_owned();
-        for line in text.split_inclusive('\n').rev() {
-            match chain::open(line) {
-                Ok(line) => return Ok((Head { number: line.number, hash: line.hash }, torn)),
-                Err(_) => torn = true,
-            }
-        }
-    }
-    Ok((Head::default(), torn))
 }

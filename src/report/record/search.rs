@@ -1,10 +1,10 @@
 //! Message tracking: the lines of the log put together to one receipt a message, and questions to them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::chain::open;
 use super::{Entry, Refusal};
-use crate::mail::MailId;
+use crate::mail::{MailId, Span};
 use crate::verdict::Action;
 use crate::verdict::receipt::Receipt;
 
@@ -65,36 +65,56 @@ impl Query {
     }
 }
 
-/// Answers `query` over the texts of log files in order; damaged lines are passed over (`luytre log verify` tells).
+impl Query {
+    /// The first day whose file can hold an answer: `2026-11-21`, or "" for all.
+    #[must_use]
+    pub fn from_day(&self) -> String {
+        // A clock may have been set back a little between the arrival of a message and its receipt.
+        let of_id = self.id.map(|id| (id.time() - Span::days(1)).rfc3339());
+        of_id.max(self.since.clone()).unwrap_or_default().chars().take("2026-11-21".len()).collect()
+    }
+}
+
+/// Answers `query` over the lines of a log in their order; damaged ones are passed over (`luytre log verify` tells).
+/// Holds at most twice as many messages as are wanted.
 #[must_use]
-pub fn search<'f>(texts: impl Iterator<Item = &'f str>, query: &Query) -> Vec<Found> {
+pub fn search(lines: impl Iterator<Item = impl AsRef<str>>, query: &Query) -> Vec<Found> {
+    let wanted = query.limit.unwrap_or(usize::MAX);
     let mut messages: BTreeMap<MailId, Receipt> = BTreeMap::new();
-    let mut refusals = Vec::new();
+    let mut refusals: VecDeque<Refusal> = VecDeque::new();
     let id = query.id.map(|id| id.to_string());
-    for line in texts.flat_map(str::lines) {
+    for line in lines {
         // Parsing is the cost: a line that cannot hold the id is not read.
-        if id.as_ref().is_some_and(|id| !line.contains(id.as_str())) {
+        if id.as_ref().is_some_and(|id| !line.as_ref().contains(id.as_str())) {
             continue;
         }
-        let Ok(line) = open(line) else { continue };
+        let Ok(line) = open(line.as_ref()) else { continue };
         match line.entry {
             Entry::Receipt(receipt) if query.takes(&receipt) => {
                 messages.insert(receipt.id, *receipt);
+                // Ids begin with the time: the first is the oldest, and the newest are wanted.
+                if messages.len() > wanted {
+                    messages.pop_first();
+                }
             }
             Entry::Outcome(update) => {
                 if let Some(receipt) = messages.get_mut(&update.id) {
                     receipt.outcome.push(update.outcome);
                 }
             }
-            Entry::Refused(refusal) if query.takes_refusal(&refusal) => refusals.push(refusal),
+            Entry::Refused(refusal) if query.takes_refusal(&refusal) => {
+                refusals.push_back(refusal);
+                if refusals.len() > wanted {
+                    refusals.pop_front();
+                }
+            }
             _ => {}
         }
     }
     let mut found: Vec<Found> = messages.into_values().map(|r| Found::Message(Box::new(r))).collect();
     found.extend(refusals.into_iter().map(Found::Refusal));
     found.sort_by(|a, b| a.time().cmp(b.time()));
-    let extra = found.len().saturating_sub(query.limit.unwrap_or(usize::MAX));
-    // The newest are wanted.
+    let extra = found.len().saturating_sub(wanted);
     found.drain(..extra);
     found
 }

@@ -4,8 +4,10 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{Shared, Waiting, lock};
+use super::{Shared, UNREADABLE, Waiting, lock};
+use crate::mail::Span;
 use crate::spool::log::Log;
+use crate::spool::segment::Part;
 
 /// How long an answered but unsynced change may wait for a sync of its own.
 const SYNC_SOON: Duration = Duration::from_millis(100);
@@ -16,6 +18,8 @@ pub(super) struct Committer {
     pub(super) shared: Arc<Shared>,
     /// The segment for which spares were last looked after.
     pub(super) provided_for: u64,
+    /// Of the damages that the log has counted, so many are in the metrics.
+    pub(super) damages_told: u64,
 }
 
 /// What the committer finds when it looks up.
@@ -32,13 +36,7 @@ impl Committer {
             match self.wait(patience) {
                 Work::Batch(batch, damaged) => {
                     self.serve(batch);
-                    for (key, what) in damaged {
-                        let entry = self.log.index().get(key);
-                        if let Some(entry) = entry {
-                            self.log.give_up(key, &entry, &what);
-                            self.shared.metrics.damaged(1);
-                        }
-                    }
+                    damaged.into_iter().for_each(|(key, what)| self.look_again(key, &what));
                     // One step of housekeeping between batches, so that a spool that is never idle is tidied too.
                     let more = self.log.tidy();
                     patience = if more { Some(Duration::ZERO) } else { self.log.is_dirty().then_some(SYNC_SOON) };
@@ -54,7 +52,11 @@ impl Committer {
                 Work::Close => break,
             }
             self.provide();
-            self.shared.broken.store(self.log.is_broken(), Ordering::Relaxed);
+            self.shared.metrics.damaged(self.log.damages.saturating_sub(self.damages_told));
+            self.damages_told = self.log.damages;
+            let broken = self.log.is_broken();
+            self.shared.broken.store(broken, Ordering::Relaxed);
+            self.shared.metrics.health(!broken);
             self.shared.show();
         }
         self.log.commit(Vec::new());
@@ -65,6 +67,18 @@ impl Committer {
         for closed in inbox.closed.drain(..) {
             let _ = closed.send(());
         }
+    }
+
+    /// Somebody could not read a message. Neither can we: it leaves the queue, its bytes are set aside.
+    fn look_again(&mut self, key: u64, what: &str) {
+        let found = self.log.index().get(key);
+        let Some(entry) = found else { return };
+        let later = match self.log.load(key, &entry, Part::Whole) {
+            Ok(_) => Span::seconds(1),
+            Err(_) if self.log.give_up(key, &entry, what) => return,
+            Err(_) => UNREADABLE,
+        };
+        self.log.index().put_back(key, self.shared.clock.now() + later);
     }
 
     /// Lets a thread make spare segments when they run low; tried once a segment, so a full disk is not hammered.

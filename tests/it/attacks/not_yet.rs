@@ -1,6 +1,6 @@
 //! What the gateway cannot do yet: vector, demand, reason. The list may only shrink.
 
-const PREVIEW: &str = "held mail is not shown yet: the console comes with a later version";
+const PREVIEW: &str = "held mail is shown nowhere as a page: there is no console";
 const PDF_SIGNATURE: &str = "signatures inside PDF files are not verified yet";
 
 pub const NOT_YET: &[(&str, &str, &str)] = &[

@@ -29,6 +29,7 @@ async fn rfc7435_opportunistic_tls_takes_any_certificate() {
     assert_eq!(outcome, "handed");
     assert!(peer.taken()[0].tls);
     assert_eq!(house.metric("luytre_delivery_tls_total", &[("version", "TLSv1.3"), ("policy", "opportunistic")]), 1.0);
+    assert_eq!(house.metric("luytre_tls_sessions_total", &[("side", "client"), ("version", "TLSv1.3")]), 1.0);
     assert_eq!(word(&house.hand_over(&parcel(&["a@y.vn"], &".x\r\n".repeat(40_000))).await), "handed");
     assert_eq!((peer.connections(), peer.taken()[1].data.len()), (1, 36 + 160_000 - 1), "pooled under TLS too");
 }

@@ -4,11 +4,12 @@ use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use luytre::deliver::Handover;
 use luytre::deliver::settings::{Profile, TlsMode};
 use luytre::mail::MailId;
+
+use crate::kit::watch::{self, Watch};
 
 use super::house::{House, START, hop, parcel, word};
 use crate::kit::peer::key_and_certificate;
@@ -18,6 +19,7 @@ struct Postfix {
     folder: tempfile::TempDir,
     child: Child,
     address: SocketAddr,
+    watch: Watch,
 }
 
 impl Drop for Postfix {
@@ -68,6 +70,10 @@ impl Postfix {
             let owner = (Some(uid.parse().unwrap()), Some(gid.parse().unwrap()));
             std::os::unix::fs::chown(at.join(name), owner.0, owner.1).unwrap();
         }
+        for name in ["a", "b"] {
+            watch::maildir(&at.join("mail").join(name), uid.parse().unwrap(), gid.parse().unwrap());
+        }
+        let watch = Watch::over(at);
         let (key, certificate) = key_and_certificate("127.0.0.1");
         write(at.join("key.pem"), std::str::from_utf8(&key.private_key_to_pem_pkcs8().unwrap()).unwrap());
         write(at.join("certificate.pem"), std::str::from_utf8(&certificate.to_pem().unwrap()).unwrap());
@@ -102,7 +108,10 @@ impl Postfix {
         command.arg("-c").arg(at.join("conf")).arg("start-fg").stdin(Stdio::null());
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        Some(Self { folder, child, address })
+        watch.until("postfix says that it runs, with its port open", || {
+            fs::read_to_string(at.join("log")).ok().filter(|log| log.contains("daemon started"))
+        });
+        Some(Self { folder, child, address, watch })
     }
 
     fn command(&self, verb: &str) -> Command {
@@ -111,36 +120,15 @@ impl Postfix {
         command
     }
 
-    /// Waits until the port answers: another process has no bell to ring.
-    async fn ready(&self) {
-        until("postfix answers", || std::net::TcpStream::connect(self.address).is_ok().then_some(())).await;
+    /// The messages in a mailbox, once there are `count`. Nothing of ours has to go on meanwhile.
+    fn mailbox(&self, name: &str, count: usize) -> Vec<String> {
+        watch::messages(&self.watch, &self.folder.path().join("mail").join(name).join("new"), count)
     }
-
-    /// The messages in a mailbox, once there are `count`.
-    async fn mailbox(&self, name: &str, count: usize) -> Vec<String> {
-        let new = self.folder.path().join("mail").join(name).join("new");
-        until("the mail is in the mailbox", || {
-            let files: Vec<_> = fs::read_dir(&new).ok()?.filter_map(Result::ok).collect();
-            (files.len() >= count).then(|| files.iter().map(|f| fs::read_to_string(f.path()).unwrap()).collect())
-        })
-        .await
-    }
-}
-
-async fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    for _ in 0..600 {
-        if let Some(found) = ask() {
-            return found;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("in half a minute it did not come about that {what}");
 }
 
 #[tokio::test]
 async fn postfix_takes_what_we_send_and_nothing_is_changed() {
     let Some(postfix) = Postfix::start() else { return };
-    postfix.ready().await;
     for (i, profile) in [Profile::Generic, Profile::Qmail, Profile::Exchange2010].into_iter().enumerate() {
         let house = House::new(vec![hop(postfix.address, profile, TlsMode::Opportunistic)]);
         let mut mail = parcel(
@@ -159,7 +147,7 @@ async fn postfix_takes_what_we_send_and_nothing_is_changed() {
         assert!(house.jobs().is_empty());
         house.deliver.drain().await;
     }
-    let (a, b) = (postfix.mailbox("a", 6).await, postfix.mailbox("b", 3).await);
+    let (a, b) = (postfix.mailbox("a", 6), postfix.mailbox("b", 3));
     for profile in ["Generic", "Qmail", "Exchange2010"] {
         let end = format!("\n\n.dot\n..two\nK\u{ed}nh g\u{1eed}i {profile}\n.\nend\n");
         assert!(a.iter().any(|m| m.ends_with(&end)) && b.iter().any(|m| m.ends_with(&end)), "{a:?}");
@@ -174,7 +162,6 @@ async fn kb3029667_a_postfix_limited_to_tls_1_0_is_reached_under_it_or_by_policy
                smtpd_tls_protocols = TLSv1\nsmtpd_tls_ciphers = low\ntls_low_cipherlist = ALL:@SECLEVEL=0\n\
                smtpd_tls_received_header = yes\n";
     let Some(postfix) = Postfix::start_with(old) else { return };
-    postfix.ready().await;
     let ways = [
         (Profile::Exchange2007, TlsMode::Opportunistic, "handed", "TLSv1"),
         (Profile::Generic, TlsMode::Opportunistic, "handed", "none"),
@@ -189,6 +176,6 @@ async fn kb3029667_a_postfix_limited_to_tls_1_0_is_reached_under_it_or_by_policy
         }
         house.deliver.drain().await;
     }
-    let mail = postfix.mailbox("a", 2).await;
+    let mail = postfix.mailbox("a", 2);
     assert_eq!(mail.iter().filter(|m| m.contains("using TLSv1 with")).count(), 1, "{mail:?}");
 }

@@ -68,7 +68,12 @@ impl Gateway {
 
     /// Starts it without waiting, for tests of what goes wrong.
     pub fn spawn(config: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_luytre"))
+        Self::spawn_from(Path::new(env!("CARGO_BIN_EXE_luytre")), config)
+    }
+
+    /// The same from another file, which may be taken away under it.
+    pub fn spawn_from(program: &Path, config: &Path) -> Self {
+        let mut child = Command::new(program)
             .args(["serve", "--config"])
             .arg(config)
             .stdin(Stdio::null())

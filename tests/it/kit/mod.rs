@@ -10,3 +10,4 @@ pub mod proxy;
 pub mod script;
 pub mod sink;
 pub mod site;
+pub mod watch;

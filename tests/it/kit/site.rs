@@ -64,6 +64,11 @@ impl Site {
         self.next_hops.push(table.to_owned());
         self
     }
+    /// The next hops anew.
+    pub fn replace_hops(mut self, table: &str) -> Self {
+        self.next_hops = vec![table.to_owned()];
+        self
+    }
     /// Lines at the top of the file.
     pub fn top(mut self, lines: &str) -> Self {
         self.top.push_str(lines);
@@ -117,8 +122,10 @@ impl Site {
         let _ = write!(text, "[dns]\nservers = [\"{server}\"]\n\n");
         let _ = write!(
             text,
-            "[limits]\ndisk_free = \"1 MiB\"\n{}{}\n",
-            self.limit("pregreet", "\"0 ms\"") + &self.limit("connections_per_address", "1000"),
+            "[limits]\n{}{}\n",
+            self.limit("disk_free", "\"1 MiB\"")
+                + &self.limit("pregreet", "\"0 ms\"")
+                + &self.limit("connections_per_address", "1000"),
             self.limits
         );
         let _ = write!(text, "[inspect]\n{}\n", self.inspect);

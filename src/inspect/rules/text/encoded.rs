@@ -3,9 +3,8 @@
 
 use base64::Engine;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use unicode_normalization::UnicodeNormalization;
 
-use super::charset;
+use super::{charset, fold};
 
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,
@@ -47,7 +46,7 @@ pub fn decode(value: &[u8]) -> String {
         rest = tail.get(length..).unwrap_or_default();
     }
     flush(&mut pending, &mut out);
-    out.trim().nfc().collect()
+    fold::exact(out.trim())
 }
 
 fn flush(pending: &mut Option<(String, Vec<u8>)>, out: &mut String) {

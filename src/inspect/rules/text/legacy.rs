@@ -252,6 +252,22 @@ fn viqr(text: &str) -> String {
 /// Whether ASCII text without a label is VIQR beyond doubt: a fifth of its words carry a shape mark inside.
 #[must_use]
 pub fn looks_viqr(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let marked = |at: usize| {
+        let pair = at.checked_sub(1).and_then(|before| bytes.get(before..=at));
+        matches!(
+            pair,
+            Some(
+                [b'a' | b'e' | b'o' | b'A' | b'E' | b'O', b'^']
+                    | [b'a' | b'A', b'(']
+                    | [b'o' | b'u' | b'O' | b'U', b'+']
+            )
+        )
+    };
+    // One quick look: hardly any text has even one mark.
+    if !memchr::memchr3_iter(b'^', b'(', b'+', bytes).any(marked) {
+        return false;
+    }
     let (mut words, mut marked) = (0_usize, 0_usize);
     for word in text.split_ascii_whitespace().take(2000) {
         if !word.starts_with(|c: char| c.is_ascii_alphabetic()) || word.len() > 14 {

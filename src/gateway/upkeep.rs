@@ -1,0 +1,92 @@
+//! What is done all the time beside the mail: looking at the disk and the record, letting old things go, following
+//! changes of the configuration.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::stages::Stages;
+use crate::env::Clock;
+use crate::env::disk::Disk;
+use crate::policy::Policy;
+use crate::quarantine::Shelf;
+use crate::report::metrics::Metrics;
+use crate::report::record::run::Log;
+use crate::session::settings::Limits;
+use crate::spool;
+
+/// Looks at the disk once and starts the rest; it ends when the set is dropped.
+pub(super) fn start(stages: &Stages) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    let policy = stages.feeds.policy.subscribe();
+    let space = Space {
+        disk: Arc::clone(&stages.disk),
+        data: stages.data.clone(),
+        free: Arc::clone(&stages.free_disk),
+        metrics: stages.spool_metrics.clone(),
+    };
+    space.look(&policy.borrow().limits);
+    tasks.spawn(every_second(space, stages.record.clone(), stages.metrics.clone(), policy.clone()));
+    tasks.spawn(every_hour(stages.shelf.clone(), stages.record.clone(), stages.clock.clone(), policy));
+    tasks.spawn(Arc::clone(&stages.live).follow());
+    tasks
+}
+
+/// The room that is left where mail is kept.
+struct Space {
+    disk: Arc<dyn Disk>,
+    data: PathBuf,
+    free: Arc<AtomicU64>,
+    metrics: spool::metrics::Metrics,
+}
+
+impl Space {
+    /// A disk on which too few files can still be made counts as full, however many octets are free.
+    fn look(&self, limits: &Limits) {
+        let found = self.disk.free_bytes(&self.data).and_then(|bytes| Ok((bytes, self.disk.free_files(&self.data)?)));
+        let (bytes, files) = match found {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::error!(%error, "the free space of the data folder is not known");
+                return;
+            }
+        };
+        let (room, wanted) = (if files < limits.disk_free_files { 0 } else { bytes }, limits.disk_free.as_u64());
+        let before = self.free.swap(room, Ordering::Relaxed);
+        self.metrics.room(room, wanted);
+        if before >= wanted && room < wanted {
+            tracing::error!(bytes, files, "no room where mail is kept: new mail gets 452, delivery goes on");
+        } else if before < wanted && room >= wanted {
+            tracing::info!(bytes, files, "there is room again where mail is kept");
+        }
+    }
+}
+
+async fn every_second(space: Space, record: Log, metrics: Metrics, policy: watch::Receiver<Arc<Policy>>) {
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        second.tick().await;
+        let policy = Arc::clone(&policy.borrow());
+        space.look(&policy.limits);
+        metrics.receipts(record.lost(), record.is_failing());
+    }
+}
+
+async fn every_hour(shelf: Shelf, record: Log, clock: Clock, policy: watch::Receiver<Arc<Policy>>) {
+    let mut hour = tokio::time::interval(Duration::from_secs(3600));
+    loop {
+        hour.tick().await;
+        let now = clock.now();
+        match shelf.expire(now).await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "held mail whose time was over was removed"),
+            Err(error) => tracing::error!(%error, "held mail could not be expired"),
+        }
+        let keep = policy.borrow().receipts.keep;
+        record.expire(now, keep);
+    }
+}

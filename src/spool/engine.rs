@@ -1,0 +1,71 @@
+//! What a keeper of mail must do, and nothing else: the narrow place where another engine than this node's own log
+//! (one that keeps each message on several nodes) can be put in ([decision 0070](../../docs/decisions/)).
+//!
+//! Whoever uses the queue holds a [`Spool`](super::Spool), a handle on some engine, and can tell engines apart by nothing
+//! but this contract. The log's files, segments and syncs stand behind it.
+
+use std::fmt::Debug;
+use std::pin::Pin;
+
+use super::{Attempt, Hand, Job, JobKey, SpoolError};
+use crate::mail::{Parcel, Timestamp};
+
+/// An answer that takes a while. Boxed, so that engines can stand behind one pointer; that costs some 50 ns where a
+/// commit takes as many microseconds.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A keeper of mail.
+///
+/// Promises that every engine keeps:
+/// 1. `Ok` from `keep`, `hold` and `remove` is said only when a loss of power, of the process or of any one node that
+///    the engine is made for cannot undo it. `Err` means that the caller still owns the message; it is not delivered
+///    behind the caller's back.
+/// 2. `record` may be undone by a loss of power, never by the death of the process alone: the attempt is then made once
+///    more. It never makes a recipient disappear that was not served.
+/// 3. A job is in one pair of hands: `claim_due` gives it to nobody else until `record`, `put_back` or a restart.
+/// 4. Keys grow with time and are never given twice.
+pub trait Engine: Send + Sync + Debug {
+    /// Keeps a parcel that is first due at `due`. With [`Hand::Doubt`] its delivery is under way elsewhere already.
+    fn keep<'a>(&'a self, parcel: &'a Parcel, due: Timestamp, hand: Hand) -> Answer<'a, Result<JobKey, SpoolError>>;
+
+    /// Takes up to `limit` due jobs, the longest due first.
+    fn claim_due(&self, now: Timestamp, limit: usize) -> Vec<Job>;
+
+    /// The earliest moment at which a job in nobody's hands is due.
+    fn next_due(&self) -> Option<Timestamp>;
+
+    /// Resolves when something new may be due. For one waiter; one event is remembered while nobody waits.
+    fn changed(&self) -> Answer<'_, ()>;
+
+    /// The message of a job.
+    fn read(&self, key: JobKey) -> Answer<'_, Result<Parcel, SpoolError>>;
+
+    /// Writes down what an attempt did; a job with nothing pending leaves.
+    fn record(&self, key: JobKey, attempt: Attempt) -> Answer<'_, Result<(), SpoolError>>;
+
+    /// Gives a job back as it was, due at `due`.
+    fn put_back(&self, key: JobKey, due: Timestamp);
+
+    /// Makes jobs (`None`: all) due at `now` that are not held and in nobody's hands, or in those of `hand`. How many.
+    fn make_due(&self, keys: Option<&[JobKey]>, now: Timestamp, hand: Hand) -> usize;
+
+    /// Sets or clears the operator's hold.
+    fn hold(&self, key: JobKey, held: bool) -> Answer<'_, Result<(), SpoolError>>;
+
+    /// Takes a job out without delivering it.
+    fn remove(&self, key: JobKey) -> Answer<'_, Result<(), SpoolError>>;
+
+    fn job(&self, key: JobKey) -> Option<Job>;
+
+    /// Up to `limit` jobs by age, those behind `after`.
+    fn jobs_after(&self, after: Option<JobKey>, limit: usize) -> Vec<Job>;
+
+    /// How many jobs there are.
+    fn count(&self) -> usize;
+
+    /// Whether mail can be taken; `false` is for good.
+    fn is_healthy(&self) -> bool;
+
+    /// Makes everything safe and stops; what is asked later is answered with [`SpoolError::Closed`].
+    fn close(&self) -> Answer<'_, ()>;
+}
