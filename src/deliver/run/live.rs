@@ -75,7 +75,7 @@ pub struct Question<'a> {
 
 /// What came of opening a transaction.
 enum Begun {
-    Open(Open),
+    Open(Box<Open>),
     /// MAIL was refused.
     Refused(Reply),
     /// No connection is to be had just now.
@@ -134,7 +134,7 @@ impl Deliver {
     ) -> Option<Reply> {
         if line.open.is_none() {
             match self.begin_live(hop, question, policy).await {
-                Ok(Begun::Open(open)) => line.open = Some(open),
+                Ok(Begun::Open(open)) => line.open = Some(*open),
                 Ok(Begun::Refused(reply)) => return Some(reply),
                 Ok(Begun::Busy) => return None,
                 Err(_) => {
@@ -190,7 +190,7 @@ impl Deliver {
             return Ok(Begun::Refused(refusal));
         }
         let (hop, accepted, since) = (Arc::clone(hop), Vec::new(), Instant::now());
-        Ok(Begun::Open(Open { hop, host, conn: Some(conn), place: Some(place), accepted, since }))
+        Ok(Begun::Open(Box::new(Open { hop, host, conn: Some(conn), place: Some(place), accepted, since })))
     }
 
     /// A connection with MAIL taken, or with the reply that refused it.
