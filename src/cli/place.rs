@@ -1,11 +1,14 @@
-//! Where a gateway keeps its data, and whether it is there to be asked: for the commands that talk to it.
+//! Where a gateway keeps its data, and whether it is there to be asked: for the commands that talk to it, with the
+//! arguments that all of them take.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
+use super::DEFAULT_CONFIG;
 use crate::gateway::control::client::Client;
 use crate::gateway::control::{Reply, Request};
-use crate::mail::Problem;
+use crate::mail::{Language, Problem};
 
 /// Why a command could not do what it was asked, as a sentence.
 #[derive(Debug)]
@@ -44,8 +47,44 @@ impl fmt::Display for Trouble {
     }
 }
 
-/// `data_dir` of a configuration file; nothing else in it needs to be right.
-pub fn data_dir(config: &Path) -> Result<PathBuf, Problem> {
+/// What every command takes that talks to a gateway.
+#[derive(Debug, clap::Args)]
+pub struct Common {
+    /// The configuration file; only its data_dir and language are read.
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG, global = true)]
+    config: PathBuf,
+    /// Print JSON, one object a line.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// What a command needs of the configuration.
+#[derive(Debug)]
+pub struct Site {
+    pub data: PathBuf,
+    pub language: Language,
+}
+
+impl Common {
+    /// Reads the configuration; nothing else in it needs to be right.
+    pub fn site(&self) -> Result<Site, Trouble> {
+        site(&self.config).map_err(Trouble::Config)
+    }
+}
+
+/// What a command came to: its trouble goes to standard error.
+#[must_use]
+pub fn finish(command: &str, done: Result<(), Trouble>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(trouble) => {
+            eprintln!("luytre {command}: {trouble}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn site(config: &Path) -> Result<Site, Problem> {
     let text = std::fs::read_to_string(config).map_err(|error| Problem::new(config, error.to_string()))?;
     let table: toml::Table = toml::from_str(&text).map_err(|error| {
         let offset = error.span().map_or(0, |span| span.start);
@@ -56,7 +95,13 @@ pub fn data_dir(config: &Path) -> Result<PathBuf, Problem> {
         Some(toml::Value::String(folder)) => PathBuf::from(folder),
         Some(_) => return Err(Problem::new(config, "data_dir is not a text")),
     };
-    Ok(if folder.is_absolute() { folder } else { config.parent().unwrap_or(Path::new(".")).join(folder) })
+    let language = match table.get("language").and_then(toml::Value::as_str) {
+        Some("en") => Language::En,
+        Some("vi") => Language::Vi,
+        _ => Language::default(),
+    };
+    let data = if folder.is_absolute() { folder } else { config.parent().unwrap_or(Path::new(".")).join(folder) };
+    Ok(Site { data, language })
 }
 
 /// The running gateway, if there is one.

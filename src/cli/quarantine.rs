@@ -1,15 +1,13 @@
 //! `luytre quarantine`: what is held and why; release and remove.
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use clap::Subcommand;
 
-use super::DEFAULT_CONFIG;
-use super::place::{Trouble, ask, data_dir, gateway, needs_gateway, safe};
+use super::place::{Common, Site, Trouble, ask, finish, gateway, needs_gateway, safe};
 use crate::env::Clock;
 use crate::env::disk::Real;
 use crate::gateway::control::{Reply, Request};
@@ -18,12 +16,8 @@ use crate::quarantine::{Entry, Filter, HeldKey, Kind, Shelf};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The configuration file; only its data_dir is read.
-    #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG, global = true)]
-    config: PathBuf,
-    /// Print JSON, one object a line.
-    #[arg(long, global = true)]
-    json: bool,
+    #[command(flatten)]
+    common: Common,
     #[command(subcommand)]
     action: Action,
 }
@@ -105,17 +99,11 @@ impl Wanted {
 
 #[must_use]
 pub fn run(args: Args) -> ExitCode {
-    match act(&args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(trouble) => {
-            eprintln!("luytre quarantine: {trouble}");
-            ExitCode::FAILURE
-        }
-    }
+    finish("quarantine", act(&args))
 }
 
 fn act(args: &Args) -> Result<(), Trouble> {
-    let data = data_dir(&args.config).map_err(Trouble::Config)?;
+    let Site { data, .. } = args.common.site()?;
     let folder = data.join("quarantine");
     let offline = || eprintln!("The gateway is not running; reading the files in {}.", folder.display());
     match &args.action {
@@ -131,8 +119,8 @@ fn act(args: &Args) -> Result<(), Trouble> {
                     other => return Err(Trouble::unexpected(&other)),
                 },
             };
-            entries.iter().for_each(|entry| print_line(args.json, entry));
-            if !args.json {
+            entries.iter().for_each(|entry| print_line(args.common.json, entry));
+            if !args.common.json {
                 println!("{} held", entries.len());
             }
             Ok(())
@@ -145,7 +133,7 @@ fn act(args: &Args) -> Result<(), Trouble> {
                 if *raw {
                     return print_raw(&[&parcel.head, &parcel.body]);
                 }
-                print_whole(args.json, &entry, &String::from_utf8_lossy(&parcel.head));
+                print_whole(args.common.json, &entry, &String::from_utf8_lossy(&parcel.head));
                 Ok(())
             }
             Some(mut client) if *raw => {
@@ -166,7 +154,7 @@ fn act(args: &Args) -> Result<(), Trouble> {
             }
             Some(mut client) => match ask(&mut client, &Request::QuarantineShow { key: *id })? {
                 Reply::Message { entry, headers } => {
-                    print_whole(args.json, &entry, &headers);
+                    print_whole(args.common.json, &entry, &headers);
                     Ok(())
                 }
                 other => Err(Trouble::unexpected(&other)),
@@ -188,14 +176,13 @@ fn change(
     word: &str,
     request: impl Fn(HeldKey, String, String) -> Request,
 ) -> Result<(), Trouble> {
-    let data = data_dir(&args.config).map_err(Trouble::Config)?;
-    let mut client = needs_gateway(&data)?;
+    let mut client = needs_gateway(&args.common.site()?.data)?;
     let who = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "operator".to_owned());
     let mut failed = 0;
     for id in &chosen.ids {
         let done = ask(&mut client, &request(*id, who.clone(), chosen.reason.clone()));
         match &done {
-            Ok(Reply::Done { .. }) if args.json => println!("{}", serde_json::json!({ "id": id, "done": word })),
+            Ok(Reply::Done { .. }) if args.common.json => println!("{}", serde_json::json!({ "id": id, "done": word })),
             Ok(Reply::Done { .. }) => println!("{id} {word}"),
             Ok(other) => return Err(Trouble::unexpected(other)),
             Err(trouble) => {

@@ -1,23 +1,31 @@
-//! Delivery reports: `multipart/report` in Vietnamese and English, with the header of the original and nothing more.
-//! RFC 3461 §6, RFC 3462, RFC 3464, RFC 6533 (addresses that are not ASCII), RFC 3834 (no robot answers a robot).
-//! Pure; whether a report may be sent at all is decided by the caller.
+//! Delivery reports: `multipart/report` in Vietnamese and English, with the header of the original and nothing more
+//! unless its sender asked for all of it (RET=FULL). RFC 3461 §6, RFC 6522, RFC 3464, RFC 6533 (addresses that are not
+//! ASCII), RFC 3834 (no robot answers a robot). Pure; whether a report may be sent at all is decided by the caller.
 
-use std::fmt::Write as _;
+mod status;
+mod words;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 
 use crate::mail::header::{Headers, fold};
-use crate::mail::transaction::{BodyType, Notify};
+use crate::mail::transaction::{BodyType, Notify, Ret};
 use crate::mail::{
     Destination, Language, MailId, MailParams, Mailbox, Parcel, ParcelMeta, Recipient, ReversePath, Timestamp,
 };
+use status::Form;
 
 /// Of the original's header this much goes back.
 const RETURNED: usize = 64 << 10;
+/// An original up to this size goes back whole, to a sender that asked for that.
+const RETURNED_WHOLE: u64 = 1 << 20;
 /// Of a server's answer this much is quoted.
 const QUOTED: usize = 400;
+/// Fields of a header that goes back which are looked at.
+const FIELDS: usize = 2000;
+/// Fields that we or the agency's server wrote for ourselves: how a message was judged is not for its sender.
+const OURS: [&str; 4] = ["x-luytre-", "x-spam-", "x-ms-exchange-organization-", "authentication-results"];
 
 /// What is reported.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,6 +34,8 @@ pub enum Kind {
     Failed,
     /// It is still being tried.
     Delayed,
+    /// Taken by a server that reports nothing itself (RFC 3461 §5.2.2).
+    Relayed,
 }
 
 /// One recipient of the report's original.
@@ -49,6 +59,8 @@ pub struct Report<'a> {
     pub now: Timestamp,
     /// Ours.
     pub hostname: &'a str,
+    /// The author, in a domain that can sign where the report leaves for the Internet.
+    pub from: &'a str,
     /// Which language stands first.
     pub language: Language,
     pub original: &'a Parcel,
@@ -63,21 +75,25 @@ pub struct Report<'a> {
 /// The report as a message of its own, from `<>` to the sender.
 #[must_use]
 pub fn build(report: &Report<'_>) -> Parcel {
-    let returned = returned_header(&report.original.head);
-    let utf8 = !report.sender.is_ascii() || report.items.iter().any(|i| !i.recipient.mailbox.is_ascii());
-    let smtputf8 = utf8 || (report.original.meta.params.smtputf8 && !returned.is_ascii());
+    let params = &report.original.meta.params;
+    let foreign = !report.sender.is_ascii() || report.items.iter().any(|i| !i.recipient.mailbox.is_ascii());
+    // RFC 6533 §4: the global form for who speaks SMTPUTF8; everybody else gets ASCII, which reaches every server.
+    let smtputf8 = !report.sender.is_ascii() || (params.smtputf8 && foreign);
+    let (returned_type, returned) = returned(report);
     let eight_bit = smtputf8 || !returned.is_ascii();
     let boundary = format!("=_luytre_{}", report.id);
-    let subject = subject(report);
+    let subject = words::subject(report.kind, report.language);
 
     let mut body = Vec::with_capacity(returned.len().saturating_add(4096));
     part(&mut body, &boundary, "text/plain; charset=utf-8", "base64");
-    base64_lines(&mut body, &text(report));
-    let status_type = if smtputf8 { "message/global-delivery-status" } else { "message/delivery-status" };
+    base64_lines(&mut body, &words::text(report));
+    let (form, status_type) = match smtputf8 {
+        true => (Form::Global, "message/global-delivery-status"),
+        false => (Form::Ascii, "message/delivery-status"),
+    };
     part(&mut body, &boundary, status_type, if smtputf8 { "8bit" } else { "7bit" });
-    body.extend_from_slice(status(report).as_bytes());
-    let header_type = if smtputf8 { "message/global-headers" } else { "text/rfc822-headers" };
-    part(&mut body, &boundary, header_type, if eight_bit { "8bit" } else { "7bit" });
+    body.extend_from_slice(status::fields(report, form).as_bytes());
+    part(&mut body, &boundary, returned_type, if returned.is_ascii() { "7bit" } else { "8bit" });
     body.extend_from_slice(&returned);
     body.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
 
@@ -110,7 +126,9 @@ pub fn build(report: &Report<'_>) -> Parcel {
 fn head(report: &Report<'_>, boundary: &str, subject: &str) -> Vec<u8> {
     let host = report.hostname;
     let mut head = Vec::with_capacity(1024);
-    head.extend(fold("From", &format!("Mail Delivery System <mailer-daemon@{host}>")));
+    // RFC 5321 §6.3: our own name in a trace field; a report that comes back to us is counted by it.
+    head.extend(fold("Received", &format!("by {host} (Luytre) id {}; {}", report.id, report.now.rfc5322())));
+    head.extend(fold("From", &format!("Mail Delivery System <{}>", report.from)));
     head.extend(fold("To", &format!("<{}>", report.sender)));
     head.extend(fold("Subject", &encoded_words(subject)));
     head.extend(fold("Date", &report.now.rfc5322()));
@@ -128,94 +146,49 @@ fn head(report: &Report<'_>, boundary: &str, subject: &str) -> Vec<u8> {
     head
 }
 
-fn subject(report: &Report<'_>) -> String {
-    match (report.kind, report.language) {
-        (Kind::Failed, Language::Vi) => "Thư không gửi được / Undelivered mail".to_owned(),
-        (Kind::Failed, Language::En) => "Undelivered mail / Thư không gửi được".to_owned(),
-        (Kind::Delayed, Language::Vi) => "Thư gửi bị chậm / Delayed mail".to_owned(),
-        (Kind::Delayed, Language::En) => "Delayed mail / Thư gửi bị chậm".to_owned(),
-    }
-}
-
-/// The part for people, both languages.
-fn text(report: &Report<'_>) -> String {
-    let (vi, en) = match report.kind {
-        Kind::Failed => (
-            format!(
-                "Thư của bạn nhận lúc {} không đến được người nhận dưới đây. Hệ thống sẽ không gửi lại nữa.",
-                report.original.meta.received_at.rfc5322()
-            ),
-            format!(
-                "Your message of {} could not be delivered to the recipients below. It will not be tried again.",
-                report.original.meta.received_at.rfc5322()
-            ),
-        ),
-        Kind::Delayed => (
-            format!(
-                "Thư của bạn chưa đến được người nhận dưới đây. Hệ thống tiếp tục gửi lại đến {}; bạn không cần gửi lại.",
-                report.until.rfc5322()
-            ),
-            format!(
-                "Your message has not reached the recipients below yet. It will be tried until {}; you need not send it again.",
-                report.until.rfc5322()
-            ),
-        ),
-    };
-    let mut list = String::new();
-    for item in report.items {
-        // Writing into memory does not fail.
-        let _ = write!(list, "  <{}>\r\n    {}\r\n", item.recipient.mailbox, clean(item.said));
-    }
-    let (first, second) = match report.language {
-        Language::Vi => (vi, en),
-        Language::En => (en, vi),
-    };
-    format!("{first}\r\n\r\n{second}\r\n\r\n{list}\r\n-- \r\n{} ({})\r\n", report.hostname, report.original.meta.id)
-}
-
-/// The part for machines (RFC 3464 §2).
-fn status(report: &Report<'_>) -> String {
-    let meta = &report.original.meta;
-    let mut out = format!("Reporting-MTA: dns; {}\r\n", report.hostname);
-    if let Some(envid) = &meta.params.envid {
-        let _ = write!(out, "Original-Envelope-Id: {}\r\n", clean(envid));
-    }
-    let _ = write!(out, "Arrival-Date: {}\r\n", meta.received_at.rfc5322());
-    for item in report.items {
-        let mailbox = &item.recipient.mailbox;
-        out.push_str("\r\n");
-        if let Some(original) = &item.recipient.original {
-            let _ = write!(out, "Original-Recipient: {}\r\n", clean(original));
-        }
-        // RFC 6533 §3: an address that is not ASCII has the type utf-8.
-        let kind = if mailbox.is_ascii() { "rfc822" } else { "utf-8" };
-        let action = if report.kind == Kind::Failed { "failed" } else { "delayed" };
-        let _ =
-            write!(out, "Final-Recipient: {kind}; {mailbox}\r\nAction: {action}\r\nStatus: {}\r\n", clean(item.status));
-        if !item.said.is_empty() {
-            let kind = if item.is_reply { "smtp" } else { "x-luytre" };
-            let _ = write!(out, "Diagnostic-Code: {kind}; {}\r\n", clean(item.said));
-        }
-        if report.kind == Kind::Delayed {
-            let _ = write!(out, "Will-Retry-Until: {}\r\n", report.until.rfc5322());
-        }
-    }
-    out
-}
-
 /// A stranger's text on one line of ASCII.
 fn clean(text: &str) -> String {
     text.chars().map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' }).take(QUOTED).collect()
 }
 
-/// The original's header, cut at the end of a line.
+/// What goes back of the original, and as what.
+fn returned(report: &Report<'_>) -> (&'static str, Vec<u8>) {
+    let original = report.original;
+    let wanted = report.kind == Kind::Failed && original.meta.params.ret == Some(Ret::Full);
+    let mut head = returned_header(&original.head);
+    let global = !head.is_ascii() && std::str::from_utf8(&head).is_ok();
+    if wanted && original.size_bytes() <= RETURNED_WHOLE && original.head.len() <= RETURNED {
+        head.extend_from_slice(b"\r\n");
+        head.extend_from_slice(&original.body);
+        return (if global { "message/global" } else { "message/rfc822" }, head);
+    }
+    (if global { "message/global-headers" } else { "text/rfc822-headers" }, head)
+}
+
+/// The original's header without our own remarks, cut at the end of a line, without the empty line.
 fn returned_header(head: &[u8]) -> Vec<u8> {
-    let cut = match head.get(..RETURNED) {
-        None => head,
-        Some(part) => memchr::memrchr(b'\n', part).and_then(|at| part.get(..=at)).unwrap_or_default(),
-    };
-    let cut = cut.strip_suffix(b"\r\n\r\n").map_or(cut, |rest| head.get(..rest.len().saturating_add(2)).unwrap_or(cut));
-    cut.to_vec()
+    let headers = Headers::parse_limited(head, FIELDS);
+    let mut out = Vec::with_capacity(head.len().min(RETURNED));
+    for field in headers.fields() {
+        let starts =
+            |prefix: &str| field.name.get(..prefix.len()).is_some_and(|n| n.eq_ignore_ascii_case(prefix.as_bytes()));
+        if OURS.iter().any(|prefix| starts(prefix)) {
+            continue;
+        }
+        let text = head.get(field.range.clone()).unwrap_or_default();
+        let room = RETURNED.saturating_sub(out.len());
+        if text.len() <= room {
+            out.extend_from_slice(text);
+            continue;
+        }
+        let lines = text.get(..room).and_then(|part| part.get(..=memchr::memrchr(b'\n', part)?));
+        out.extend_from_slice(lines.unwrap_or_default());
+        break;
+    }
+    if !out.is_empty() && !out.ends_with(b"\r\n") {
+        out.extend_from_slice(b"\r\n");
+    }
+    out
 }
 
 /// The original's Message-ID, when it is one.

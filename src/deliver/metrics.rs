@@ -1,9 +1,28 @@
 //! Counters of delivery. No label holds an address or a remote host name.
 
-use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use super::settings::{Profile, TlsMode};
+use crate::mail::Span;
 use crate::session::metrics::{Side, tls_sessions};
+
+/// Whose a next hop is: the label that takes the place of its name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Peer {
+    /// An agency's own server, or the smart host: somebody here looks after it.
+    Agency,
+    /// Found by MX.
+    Internet,
+}
+
+impl Peer {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Agency => "agency",
+            Self::Internet => "internet",
+        }
+    }
+}
 
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -15,7 +34,10 @@ pub struct Metrics {
     downgrades: IntCounterVec,
     live: IntCounterVec,
     reports: IntCounterVec,
-    hosts_down: IntGauge,
+    hosts_down: IntGaugeVec,
+    down_seconds: IntGaugeVec,
+    parked: IntGauge,
+    clock_jumps: IntCounter,
     connections: IntGauge,
 }
 
@@ -31,6 +53,19 @@ impl Metrics {
             registry.register(Box::new(gauge.clone()))?;
             Ok(gauge)
         };
+        let by_peer = |name: &str, help: &str| -> Result<IntGaugeVec, prometheus::Error> {
+            let family = IntGaugeVec::new(Opts::new(name, help), &["peer"])?;
+            for peer in [Peer::Agency, Peer::Internet] {
+                family.with_label_values(&[peer.as_str()]).set(0);
+            }
+            registry.register(Box::new(family.clone()))?;
+            Ok(family)
+        };
+        let clock_jumps = IntCounter::new(
+            "luytre_clock_jumps_total",
+            "Times that the wall clock was set while the gateway ran; nothing expires for that",
+        )?;
+        registry.register(Box::new(clock_jumps.clone()))?;
         let downgrades = counter(
             "luytre_delivery_downgrades_total",
             "Connections to next hops in clear although TLS was offered or had worked: handshake (it failed), \
@@ -69,10 +104,19 @@ impl Metrics {
             )?,
             reports: counter(
                 "luytre_delivery_reports_total",
-                "Undeliverable and delayed mail, by what was done about it: bounced, delayed, held, dropped",
+                "What was done about mail whose sender had to hear of it: bounced, delayed, relayed (success); or held, for nobody may hear",
                 &["kind"],
             )?,
-            hosts_down: gauge("luytre_delivery_hosts_down", "Next hops that do not answer or asked for a pause")?,
+            hosts_down: by_peer(
+                "luytre_delivery_hosts_down",
+                "Next hops that do not answer or asked for a pause, of the agencies and of the Internet",
+            )?,
+            down_seconds: by_peer(
+                "luytre_delivery_host_down_seconds",
+                "How long the next hop that has been down longest has not answered; 0 when all answer",
+            )?,
+            parked: gauge("luytre_delivery_parked", "Queued messages that wait for their host or for their turn")?,
+            clock_jumps,
             connections: gauge("luytre_delivery_connections", "Open connections to next hops, in use or idle")?,
         })
     }
@@ -104,11 +148,21 @@ impl Metrics {
     pub(super) fn report(&self, kind: &str) {
         self.reports.with_label_values(&[kind]).inc();
     }
-    pub(super) fn host_down(&self) {
-        self.hosts_down.inc();
+    pub(super) fn host_down(&self, peer: Peer) {
+        self.hosts_down.with_label_values(&[peer.as_str()]).inc();
     }
-    pub(super) fn host_up(&self) {
-        self.hosts_down.dec();
+    pub(super) fn host_up(&self, peer: Peer) {
+        self.hosts_down.with_label_values(&[peer.as_str()]).dec();
+    }
+    pub(super) fn down_for(&self, peer: Peer, longest: Span) {
+        let seconds = i64::try_from(longest.as_seconds()).unwrap_or(i64::MAX);
+        self.down_seconds.with_label_values(&[peer.as_str()]).set(seconds);
+    }
+    pub(super) fn parked(&self, messages: usize) {
+        self.parked.set(i64::try_from(messages).unwrap_or(i64::MAX));
+    }
+    pub(super) fn clock_jumped(&self) {
+        self.clock_jumps.inc();
     }
     pub(super) fn connection_opened(&self) {
         self.connections.inc();

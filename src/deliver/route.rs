@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::pin::KeyPin;
 use super::profile::Traits;
+use super::seal::SealKeys;
 use super::settings::{self, Delivery, NextHop, Profile, TlsMode};
 use crate::env::dns::{DnsError, Mx};
 use crate::mail::{AgencyId, Destination, Domain, Language, Reply};
@@ -102,6 +103,8 @@ pub struct Policy {
     agencies: HashMap<AgencyId, Arc<[Arc<Hop>]>>,
     domains: HashMap<Domain, AgencyId>,
     smart_host: Option<Arc<[Arc<Hop>]>>,
+    /// For the reports that we write.
+    seals: Arc<HashMap<AgencyId, SealKeys>>,
 }
 
 /// Where a recipient's copy goes.
@@ -140,7 +143,27 @@ impl Policy {
         if !wrong.is_empty() {
             return Err(wrong);
         }
-        Ok(Self { settings, hostname: hostname.to_owned(), language, agencies: routes, domains, smart_host })
+        Ok(Self {
+            settings,
+            hostname: hostname.to_owned(),
+            language,
+            agencies: routes,
+            domains,
+            smart_host,
+            seals: Arc::default(),
+        })
+    }
+
+    /// With the keys that sign what leaves on behalf of each agency.
+    #[must_use]
+    pub fn with_seals(self, seals: Arc<HashMap<AgencyId, SealKeys>>) -> Self {
+        Self { seals, ..self }
+    }
+
+    /// The keys of an agency.
+    #[must_use]
+    pub fn seals(&self, agency: &AgencyId) -> Option<&SealKeys> {
+        self.seals.get(agency)
     }
 
     /// The way of all recipients with this destination.

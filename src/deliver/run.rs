@@ -5,22 +5,29 @@ mod conn;
 mod giveup;
 mod handover;
 mod host;
+mod lanes;
 pub mod live;
 mod queue;
+mod standing;
+mod turn;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use crate::env::clock::Chronicle;
 use crate::env::tls::client::Connector;
 use crate::env::{Clock, Dice, Dns};
-use crate::mail::{Destination, Parcel, Reply};
+use crate::mail::{AgencyId, Destination, Parcel, Reply};
 use crate::spool::{Spool, SpoolError, Spooled};
 
 use super::client::Needs;
+use super::metrics::Peer;
 use super::route::{Hop, Policy, Way, usable};
 use super::{Handover, Metrics, Undeliverable};
 use host::Host;
+pub use standing::Standing;
+pub use turn::Turned;
 
 /// Hosts of the Internet are remembered up to this many; then those that rest are forgotten.
 const HOSTS: usize = 4096;
@@ -40,9 +47,13 @@ pub struct Parts {
 pub struct Deliver {
     parts: Parts,
     hosts: RwLock<HashMap<Hop, Arc<Host>>>,
-    lanes: Mutex<queue::Lanes>,
+    lanes: Mutex<lanes::Lanes>,
+    /// How old messages really are, whatever was done to the clock.
+    chronicle: Mutex<Chronicle>,
     /// Something happened that the queue's loop should look at.
     stirred: tokio::sync::Notify,
+    /// Agencies whose queue is being set going.
+    turning: Mutex<std::collections::HashSet<AgencyId>>,
 }
 
 impl std::fmt::Debug for Deliver {
@@ -55,7 +66,9 @@ impl Deliver {
     #[must_use]
     pub fn new(parts: Parts) -> Arc<Self> {
         let (hosts, lanes) = (RwLock::default(), Mutex::default());
-        Arc::new(Self { parts, hosts, lanes, stirred: tokio::sync::Notify::new() })
+        let chronicle = Mutex::new(Chronicle::new(parts.clock.now(), parts.clock.uptime()));
+        let (stirred, turning) = (tokio::sync::Notify::new(), Mutex::default());
+        Arc::new(Self { parts, hosts, lanes, chronicle, stirred, turning })
     }
 
     /// Keeps a message durably; its delivery follows at once.
@@ -102,10 +115,26 @@ impl Deliver {
         let hosts: Vec<Arc<Host>> =
             self.hosts.read().unwrap_or_else(PoisonError::into_inner).values().map(Arc::clone).collect();
         close(hosts.iter().flat_map(|host| host.stale()).collect()).await;
-        if hosts.len() > HOSTS / 2 {
+        let many = hosts.len() > HOSTS / 2;
+        if many || hosts.iter().any(|host| host.is_abandoned()) {
             let mut hosts = self.hosts.write().unwrap_or_else(PoisonError::into_inner);
-            hosts.retain(|_, host| !host.is_forgettable());
+            hosts.retain(|_, host| !(host.is_abandoned() || (many && host.is_forgettable())));
         }
+        self.lanes().sweep(&self.beds(self.parts.clock.now(), None));
+        self.show(&hosts);
+    }
+
+    /// Brings the gauges up to date that say how long hosts have been down and how much waits for its turn.
+    fn show(&self, hosts: &[Arc<Host>]) {
+        for peer in [Peer::Agency, Peer::Internet] {
+            let longest = hosts.iter().filter(|host| host.peer() == peer).map(|host| host.down_for()).max();
+            self.parts.metrics.down_for(peer, longest.unwrap_or_default());
+        }
+        self.parts.metrics.parked(self.lanes().parked());
+    }
+
+    fn chronicle(&self) -> MutexGuard<'_, Chronicle> {
+        self.chronicle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn known(&self, hop: &Hop) -> Option<Arc<Host>> {
@@ -120,7 +149,11 @@ impl Deliver {
         if hosts.len() >= HOSTS {
             hosts.retain(|_, host| !host.is_forgettable());
         }
-        let fresh = || Arc::new(Host::new(policy.settings.concurrency, hop.traits(), self.parts.metrics.clone()));
+        let peer = if hop.internet { Peer::Internet } else { Peer::Agency };
+        let fresh = || {
+            let (clock, metrics) = (self.parts.clock.clone(), self.parts.metrics.clone());
+            Arc::new(Host::new(policy.settings.concurrency, hop.traits(), peer, clock, metrics))
+        };
         Arc::clone(hosts.entry(hop.clone()).or_insert_with(fresh))
     }
 

@@ -25,6 +25,14 @@ pub fn is_warning_due(since: Timestamp, now: Timestamp, warned: bool) -> bool {
     !warned && since + DELAY_WARNING <= now
 }
 
+/// When the sender is next to be told something: that its message waits, or that it is given up. A message that merely
+/// waits for its turn comes up for that. `None`: that moment has come.
+#[must_use]
+pub fn news_due(s: &Deliver, since: Timestamp, now: Timestamp, warned: bool) -> Option<Timestamp> {
+    let warning = (!warned).then_some(since + DELAY_WARNING);
+    [warning, Some(since + s.give_up)].into_iter().flatten().find(|due| now < *due)
+}
+
 /// How long to leave a host alone after its `failures`-th failure in a row (counted from 1).
 #[must_use]
 pub fn probe_after(s: &Deliver, failures: u32, jitter: u64) -> Span {
@@ -81,6 +89,16 @@ mod tests {
         assert!(!is_warning_due(START, later - Span::millis(1), false));
         assert!(is_warning_due(START, later, false));
         assert!(!is_warning_due(START, later, true));
+    }
+
+    #[test]
+    fn a_message_that_waits_comes_up_for_the_warning_and_for_the_end() {
+        let s = Deliver::default();
+        let due = |hours: u64, warned| news_due(&s, START, START + Span::hours(hours), warned);
+        assert_eq!(due(0, false), Some(START + Span::hours(4)));
+        assert_eq!(due(0, true), Some(START + Span::days(5)));
+        assert_eq!(due(5, false), Some(START + Span::days(5)), "a warning that is overdue comes with the next attempt");
+        assert_eq!(due(120, true), None);
     }
 
     #[test]

@@ -116,6 +116,20 @@ impl Policy {
         }
     }
 
+    /// ETRN (RFC 1985 §5.4): whose mail this client may ask for, by one of the agency's domains. `@` in front: any domain
+    /// under it. Only hosts of the agency's own networks may.
+    pub fn check_turn(&self, client: IpAddr, node: &str) -> Result<AgencyId, Reply> {
+        let under = node.strip_prefix('@');
+        let domain =
+            Domain::parse(under.unwrap_or(node)).map_err(|_| Reply::new(501, "5.5.4", "Syntax: ETRN domain"))?;
+        let is_meant = |own: &Domain| *own == domain || (under.is_some() && own.is_within(&domain));
+        let mut owners = self.agencies.iter().filter(|agency| agency.networks.contains(client));
+        owners
+            .find(|agency| agency.domains.iter().any(is_meant))
+            .map(|agency| agency.id.clone())
+            .ok_or_else(|| Reply::new(459, "4.7.1", format!("Node {domain} is not allowed from this address")))
+    }
+
     /// The agency of a domain, by exact match.
     #[must_use]
     pub fn agency_of(&self, domain: &Domain) -> Option<&Agency> {

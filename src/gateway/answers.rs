@@ -44,6 +44,15 @@ impl Answers {
             _ => None,
         };
         let reply = self.stores.answer(request).await.unwrap_or_else(|| Reply::failed("this request is not known"));
+        let reply = match reply {
+            Reply::Jobs { jobs, next, .. } => {
+                let policy = self.live.current();
+                let of = |job| self.deliver.standing(job, &policy.compiled.deliver);
+                let standings = jobs.iter().map(of).collect();
+                Reply::Jobs { jobs, next, standings }
+            }
+            other => other,
+        };
         if wakes {
             self.deliver.wake();
         }

@@ -15,9 +15,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::deliver::Standing;
 use crate::quarantine::{Entry, Filter as HeldFilter, HeldKey};
 use crate::spool::{Job, JobKey};
-pub use filter::QueueFilter;
+pub use filter::{QueueFilter, State};
 
 /// The longest request.
 pub const MOST_REQUEST: usize = 64 << 10;
@@ -99,10 +100,12 @@ pub enum Request {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "kebab-case")]
 pub enum Reply {
-    /// `next`: go on behind this key.
+    /// `next`: go on behind this key. `standings`: what each job waits for, in the same order, where that is known.
     Jobs {
         jobs: Vec<Job>,
         next: Option<JobKey>,
+        #[serde(default)]
+        standings: Vec<Standing>,
     },
     /// How many messages it happened to.
     Done {

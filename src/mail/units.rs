@@ -123,6 +123,16 @@ impl Span {
     pub const fn is_zero(self) -> bool {
         self.0 == 0
     }
+    /// Both together, saturating.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+    /// What is left of this span without `other`; zero when that is longer.
+    #[must_use]
+    pub const fn minus(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
     /// This span doubled `times` times, saturating.
     #[must_use]
     pub fn doubled(self, times: u32) -> Self {

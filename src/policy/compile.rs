@@ -28,7 +28,7 @@ pub struct Compiled {
     pub inspect: Arc<inspect::policy::Policy>,
     pub verdict: verdict::settings::Policy,
     pub deliver: Arc<deliver::Policy>,
-    seals: HashMap<AgencyId, SealKeys>,
+    seals: Arc<HashMap<AgencyId, SealKeys>>,
     no_seals: SealKeys,
 }
 
@@ -55,7 +55,7 @@ pub(super) fn compile(
     let house = house(settings, problems);
     let envelope = envelope(settings, problems);
     let deliver = deliver(settings, problems);
-    let seals = seals(settings, now, problems);
+    let seals = Arc::new(seals(settings, now, problems));
     let inspect = Arc::new(inspect(settings, &settings.inspect.checks, material, problems)?);
     Some(Compiled {
         house: Arc::new(house),
@@ -70,7 +70,7 @@ pub(super) fn compile(
         own_domains: settings.agencies.iter().flat_map(|a| a.domains.iter().cloned()).collect(),
         verdict: verdict(settings, &inspect),
         inspect,
-        deliver: Arc::new(deliver?),
+        deliver: Arc::new(deliver?.with_seals(Arc::clone(&seals))),
         seals,
         no_seals: SealKeys::default(),
     })

@@ -46,6 +46,8 @@ pub enum Command {
     Verify,
     StartTls,
     Auth,
+    /// Send what waits for this node (RFC 1985).
+    Etrn(String),
     Quit,
     Xclient(Vec<(String, String)>),
 }
@@ -87,8 +89,8 @@ const HTTP: [&str; 16] = [
     "REFERER:",
 ];
 /// Verbs that exist somewhere and not here (RFC 5321 §4.2.4: 502).
-const LEGACY: [&str; 15] = [
-    "EXPN", "ETRN", "ATRN", "TURN", "SEND", "SOML", "SAML", "DEBUG", "WIZ", "BURL", "LHLO", "KILL", "SHOWQ", "XEXCH50",
+const LEGACY: [&str; 14] = [
+    "EXPN", "ATRN", "TURN", "SEND", "SOML", "SAML", "DEBUG", "WIZ", "BURL", "LHLO", "KILL", "SHOWQ", "XEXCH50",
     "XFORWARD",
 ];
 
@@ -107,6 +109,7 @@ pub fn parse(line: &[u8]) -> Result<Command, Refused> {
         "BDAT" => bdat(argument),
         "EHLO" | "HELO" => hello(argument, verb == "EHLO"),
         "XCLIENT" => xclient(argument),
+        "ETRN" => etrn(argument),
         "DATA" => bare(argument, Command::Data),
         "RSET" => bare(argument, Command::Rset),
         "QUIT" => bare(argument, Command::Quit),
@@ -188,6 +191,16 @@ fn bdat(argument: &[u8]) -> Result<Command, Refused> {
     // Digits that do not fit are a size that does not fit either.
     let size = std::str::from_utf8(size).ok().and_then(|digits| digits.parse().ok()).unwrap_or(u64::MAX);
     Ok(Command::Bdat { size, last })
+}
+
+/// One name, with `@` in front for a domain with everything under it (RFC 1985 §5.3).
+fn etrn(argument: &[u8]) -> Result<Command, Refused> {
+    match std::str::from_utf8(argument) {
+        Ok(node) if is_host_name(node.strip_prefix('@').unwrap_or(node).as_bytes()) => {
+            Ok(Command::Etrn(node.to_owned()))
+        }
+        _ => Err(Reply::new(501, "5.5.4", "Syntax: ETRN domain").into()),
+    }
 }
 
 /// Postfix's XCLIENT: `NAME=value` pairs, values in xtext.

@@ -176,6 +176,11 @@ pub trait Desk: Send + Sync + 'static {
     fn basin(&self, transaction: &Self::Transaction) -> Self::Basin;
     /// The whole message; the reply is the final one. Once called it runs to its end even if the client goes away.
     fn take(&self, transaction: Self::Transaction, letter: Letter, raw: Bytes) -> impl Future<Output = Reply> + Send;
+    /// ETRN (RFC 1985): whether mail that waits for `node` is sent now. A desk without a queue has none to send.
+    fn turn(&self, client: &ClientFacts, node: &str) -> impl Future<Output = Reply> + Send {
+        let _ = (client, node);
+        async { Reply::new(251, "2.0.0", "No messages are waiting") }
+    }
     /// Something was refused before that. Must not block; called for [`Reason::concerns_mail`] only.
     fn refused(&self, refusal: &Refusal<'_>);
 }

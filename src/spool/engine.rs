@@ -23,7 +23,7 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// 2. `record` may be undone by a loss of power, never by the death of the process alone: the attempt is then made once
 ///    more. It never makes a recipient disappear that was not served.
 /// 3. A job is in one pair of hands: `claim_due` gives it to nobody else until `record`, `put_back` or a restart.
-/// 4. Keys grow with time and are never given twice.
+/// 4. Keys grow with time; none is given again while anything of its job is left.
 pub trait Engine: Send + Sync + Debug {
     /// Keeps a parcel that is first due at `due`. With [`Hand::Doubt`] its delivery is under way elsewhere already.
     fn keep<'a>(&'a self, parcel: &'a Parcel, due: Timestamp, hand: Hand) -> Answer<'a, Result<JobKey, SpoolError>>;
@@ -33,6 +33,9 @@ pub trait Engine: Send + Sync + Debug {
 
     /// The earliest moment at which a job in nobody's hands is due.
     fn next_due(&self) -> Option<Timestamp>;
+
+    /// The latest such moment.
+    fn last_due(&self) -> Option<Timestamp>;
 
     /// Resolves when something new may be due. For one waiter; one event is remembered while nobody waits.
     fn changed(&self) -> Answer<'_, ()>;

@@ -47,6 +47,12 @@ impl Spool {
         self.0.next_due()
     }
 
+    /// The latest such moment.
+    #[must_use]
+    pub fn last_due(&self) -> Option<Timestamp> {
+        self.0.last_due()
+    }
+
     /// Waits until something new may be due (a job accepted, retried, released). Remembers one such event while nobody
     /// waits. For one waiter: several would share the events.
     pub async fn changed(&self) {

@@ -181,6 +181,11 @@ impl Index {
         self.due.first().map(|(due, _)| *due)
     }
 
+    #[must_use]
+    pub fn last_due(&self) -> Option<Timestamp> {
+        self.due.last().map(|(due, _)| *due)
+    }
+
     fn change(&mut self, key: u64, how: impl FnOnce(&mut Entry)) {
         let Some(mut entry) = self.entries.get(&key).copied() else { return };
         self.unfile(key, &entry);

@@ -41,6 +41,16 @@ pub fn meta(record: &Record) -> Result<ParcelMeta, SpoolError> {
     serde_json::from_slice(&record.meta).map_err(|error| SpoolError::Damaged(error.to_string()))
 }
 
+/// The job of a message that was not tried yet, from its description.
+#[must_use]
+pub fn untried(key: u64, entry: &Entry, meta: ParcelMeta, size_bytes: u64) -> Job {
+    let pending = meta.recipients.iter().enumerate();
+    let pending =
+        pending.map(|(recipient, r)| Pending { recipient, mailbox: r.mailbox.clone(), last: String::new() }).collect();
+    let (next_attempt, held) = (entry.due, entry.held);
+    Job { key: JobKey(key), pending, meta, size_bytes, tries: 0, next_attempt, held, warned: false }
+}
+
 pub fn load_job(index: &Mutex<Index>, key: u64) -> Result<Option<Job>, SpoolError> {
     let Some((entry, record)) = load(index, key, Part::Text)? else { return Ok(None) };
     let (meta, state) = (meta(&record)?, load_state(index, key, &entry, &record.state));

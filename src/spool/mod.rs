@@ -26,6 +26,7 @@ mod segment;
 pub mod settings;
 #[cfg(test)]
 mod tests;
+mod warm;
 
 use serde::{Deserialize, Serialize};
 

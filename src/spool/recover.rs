@@ -237,6 +237,9 @@ impl<'a> Reader<'a> {
             limit = self.trusted_end(segment)?;
         }
         let mut scan = self.scan(segment, limit);
+        // What was synced before a later segment began is whole, or the medium has rotted: that is found when the message is
+        // read. A start with a long queue does not wait for every body.
+        scan.check_bytes &= void.is_none() && sealed.is_none_or(|end| end == 0);
         let mut bad = Vec::new();
         let end = loop {
             match scan.next()? {

@@ -19,11 +19,12 @@ use super::frame::{Kind, State};
 use super::handle::Spool;
 use super::index::{Entry, Hand, Index};
 use super::item::Item;
-use super::jobs::{after, load, load_job, meta};
+use super::jobs::{after, load, load_job, meta, untried};
 use super::metrics::Metrics;
 use super::nursery::Nursery;
 use super::recover::{self, Purpose, Recovery};
 use super::segment::Part;
+use super::warm::Warm;
 use super::{Attempt, Job, JobKey, SpoolError, settings};
 use crate::env::Clock;
 use crate::env::disk::{Disk, Lock};
@@ -55,6 +56,7 @@ struct Shared {
     lock: Mutex<Option<Lock>>,
     /// A thread is making spare segments.
     making: AtomicBool,
+    warm: Mutex<Warm>,
 }
 
 #[derive(Debug, Default)]
@@ -120,6 +122,7 @@ impl Spool {
             metrics,
             lock: Mutex::new(Some(taken)),
             making: AtomicBool::new(false),
+            warm: Mutex::default(),
         });
         shared.show();
         let thread = Arc::clone(&shared);
@@ -131,9 +134,28 @@ impl Spool {
 
     /// All jobs of a spool whose gateway is down; nothing is changed.
     pub fn look(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Vec<Job>, SpoolError> {
+        let mut jobs = Vec::new();
+        Self::survey(disk, dir, &mut |job| {
+            jobs.push(job);
+            true
+        })?;
+        Ok(jobs)
+    }
+
+    /// As `look`, one by one by age, until `see` says false: only the index is in memory.
+    pub fn survey(disk: &Arc<dyn Disk>, dir: &Path, see: &mut dyn FnMut(Job) -> bool) -> Result<(), SpoolError> {
         let (log, _) = recover::open(disk, dir, &settings::Spool::default(), Purpose::Look, Faults::default())?;
-        let keys: Vec<u64> = lock(&log.index).keys(None).collect();
-        Ok(keys.into_iter().filter_map(|key| load_job(&log.index, key).ok().flatten()).collect())
+        let mut after = None;
+        loop {
+            let keys: Vec<u64> = lock(&log.index).keys(after).take(1000).collect();
+            let Some(last) = keys.last() else { return Ok(()) };
+            after = Some(*last);
+            for job in keys.iter().filter_map(|key| load_job(&log.index, *key).ok().flatten()) {
+                if !see(job) {
+                    return Ok(());
+                }
+            }
+        }
     }
 }
 
@@ -143,6 +165,12 @@ impl Engine for Local {
             let left = u32::try_from(parcel.meta.recipients.len()).unwrap_or(u32::MAX);
             let state = State { due, since: parcel.meta.received_at, left, ..State::default() };
             let key = self.commit(Item::accepted(parcel, state, hand)?).await?;
+            if hand == Hand::Waiting
+                && due <= self.0.clock.now()
+                && let Some(copy) = Warm::copy(parcel)
+            {
+                lock(&self.0.warm).put(key.0, copy);
+            }
             self.0.changed.notify_one();
             Ok(key)
         })
@@ -151,11 +179,13 @@ impl Engine for Local {
     fn claim_due(&self, now: Timestamp, limit: usize) -> Vec<Job> {
         let keys = self.index().claim(now, limit);
         keys.into_iter()
-            .filter_map(|key| match load_job(&self.0.index, key) {
-                Ok(job) => job,
-                Err(error) => {
-                    self.unreadable(key, &error);
-                    None
+            .filter_map(|key| {
+                match self.warm_job(key).map_or_else(|| load_job(&self.0.index, key), |job| Ok(Some(job))) {
+                    Ok(job) => job,
+                    Err(error) => {
+                        self.unreadable(key, &error);
+                        None
+                    }
                 }
             })
             .collect()
@@ -165,6 +195,10 @@ impl Engine for Local {
         self.index().next_due()
     }
 
+    fn last_due(&self) -> Option<Timestamp> {
+        self.index().last_due()
+    }
+
     fn changed(&self) -> Answer<'_, ()> {
         Box::pin(self.0.changed.notified())
     }
@@ -172,6 +206,9 @@ impl Engine for Local {
     fn read(&self, key: JobKey) -> Answer<'_, Result<Parcel, SpoolError>> {
         Box::pin(async move {
             let entry = self.known(key)?;
+            if let Some(parcel) = lock(&self.0.warm).take(key.0) {
+                return Ok(parcel);
+            }
             let young = self.0.clock.now().since(entry.since).as_seconds() < 60;
             let index = Arc::clone(&self.0.index);
             let found = if young && entry.place.span() <= READ_IN_PLACE {
@@ -283,6 +320,14 @@ impl Engine for Local {
 impl Local {
     fn index(&self) -> MutexGuard<'_, Index> {
         lock(&self.0.index)
+    }
+
+    /// The job of a message that was just taken; nothing is read.
+    fn warm_job(&self, key: u64) -> Option<Job> {
+        let entry = self.index().get(key).filter(|entry| entry.state.is_none())?;
+        let warm = lock(&self.0.warm);
+        let parcel = warm.get(key)?;
+        Some(untried(key, &entry, parcel.meta.clone(), parcel.size_bytes()))
     }
 
     fn known(&self, key: JobKey) -> Result<Entry, SpoolError> {

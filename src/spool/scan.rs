@@ -8,6 +8,9 @@ use super::segment::{Segment, behind_block};
 use crate::env::disk::is_bad_spot;
 
 const WINDOW: usize = 1 << 20;
+/// Behind a record of this size only the next description is read, if bodies are not.
+const PASSED_OVER: u64 = 64 << 10;
+const NARROW: usize = 4096;
 /// No description is longer; a length beyond it is damage.
 const MOST_TEXT: u64 = 64 << 20;
 /// What of a segment may be unreadable before the whole disk is suspected, blocks.
@@ -44,7 +47,10 @@ pub struct Scan<'a> {
     window: Vec<u8>,
     from: u64,
     bad_spots: u32,
+    /// Whether bodies are read too. Without it large ones are passed over.
     pub check_bytes: bool,
+    /// How much to read at once.
+    stride: usize,
 }
 
 impl<'a> Scan<'a> {
@@ -59,6 +65,7 @@ impl<'a> Scan<'a> {
             from: 0,
             bad_spots: 0,
             check_bytes: true,
+            stride: WINDOW,
         }
     }
 
@@ -73,6 +80,7 @@ impl<'a> Scan<'a> {
             Some(state) => State::decode(state),
         };
         self.at = at.saturating_add(header.span());
+        self.stride = if self.check_bytes || header.span() < PASSED_OVER { WINDOW } else { NARROW };
         match state {
             Some(state) if whole && self.bytes_are_whole(at, &header)? => Ok(Found::Record { at, header, state }),
             _ => Ok(Found::Bad { at, bytes: header.span(), key: Some(header.key) }),
@@ -149,7 +157,7 @@ impl<'a> Scan<'a> {
         let skip = match have {
             Some(skip) => skip,
             None => {
-                self.fill(at, len.max(WINDOW))?;
+                self.fill(at, len.max(self.stride))?;
                 0
             }
         };

@@ -3,6 +3,7 @@
 mod campaign;
 mod damage;
 mod engine;
+mod memory;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -4,6 +4,7 @@
 //! `LUYTRE_KILL_ROUNDS` sets another number of kills than 5 (`make campaign`: 200), `LUYTRE_SEED` another history.
 
 mod full_disk;
+mod scale;
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
@@ -46,8 +47,11 @@ fn parcel(number: u64) -> Parcel {
 }
 
 fn open(dir: &Path) -> Spool {
+    shaped(dir, settings::Spool { segment: ByteSize::mib(1), ..settings::Spool::default() })
+}
+
+fn shaped(dir: &Path, shape: settings::Spool) -> Spool {
     let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
-    let shape = settings::Spool { segment: ByteSize::mib(1), ..settings::Spool::default() };
     let disk: Arc<dyn Disk> = Arc::new(Real);
     let (spool, found) = Spool::open(disk, dir, shape, Clock::system(), metrics).unwrap();
     assert_eq!(found.damages, 0, "{found:?}");

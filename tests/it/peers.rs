@@ -144,43 +144,13 @@ fn outgoing_mail_is_signed_so_that_dkimpy_and_openssl_agree() {
     }
     let site = Site::new("outgoing").relay();
     let dir = site.folder.path().display().to_string();
-    let mut zone = serde_json::Map::new();
-    for (selector, algorithm) in [("rsa", "rsa"), ("ed", "ed25519")] {
-        let (code, text, error) = luytre(&[
-            "dkim",
-            "new",
-            "--domain",
-            "agency.test",
-            "--selector",
-            selector,
-            "--algorithm",
-            algorithm,
-            "--out",
-            &dir,
-        ]);
-        assert_eq!(code, 0, "{text}{error}");
-        zone.insert(format!("{selector}._domainkey.agency.test"), serde_json::Value::String(dns_value(&text)));
-    }
+    let keys = ["rsa", "ed25519"].map(|algorithm| DkimKey::make(&dir, algorithm));
     make_certificate(&site, "an@agency.test");
-    let keys: Vec<String> = std::fs::read_dir(&dir)
-        .unwrap()
-        .flatten()
-        .map(|f| f.path())
-        .filter(|p| {
-            p.extension().is_some_and(|e| e == "pem" || e == "key") && p.to_string_lossy().contains("agency.test")
-        })
-        .map(|p| p.display().to_string())
-        .collect();
-    assert_eq!(keys.len(), 2, "two key files in {dir}");
-    let key = |selector: &str| {
-        keys.iter().find(|k| Path::new(k).file_name().unwrap().to_string_lossy().contains(selector)).unwrap()
-    };
     let internet = crate::kit::sink::Sink::start();
+    let tables: Vec<String> = keys.iter().map(DkimKey::table).collect();
     let site = site.section(&format!("[deliver]\nsmart_host = \"{}\"\n\n", internet.address())).agency(&format!(
-        "smime = {{ certificate = \"{dir}/an.pem\", key = \"{dir}/an.key.pem\" }}\n\
-         dkim = [{{ domain = \"agency.test\", selector = \"rsa\", key = \"{}\" }}, {{ domain = \"agency.test\", selector = \"ed\", key = \"{}\" }}]\n",
-        key("rsa"),
-        key("ed")
+        "smime = {{ certificate = \"{dir}/an.pem\", key = \"{dir}/an.key.pem\" }}\ndkim = [{}]\n",
+        tables.join(", ")
     ));
     let gateway = site.start();
     let mut client = Client::connect(gateway.address("relay")).unwrap();
@@ -194,25 +164,8 @@ fn outgoing_mail_is_signed_so_that_dkimpy_and_openssl_agree() {
     let file = site.folder.write("out.eml", &taken[0].data);
     assert_eq!(taken[0].text().matches("DKIM-Signature:").count(), 2, "{}", taken[0].text());
 
-    let verify = "import dkim,sys,json\nz=json.load(open(sys.argv[2]))\nm=open(sys.argv[1],'rb').read()\n\
-        f=lambda n,timeout=5: z.get(n.decode().rstrip('.'),'').encode() or None\n\
-        d=dkim.DKIM(m)\nr=[d.verify(idx=i,dnsfunc=f) for i in range(2)]\nprint(r)\nsys.exit(0 if all(r) else 1)";
-    let zone = site.folder.write("zone.json", serde_json::Value::Object(zone).to_string());
-    run("/usr/bin/python3", &["-c", verify, file.to_str().unwrap(), zone.to_str().unwrap()]);
-    let text = run(
-        "openssl",
-        &[
-            "cms",
-            "-verify",
-            "-in",
-            file.to_str().unwrap(),
-            "-CAfile",
-            &format!("{dir}/ca.pem"),
-            "-signer",
-            &format!("{dir}/who.pem"),
-        ],
-    );
-    assert!(text.contains("erification successful"), "{text}");
+    verify_dkim(&site, &file, &keys);
+    verify_smime(&dir, &file);
 
     // Signed mail passes as it is: the second copy carries the first one's signature untouched.
     let mut client = Client::connect(gateway.address("relay")).unwrap();
@@ -227,6 +180,52 @@ fn outgoing_mail_is_signed_so_that_dkimpy_and_openssl_agree() {
     let forged = message.replace("an@agency.test", "boss@bank.example");
     let answer = client.deliver("boss@bank.example", &["x@partner.example"], forged.as_bytes()).unwrap();
     assert!(answer.text.starts_with("550 5.7.1"), "{}", answer.text);
+}
+
+/// A key that `luytre dkim new` made for agency.test.
+struct DkimKey {
+    selector: &'static str,
+    file: String,
+    /// What the DNS would say.
+    value: String,
+}
+
+impl DkimKey {
+    /// In the folder `dir`; its selector is the algorithm.
+    fn make(dir: &str, algorithm: &'static str) -> Self {
+        let args = ["--domain", "agency.test", "--selector", algorithm, "--algorithm", algorithm, "--out", dir];
+        let (code, text, error) = luytre(&[&["dkim", "new"], args.as_slice()].concat());
+        assert_eq!(code, 0, "{text}{error}");
+        let file = text.lines().find_map(|line| line.strip_prefix("Key: ")).unwrap().to_owned();
+        assert!(file.ends_with(&format!("{algorithm}.agency.test.pem")), "{file}");
+        Self { selector: algorithm, file, value: dns_value(&text) }
+    }
+
+    /// Its table in the configuration.
+    fn table(&self) -> String {
+        format!("{{ domain = \"agency.test\", selector = \"{}\", key = \"{}\" }}", self.selector, self.file)
+    }
+}
+
+/// Both signatures, by dkimpy.
+fn verify_dkim(site: &Site, file: &Path, keys: &[DkimKey]) {
+    let records = keys
+        .iter()
+        .map(|key| (format!("{}._domainkey.agency.test", key.selector), serde_json::Value::String(key.value.clone())));
+    let zone: serde_json::Map<_, _> = records.collect();
+    let zone = site.folder.write("zone.json", serde_json::Value::Object(zone).to_string());
+    let verify = "import dkim,sys,json\nz=json.load(open(sys.argv[2]))\nm=open(sys.argv[1],'rb').read()\n\
+        f=lambda n,timeout=5: z.get(n.decode().rstrip('.'),'').encode() or None\n\
+        d=dkim.DKIM(m)\nr=[d.verify(idx=i,dnsfunc=f) for i in range(2)]\nprint(r)\nsys.exit(0 if all(r) else 1)";
+    run("/usr/bin/python3", &["-c", verify, file.to_str().unwrap(), zone.to_str().unwrap()]);
+}
+
+/// The S/MIME signature, by OpenSSL.
+fn verify_smime(dir: &str, file: &Path) {
+    let (ca, who) = (format!("{dir}/ca.pem"), format!("{dir}/who.pem"));
+    let args = ["cms", "-verify", "-in", file.to_str().unwrap(), "-CAfile", &ca, "-signer", &who];
+    let text = run("openssl", &args);
+    assert!(text.contains("erification successful"), "{text}");
 }
 
 /// The value of the record that `luytre dkim new` prints.

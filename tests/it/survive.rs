@@ -272,6 +272,30 @@ fn a_reload_takes_new_rules_and_keeps_the_old_ones_when_they_are_broken() {
 }
 
 #[test]
+fn mail_that_nobody_can_look_at_is_put_off_counted_and_on_record() {
+    let site = Site::new("no-inspector").inspect("workers = 1\ndeadline = \"1 s\"\n");
+    let program = site.folder.path().join("luytre");
+    let built = env!("CARGO_BIN_EXE_luytre");
+    std::fs::hard_link(built, &program).or_else(|_| std::fs::copy(built, &program).map(drop)).unwrap();
+    let gateway = Gateway::spawn_from(&program, &site.write());
+    gateway.wait_for_line("ready", |line| line.contains("\"ready\""));
+    // No new one can be started, and the one there is dies.
+    std::fs::remove_file(&program).unwrap();
+    for pid in children(gateway.pid()) {
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
+    }
+    let mut client = Client::connect_as(gateway.address("mx"), "198.51.100.10").unwrap();
+    client.say("EHLO a.example").unwrap();
+    let answer = client.deliver("a@partner.example", &["an@agency.test"], &letter("thu", "x")).unwrap();
+    assert!(answer.code == 451 && answer.text.contains("4.3.2"), "{}", answer.text);
+    let id = crate::kit::gateway::receipt_id(&answer.text).expect("the reply names its record");
+    let (code, text, error) = luytre(&["receipt", &id, "--config", gateway.config.to_str().unwrap()]);
+    assert!(code == 0 && text.contains("an@agency.test") && text.contains("451 4.3.2"), "{text}{error}");
+    let deferred = "luytre_messages_total{action=\"defer\",agency=\"so-tttt\",direction=\"in\"}";
+    assert_eq!(gateway.metric(deferred), 1.0);
+}
+
+#[test]
 fn a_policy_that_the_inspectors_refuse_is_not_in_force_and_status_says_so() {
     let site = Site::new("refused-reload");
     // The program's file goes away: no new inspector can be started, and the old ones go on.

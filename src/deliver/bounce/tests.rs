@@ -46,6 +46,7 @@ fn bounce(kind: Kind, original: &Parcel, said: &str) -> (Parcel, String) {
         id: MailId::from_u128(9),
         now: Timestamp::from_seconds(1_795_388_482),
         hostname: "mx1.tinh.gov.vn",
+        from: "mailer-daemon@mx1.tinh.gov.vn",
         language: Language::Vi,
         original,
         sender: original.meta.sender.mailbox().unwrap(),
@@ -69,7 +70,7 @@ fn rfc3464_2_a_report_has_its_three_parts() {
         "Original-Envelope-Id: QQ314159\r\n",
         "Final-Recipient: rfc822; a@y.vn\r\nAction: failed\r\nStatus: 5.1.1\r\nDiagnostic-Code: smtp; 550 5.1.1 no such user\r\n",
         "Final-Recipient: rfc822; b@y.vn\r\n",
-        "Original-Recipient: rfc822;first@old.vn\r\n",
+        "Original-Recipient: rfc822; first@old.vn\r\n",
         "In-Reply-To: <1@x.vn>\r\n",
         "Auto-Submitted: auto-replied\r\n",
         "Subject: hello\r\n",
@@ -101,11 +102,59 @@ fn rfc3464_2_3_3_a_delay_says_until_when() {
 
 #[test]
 fn rfc6533_3_addresses_that_are_not_ascii_have_their_own_types() {
-    let (built, text) = bounce(Kind::Failed, &original("đỗ@x.vn", &["thư@y.vn"]), "550 no");
+    let mut mail = original("đỗ@x.vn", &["thư@y.vn"]);
+    mail.head = Bytes::from("Subject: Kính gửi\r\n\r\n");
+    mail.meta.recipients[0].original = Some("utf-8;\\x{111}ỗ@x.vn".to_owned());
+    let (built, text) = bounce(Kind::Failed, &mail, "550 no");
     assert!(text.contains("message/global-delivery-status") && text.contains("message/global-headers"));
-    assert!(text.contains("Final-Recipient: utf-8; thư@y.vn\r\n"), "{text}");
+    assert!(text.contains("Original-Recipient: utf-8; đỗ@x.vn\r\nFinal-Recipient: utf-8; thư@y.vn\r\n"), "{text}");
     assert!(built.meta.params.smtputf8);
     assert_eq!(built.meta.params.body, BodyType::EightBitMime);
+}
+
+#[test]
+fn rfc6533_4_a_sender_that_knows_only_ascii_gets_ascii() {
+    let mut mail = original("f@x.vn", &["thư@y.vn"]);
+    mail.meta.recipients[0].original = None;
+    let (built, text) = bounce(Kind::Failed, &mail, "550 no");
+    assert!(text.contains("Content-Type: message/delivery-status") && text.is_ascii(), "{text}");
+    assert!(text.contains("Final-Recipient: utf-8; th\\x{1B0}@y.vn\r\n"), "{text}");
+    assert!(!built.meta.params.smtputf8, "any server can take it");
+    mail.meta.params.smtputf8 = true;
+    let (built, text) = bounce(Kind::Failed, &mail, "550 no");
+    assert!(built.meta.params.smtputf8 && text.contains("Final-Recipient: utf-8; thư@y.vn\r\n"));
+}
+
+#[test]
+fn rfc3461_4_3_the_whole_message_goes_back_only_when_asked_for_and_small() {
+    let mut mail = original("f@x.vn", &["a@y.vn"]);
+    mail.meta.params.ret = Some(Ret::Full);
+    let (built, text) = bounce(Kind::Failed, &mail, "550 no");
+    assert!(text.contains("Content-Type: message/rfc822\r\n") && text.contains("\r\n\r\na secret body\r\n"), "{text}");
+    assert!(crate::deliver::client::Wire::check(&built).is_ok());
+    for kind in [Kind::Delayed, Kind::Relayed] {
+        assert!(!bounce(kind, &mail, "").1.contains("a secret body"), "RFC 3461 §6.2: only with a failure");
+    }
+    mail.body = Bytes::from("x\r\n".repeat(400_000));
+    assert!(bounce(Kind::Failed, &mail, "550 no").0.body.len() < 5000);
+}
+
+#[test]
+fn rfc3461_5_2_2_a_success_says_that_it_was_passed_on() {
+    let (_, text) = bounce(Kind::Relayed, &original("f@x.vn", &["a@y.vn"]), "");
+    assert!(text.contains("Final-Recipient: rfc822; a@y.vn\r\nAction: relayed\r\nStatus: 2.1.1\r\n"), "{text}");
+    assert!(!text.contains("Diagnostic-Code") && !text.contains("Last-Attempt-Date"));
+}
+
+#[test]
+fn how_a_message_was_judged_does_not_go_back_to_its_sender() {
+    let mut mail = original("f@x.vn", &["a@y.vn"]);
+    mail.head = Bytes::from_static(
+        b"Received: from a\r\n\tby b\r\nAuthentication-Results: mx1; spf=pass\r\nX-Luytre-Verdict: tag\r\n\tscore=6\r\n\
+          X-Spam-Score: 6\r\nX-MS-Exchange-Organization-SCL: 5\r\nSubject: hello\r\n\r\n",
+    );
+    let (_, text) = bounce(Kind::Failed, &mail, "550 no");
+    assert!(text.contains("\r\n\r\nReceived: from a\r\n\tby b\r\nSubject: hello\r\n\r\n--=_"), "{text}");
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! When a recipient will not get its copy: a report to a sender that was vouched for, else the copy is held.
 //! No backscatter: a sender that nobody vouched for gets nothing (THREATS S-30); a report that cannot be delivered
-//! is held, never reported.
+//! is held, never reported. A report that leaves for the Internet is signed with the agency's DKIM key where there is one.
 
 use super::Deliver;
+use super::host::Host;
 use crate::deliver::bounce::{self, Item, Kind, Report};
-use crate::deliver::route::Policy;
+use crate::deliver::route::{Hop, Policy};
+use crate::deliver::seal;
 use crate::mail::{Destination, Mailbox, Parcel, Reply};
 use crate::spool::SpoolError;
 
@@ -34,6 +36,10 @@ impl Failure {
     }
     pub fn delayed(recipient: usize, why: String) -> Self {
         Self { recipient, status: "4.4.7".to_owned(), said: why, is_reply: false }
+    }
+    /// Not a failure: it was passed on.
+    fn relayed(recipient: usize) -> Self {
+        Self { recipient, status: "2.0.0".to_owned(), said: String::new(), is_reply: false }
     }
 }
 
@@ -74,14 +80,14 @@ impl Deliver {
         Ok(())
     }
 
-    /// Tells the sender that its message waits; false when that could not be done, or need not be.
+    /// Tells the sender that its message waits; false when that is still to be done.
     pub(super) async fn warn(&self, parcel: &Parcel, waiting: &[Failure], policy: &Policy) -> bool {
-        let Some(sender) = reportable(parcel) else { return false };
+        let Some(sender) = reportable(parcel) else { return true };
         let recipients = &parcel.meta.recipients;
         let told = waiting.iter().filter(|f| recipients.get(f.recipient).is_some_and(|r| r.notify.delay));
         let told: Vec<&Failure> = told.collect();
         if told.is_empty() {
-            return false;
+            return true;
         }
         match self.report(Kind::Delayed, sender, parcel, &told, policy).await {
             Ok(()) => {
@@ -95,6 +101,26 @@ impl Deliver {
         }
     }
 
+    /// Whether this server reports to senders by itself: then what they asked for (NOTIFY) went to it with the message.
+    pub(super) fn reports_itself(&self, hop: &Hop, host: &Host) -> bool {
+        hop.traits().dsn && host.abilities().is_some_and(|can| can.dsn)
+    }
+
+    /// Tells a sender that asked for it (NOTIFY=SUCCESS) that its message was passed on to a server from which it will
+    /// hear nothing (RFC 3461 §5.2.2). The message is gone, so trouble here is only written down.
+    pub(super) async fn tell_success(&self, parcel: &Parcel, relayed: &[usize], policy: &Policy) {
+        let Some(sender) = reportable(parcel) else { return };
+        let wanted = |i: &&usize| parcel.meta.recipients.get(**i).is_some_and(|r| r.notify.success);
+        let told: Vec<Failure> = relayed.iter().filter(wanted).map(|i| Failure::relayed(*i)).collect();
+        if told.is_empty() {
+            return;
+        }
+        match self.report(Kind::Relayed, sender, parcel, &told.iter().collect::<Vec<_>>(), policy).await {
+            Ok(()) => self.parts.metrics.report("relayed"),
+            Err(error) => tracing::warn!(id = %parcel.meta.id, %error, "a success could not be reported"),
+        }
+    }
+
     async fn report(
         &self,
         kind: Kind,
@@ -105,26 +131,42 @@ impl Deliver {
     ) -> Result<(), SpoolError> {
         let now = self.parts.clock.now();
         let recipients = &parcel.meta.recipients;
+        let destination = policy.destination_of(sender.domain(), parcel.meta.destination.agency());
+        let outward = matches!(destination, Destination::Outward(_));
+        // What we met on the way inside is not for strangers.
+        let inside = outward && matches!(parcel.meta.destination, Destination::Agency(_));
         let items: Vec<Item<'_>> = failures
             .iter()
             .filter_map(|f| {
                 let recipient = recipients.get(f.recipient)?;
-                Some(Item { recipient, status: &f.status, said: &f.said, is_reply: f.is_reply })
+                let said = if inside && !f.is_reply { "" } else { f.said.as_str() };
+                Some(Item { recipient, status: &f.status, said, is_reply: f.is_reply })
             })
             .collect();
+        let keys = if outward { policy.seals(destination.agency()) } else { None };
+        let signer = keys.and_then(|keys| keys.signing_domain()).map(|domain| format!("postmaster@{domain}"));
         let report = Report {
             kind,
             id: self.parts.dice.mail_id(now),
             now,
             hostname: &policy.hostname,
+            from: &signer.clone().unwrap_or_else(|| format!("mailer-daemon@{}", policy.hostname)),
             language: policy.language,
             original: parcel,
             sender,
-            destination: policy.destination_of(sender.domain(), parcel.meta.destination.agency()),
+            destination,
             items: &items,
             until: parcel.meta.received_at + policy.settings.give_up,
         };
-        self.parts.spool.accept(&bounce::build(&report), now).await.map(|_| ())
+        let mut parcel = bounce::build(&report);
+        if let (Some(keys), true) = (keys, signer.is_some()) {
+            match seal::report(&parcel, keys, now) {
+                Ok(head) => parcel.head = head,
+                // Unsigned is better than untold.
+                Err(error) => tracing::error!(%error, "a report leaves without a signature"),
+            }
+        }
+        self.parts.spool.accept(&parcel, now).await.map(|_| ())
     }
 }
 

@@ -152,15 +152,15 @@ impl Deliver {
 
     /// The hop answered: who was taken, who was refused, and who hears of it.
     async fn settle(&self, parcel: &Parcel, hop: &Hop, answers: Answers, policy: &Policy) -> Handover {
-        let (mut taken, mut refused, mut later) = (0_usize, Vec::new(), Vec::new());
+        let (mut taken, mut refused, mut later) = (Vec::new(), Vec::new(), Vec::new());
         for (i, fate) in answers.fates.into_iter().enumerate() {
             match fate {
-                Ok(()) => taken = taken.saturating_add(1),
+                Ok(()) => taken.push(i),
                 Err(reply) if reply.is_temporary() => later.push((i, reply)),
                 Err(reply) => refused.push((i, reply)),
             }
         }
-        if taken == 0 {
+        if taken.is_empty() {
             // One answer for all. A "not now" wins: the sender tries again, and nobody is lost.
             let reply = later.first().or(refused.first()).map(|(_, reply)| bland(reply));
             let reply = reply.unwrap_or_else(|| Reply::new(451, "4.3.0", "Please try again later"));
@@ -180,6 +180,9 @@ impl Deliver {
             if let Err(error) = self.give_up(parcel, &failures, policy).await {
                 return Self::deferred(&error);
             }
+        }
+        if self.known(hop).is_none_or(|host| !self.reports_itself(hop, &host)) {
+            self.tell_success(parcel, &taken, policy).await;
         }
         let reply = answers.answer.as_ref().map_or_else(|| Reply::new(250, "2.0.0", "Ok"), bland);
         Handover::Handed { reply, hop: label(hop), refused, later }

@@ -1,5 +1,5 @@
 //! One next hop as we know it: its resting connections, how many may be open, and whether it answers.
-//! A host that fails is left alone and asked by one message at a time (THREATS R-06).
+//! A host that fails is left alone and asked by one message at a time (THREATS R-06). Its times are monotonic.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,8 +9,10 @@ use tokio::time::Instant;
 
 use super::conn::Conn;
 use crate::deliver::client::Abilities;
-use crate::deliver::metrics::Metrics;
+use crate::deliver::metrics::{Metrics, Peer};
 use crate::deliver::profile::{Manners, Traits};
+use crate::env::Clock;
+use crate::mail::Span;
 
 /// A resting connection older than this is not used any more; servers close theirs after a minute or five.
 const REST: Duration = Duration::from_secs(30);
@@ -18,10 +20,15 @@ const REST: Duration = Duration::from_secs(30);
 const AGE: Duration = Duration::from_secs(600);
 const MESSAGES: u32 = 10_000;
 /// After TLS failed, the clear way is taken at once for this long (DOMAIN §2.2: MDaemon does the same).
-const CLEAR: Duration = Duration::from_secs(3600);
+const CLEAR: Span = Span::hours(1);
+/// A host that nobody needed for so long may be forgotten; one that did not answer, too: nothing waits for it any more.
+const UNUSED: Span = Span::minutes(10);
+const UNUSED_DOWN: Span = Span::hours(2);
+/// Who finds a host that is being asked looks again after this long.
+const ASKED_NOW: Span = Span::seconds(1);
 
 /// What it said in its last EHLO is believed without asking for this long.
-const MEMORY: Duration = Duration::from_secs(3600);
+const MEMORY: Span = Span::hours(1);
 
 /// A next hop. Shared by sessions and queue.
 #[derive(Debug)]
@@ -32,22 +39,27 @@ pub(super) struct Host {
     places: usize,
     health: Mutex<Health>,
     manners: Manners,
+    peer: Peer,
+    clock: Clock,
     metrics: Metrics,
 }
 
+/// Moments are uptimes of the clock.
 #[derive(Debug)]
 struct Health {
     /// In a row; 0 means that it answers.
     failures: u32,
-    quiet_until: Instant,
+    /// When the first of them was.
+    since: Span,
+    quiet_until: Span,
     probing: bool,
     reason: String,
-    clear_until: Option<Instant>,
+    clear_until: Option<Span>,
     /// TLS has worked here before.
     secured: bool,
     /// With the moment it said so.
-    abilities: Option<(Abilities, Instant)>,
-    used: Instant,
+    abilities: Option<(Abilities, Span)>,
+    used: Span,
 }
 
 /// Whether a message may go to a host now.
@@ -55,8 +67,8 @@ struct Health {
 pub(super) enum Entry {
     /// Yes; the pass is for the whole attempt.
     Open(Pass),
-    /// It does not answer; not before this moment.
-    Shut(Instant, String),
+    /// It does not answer; not before this has passed. And why.
+    Shut(Span, String),
 }
 
 /// Leave to try one message. Says what came of it through [`Host::worked`] or [`Host::failed`].
@@ -74,28 +86,32 @@ impl Drop for Pass {
     }
 }
 
+impl Drop for Host {
+    fn drop(&mut self) {
+        if self.health().failures > 0 {
+            self.metrics.host_up(self.peer);
+        }
+    }
+}
+
 impl Host {
-    pub fn new(concurrency: usize, traits: Traits, metrics: Metrics) -> Self {
+    pub fn new(concurrency: usize, traits: Traits, peer: Peer, clock: Clock, metrics: Metrics) -> Self {
+        let now = clock.uptime();
         let health = Health {
             failures: 0,
-            quiet_until: Instant::now(),
+            since: now,
+            quiet_until: now,
             probing: false,
             reason: String::new(),
             clear_until: None,
             secured: false,
             abilities: None,
-            used: Instant::now(),
+            used: now,
         };
         let places = concurrency.min(traits.connections).max(1);
         let permits = Arc::new(Semaphore::new(places));
-        Self {
-            resting: Mutex::default(),
-            permits,
-            places,
-            health: Mutex::new(health),
-            manners: traits.manners,
-            metrics,
-        }
+        let (resting, health, manners) = (Mutex::default(), Mutex::new(health), traits.manners);
+        Self { resting, permits, places, health, manners, peer, clock, metrics }
     }
 
     fn health(&self) -> MutexGuard<'_, Health> {
@@ -107,15 +123,33 @@ impl Host {
 
     /// Asks for leave to send one message.
     pub fn enter(self: &Arc<Self>) -> Entry {
-        let now = Instant::now();
+        let now = self.clock.uptime();
         let mut health = self.health();
         health.used = now;
         let probe = health.failures > 0;
         if probe && (health.probing || now < health.quiet_until) {
-            return Entry::Shut(health.quiet_until.max(now + Duration::from_secs(1)), health.reason.clone());
+            return Entry::Shut(health.quiet_until.minus(now).max(ASKED_NOW), health.reason.clone());
         }
         health.probing |= probe;
         Entry::Open(Pass { host: Arc::clone(self), probe })
+    }
+
+    /// Whether it does not answer: how long it is left alone yet, and why.
+    pub fn shut(&self) -> Option<(Span, String)> {
+        let now = self.clock.uptime();
+        let health = self.health();
+        (health.failures > 0).then(|| (health.quiet_until.minus(now), health.reason.clone()))
+    }
+
+    /// How long it has not answered; zero when it does.
+    pub fn down_for(&self) -> Span {
+        let now = self.clock.uptime();
+        let health = self.health();
+        if health.failures > 0 { now.minus(health.since) } else { Span::ZERO }
+    }
+
+    pub const fn peer(&self) -> Peer {
+        self.peer
     }
 
     /// It answered. True when it had not before: its queue may go.
@@ -124,24 +158,26 @@ impl Host {
         let back = health.failures > 0;
         if back {
             health.failures = 0;
-            self.metrics.host_up();
+            self.metrics.host_up(self.peer);
         }
         back
     }
 
     /// It did not; it is left alone for what `pause` says of the number of failures in a row.
     pub fn failed(&self, reason: String, pause: impl FnOnce(u32) -> Duration) {
+        let now = self.clock.uptime();
         let mut health = self.health();
-        let now = Instant::now();
         // Messages that were under way together fail together: that is one failure.
         if health.failures > 0 && now < health.quiet_until {
             return;
         }
         if health.failures == 0 {
-            self.metrics.host_down();
+            self.metrics.host_down(self.peer);
+            health.since = now;
         }
         health.failures = health.failures.saturating_add(1);
-        health.quiet_until = now + pause(health.failures);
+        let pause = Span::millis(u64::try_from(pause(health.failures).as_millis()).unwrap_or(u64::MAX));
+        health.quiet_until = now.plus(pause);
         health.reason = reason;
         drop(health);
         self.resting().clear();
@@ -149,7 +185,7 @@ impl Host {
 
     /// An operator says "now": the next message asks, whatever happened before.
     pub fn wake(&self) {
-        self.health().quiet_until = Instant::now();
+        self.health().quiet_until = self.clock.uptime();
     }
 
     /// Waits for a place among the open connections.
@@ -189,7 +225,8 @@ impl Host {
 
     /// What it said in its last EHLO.
     pub fn learn(&self, abilities: Abilities) {
-        self.health().abilities = Some((abilities, Instant::now()));
+        let now = self.clock.uptime();
+        self.health().abilities = Some((abilities, now));
     }
 
     /// Connections that rested too long, to be closed.
@@ -204,10 +241,11 @@ impl Host {
     }
 
     pub fn goes_clear(&self) -> bool {
-        self.health().clear_until.is_some_and(|until| Instant::now() < until)
+        let now = self.clock.uptime();
+        self.health().clear_until.is_some_and(|until| now < until)
     }
     pub fn tls_failed(&self) {
-        self.health().clear_until = Some(Instant::now() + CLEAR);
+        self.health().clear_until = Some(self.clock.uptime().plus(CLEAR));
     }
     pub fn tls_worked(&self) {
         self.health().secured = true;
@@ -218,11 +256,20 @@ impl Host {
     }
     /// What it said in its last EHLO, unless that is too long ago: a limit that was raised must come to be known.
     pub fn abilities(&self) -> Option<Abilities> {
-        self.health().abilities.filter(|(_, at)| at.elapsed() < MEMORY).map(|(abilities, _)| abilities)
+        let now = self.clock.uptime();
+        self.health().abilities.filter(|(_, at)| now.minus(*at) < MEMORY).map(|(abilities, _)| abilities)
     }
     /// Nothing is under way and nothing is known that would be missed.
     pub fn is_forgettable(&self) -> bool {
+        let now = self.clock.uptime();
         let health = self.health();
-        health.failures == 0 && health.used.elapsed() > AGE && self.resting().is_empty()
+        let unused = now.minus(health.used);
+        (health.failures == 0 && UNUSED < unused && self.resting().is_empty()) || UNUSED_DOWN < unused
+    }
+    /// It does not answer, and nobody has asked it for long: it is gone from the configuration, or nothing waits for it.
+    pub fn is_abandoned(&self) -> bool {
+        let now = self.clock.uptime();
+        let health = self.health();
+        health.failures > 0 && UNUSED_DOWN < now.minus(health.used)
     }
 }

@@ -4,31 +4,34 @@
 //! Lanes give fairness: a destination with 100,000 waiting messages holds as many of our hands as its lane is wide.
 //! A lane opens slowly: one message, and one more with each success (THREATS R-06: no herd on return).
 
-use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::Deliver;
 use super::attempt::{Load, Sent};
 use super::conn::Patience;
 use super::giveup::Failure;
 use super::host::Entry;
+use super::lanes::{Bench, LaneKey, Lanes, Turn, Went};
 use crate::deliver::client::Wire;
 use crate::deliver::route::{Hop, Policy, Way, exchangers};
 use crate::deliver::schedule;
+use crate::env::clock::Step;
 use crate::mail::{Domain, Parcel, Reply, Span, Timestamp};
-use crate::spool::{Attempt, Fate, Job, JobKey};
+use crate::spool::{Attempt, Fate, Job, JobKey, Spool};
 
 /// Jobs under way at the same time, over all destinations.
 const HANDS: usize = 512;
 /// Jobs claimed at once.
 const BATCH: usize = 256;
-/// A job whose lane is full or shut waits here at most this long if nobody calls it before.
-const PARKED: Span = Span::minutes(5);
+/// A job whose lane is full or shut comes up again after this long (to twice that) if nobody calls it before.
+const PARKED: Span = Span::minutes(15);
+/// No step of ours puts a job off for longer than the longest retry and this.
+const FARTHEST: Span = Span::hours(1);
 /// Even when nothing is said to be due, look this often: clocks jump.
 const LOOK: Duration = Duration::from_secs(2);
 const SWEEP: Duration = Duration::from_secs(10);
@@ -39,6 +42,8 @@ const FAREWELL: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) enum Said {
     Taken,
+    /// Taken by a server that reports nothing to senders: what they wanted to hear of its success is ours to say.
+    Relayed,
     Refused(Reply),
     /// In one sentence.
     Later(String),
@@ -54,89 +59,38 @@ impl From<Result<(), Reply>> for Said {
     }
 }
 
-/// The hosts of a job do not answer, and were not asked again: not before this moment.
+/// What came of asking the hosts of a job.
+#[derive(Debug)]
+enum Asked {
+    Said(Vec<(usize, Said)>),
+    Shut(Shut),
+}
+
+/// None of the hosts answers.
 #[derive(Debug)]
 struct Shut {
-    until: Instant,
+    /// How long they are left alone.
+    wait: Span,
     reason: String,
+    /// Whether one of them was asked just now.
+    asked: bool,
 }
 
-/// What shares one limit: an agency's first hop, or a domain of the Internet.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub(super) enum LaneKey {
-    Hop(Hop),
-    Domain(Domain),
+/// The spool as lanes use it.
+pub(super) struct Beds<'a> {
+    spool: &'a Spool,
+    now: Timestamp,
+    /// When a job that is put back comes up by itself.
+    until: Timestamp,
 }
 
-#[derive(Debug)]
-struct Lane {
-    running: usize,
-    width: usize,
-    /// Jobs put back because the lane was full or its host shut, oldest first.
-    parked: BTreeSet<JobKey>,
-}
-
-/// All lanes in use.
-#[derive(Debug, Default)]
-pub(super) struct Lanes(HashMap<LaneKey, Lane>);
-
-impl Lanes {
-    fn lane(&mut self, key: &LaneKey) -> &mut Lane {
-        self.0.entry(key.clone()).or_insert_with(|| Lane { running: 0, width: 1, parked: BTreeSet::new() })
+impl Bench for Beds<'_> {
+    fn rest(&self, job: JobKey) {
+        self.spool.put_back(job, self.until);
     }
-
-    /// Whether `job` may run now; if not it is parked.
-    fn enter(&mut self, key: &LaneKey, job: JobKey) -> bool {
-        let lane = self.lane(key);
-        let free = lane.running < lane.width;
-        if free {
-            lane.running = lane.running.saturating_add(1);
-            lane.parked.remove(&job);
-        } else {
-            lane.parked.insert(job);
-        }
-        free
+    fn call(&self, job: JobKey, wait: Span) -> bool {
+        self.spool.hurry(&[job], self.now + wait) > 0
     }
-
-    /// Parks a job whose host is shut; true for the first: the one that asks next.
-    fn park(&mut self, key: &LaneKey, job: JobKey) -> bool {
-        let lane = self.lane(key);
-        let first = lane.parked.is_empty();
-        lane.parked.insert(job);
-        first
-    }
-
-    /// An attempt ended; the jobs that may come now.
-    fn leave(&mut self, key: &LaneKey, went: Went, widest: usize) -> Vec<JobKey> {
-        let lane = self.lane(key);
-        lane.running = lane.running.saturating_sub(1);
-        lane.width = match went {
-            Went::Well => lane.width.saturating_add(1).min(widest.max(1)),
-            Went::Badly => 1,
-        };
-        let calls = if went == Went::Well { self.call(key) } else { Vec::new() };
-        if self.0.get(key).is_some_and(|lane| lane.running == 0 && lane.parked.is_empty() && lane.width == 1) {
-            self.0.remove(key);
-        }
-        calls
-    }
-
-    /// As many parked jobs as there is room for.
-    fn call(&mut self, key: &LaneKey) -> Vec<JobKey> {
-        let Some(lane) = self.0.get_mut(key) else { return Vec::new() };
-        let room = lane.width.saturating_sub(lane.running);
-        let called: Vec<JobKey> = lane.parked.iter().copied().take(room).collect();
-        for job in &called {
-            lane.parked.remove(job);
-        }
-        called
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Went {
-    Well,
-    Badly,
 }
 
 impl Deliver {
@@ -148,11 +102,18 @@ impl Deliver {
     ) {
         let mut running = JoinSet::new();
         let mut sweep = tokio::time::interval(SWEEP);
+        let mut known = policy.borrow().clone();
+        self.mind_far_dues(&known);
         while !*shutdown.borrow() {
             while running.try_join_next().is_some() {}
-            let now = self.parts.clock.now();
+            let now = self.look();
+            let current = policy.borrow().clone();
+            if !Arc::ptr_eq(&known, &current) {
+                self.lanes().clear(&self.beds(now, None));
+                known = current;
+            }
             let room = HANDS.saturating_sub(running.len()).min(BATCH);
-            let claimed = self.begin(room, now, &policy.borrow().clone(), &mut running);
+            let claimed = self.begin(room, now, &known, &mut running);
             if claimed > 0 && claimed == room {
                 tokio::task::yield_now().await;
                 continue;
@@ -181,36 +142,42 @@ impl Deliver {
     pub async fn run_due(self: &Arc<Self>, policy: &Arc<Policy>) -> usize {
         let (mut running, mut count) = (JoinSet::new(), 0_usize);
         loop {
-            count = count.saturating_add(self.begin(BATCH, self.parts.clock.now(), policy, &mut running));
-            if running.join_next().await.is_none() {
+            let claimed = self.begin(BATCH, self.look(), policy, &mut running);
+            count = count.saturating_add(claimed);
+            if running.join_next().await.is_none() && claimed == 0 {
                 return count;
             }
         }
     }
 
-    /// Claims up to `limit` due jobs and starts those whose lanes have room; returns how many were claimed.
+    /// Claims up to `limit` due jobs and starts those whose turn it is; returns how many were claimed.
     fn begin(self: &Arc<Self>, limit: usize, now: Timestamp, policy: &Arc<Policy>, running: &mut JoinSet<()>) -> usize {
-        let jobs = self.parts.spool.claim_due(now, limit);
+        let mut jobs = self.parts.spool.claim_due(now, limit);
         let claimed = jobs.len();
+        // Oldest first, whatever time each was given.
+        jobs.sort_unstable_by_key(|job| job.key);
         for job in jobs {
-            let lane = lane_of(&job, policy);
-            let mut lanes = self.lanes();
-            let entered = lanes.enter(&lane, job.key);
-            if !entered {
-                // Under the lanes' lock: whoever calls the parked job must find it put back, or it sleeps till PARKED ends.
-                self.parts.spool.put_back(job.key, now + self.spread(PARKED));
-            }
-            drop(lanes);
-            if entered {
+            let turn = turn_of(&job, policy);
+            if self.lanes().admit(&turn, &self.beds(now, Some((&job, policy)))) {
                 let (this, policy) = (Arc::clone(self), Arc::clone(policy));
-                running.spawn(async move { this.work(job, lane, &policy).await });
+                running.spawn(async move { this.work(job, turn, &policy).await });
             }
         }
         claimed
     }
 
-    fn lanes(&self) -> MutexGuard<'_, Lanes> {
+    pub(super) fn lanes(&self) -> MutexGuard<'_, Lanes> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The spool as lanes use it now; a job that rests comes up in time for what its sender is to be told.
+    pub(super) fn beds(&self, now: Timestamp, job: Option<(&Job, &Policy)>) -> Beds<'_> {
+        let told = job.and_then(|(job, policy)| {
+            let since = self.began(job.meta.received_at, now);
+            schedule::news_due(&policy.settings, since, now, job.warned)
+        });
+        let until = now + self.spread(PARKED);
+        Beds { spool: &self.parts.spool, now, until: told.map_or(until, |told| told.min(until)) }
     }
 
     /// Between one and two times `span`.
@@ -218,100 +185,118 @@ impl Deliver {
         Span::millis(span.as_millis().saturating_add(self.parts.dice.below(span.as_millis())))
     }
 
+    /// Reads both clocks; retry times stand on the wall clock, so when that was set back all of them are looked at anew.
+    fn look(&self) -> Timestamp {
+        let (now, uptime) = (self.parts.clock.now(), self.parts.clock.uptime());
+        match self.chronicle().look(now, uptime) {
+            Step::Steady => {}
+            Step::Ahead(by) => {
+                tracing::warn!(%by, "the clock was set ahead; nothing expires for that");
+                self.parts.metrics.clock_jumped();
+            }
+            Step::Back(by) => {
+                tracing::warn!(%by, "the clock was set back; what waits is tried now");
+                self.parts.metrics.clock_jumped();
+                self.parts.spool.retry(None, now);
+            }
+        }
+        now
+    }
+
+    /// At a start: retry times that no step of ours sets are of a time when the clock was ahead.
+    fn mind_far_dues(&self, policy: &Policy) {
+        let now = self.parts.clock.now();
+        let farthest = now + policy.settings.retry_max + FARTHEST;
+        if self.parts.spool.last_due().is_some_and(|due| farthest < due) {
+            tracing::warn!("retry times lie far ahead, as if the clock had been set back; what waits is tried now");
+            self.parts.spool.retry(None, now);
+        }
+    }
+
+    /// Since when a message is to be counted as ours: as its age on both clocks says, and never so that it would expire
+    /// while the time of day is in doubt (THREATS R-10).
+    fn began(&self, received_at: Timestamp, now: Timestamp) -> Timestamp {
+        let chronicle = self.chronicle();
+        if chronicle.is_settled(received_at) { now - chronicle.age(received_at) } else { now }
+    }
+
     /// A host answers again: the first of its waiting jobs may go, the others follow one another.
     pub(super) fn host_is_back(&self, hop: &Hop) {
-        let called = self.lanes().call(&LaneKey::Hop(hop.clone()));
-        self.call(called);
-    }
-
-    fn call(&self, jobs: Vec<JobKey>) {
-        if jobs.is_empty() {
-            return;
-        }
         let now = self.parts.clock.now();
-        for job in jobs {
-            self.parts.spool.retry(Some(job), now);
-        }
-        self.stirred.notify_one();
+        self.lanes().call(&LaneKey::Hop(hop.clone()), &self.beds(now, None));
     }
 
-    async fn work(&self, job: Job, lane: LaneKey, policy: &Policy) {
-        let went = self.attempt(&job, &lane, policy).await;
-        let called = self.lanes().leave(&lane, went, policy.settings.concurrency);
-        self.call(called);
+    async fn work(&self, job: Job, turn: Turn, policy: &Policy) {
+        let mut leaving = Leaving { deliver: self, turn: &turn, went: None, widest: policy.settings.concurrency };
+        leaving.went = Some(self.attempt(&job, &turn, policy).await);
     }
 
-    async fn attempt(&self, job: &Job, lane: &LaneKey, policy: &Policy) -> Went {
+    async fn attempt(&self, job: &Job, turn: &Turn, policy: &Policy) -> Went {
         let now = self.parts.clock.now();
         let parcel = match self.parts.spool.read(job.key).await {
             Ok(parcel) => parcel,
             Err(error) => {
                 tracing::error!(id = %job.meta.id, %error, "a queued message cannot be read");
                 self.parts.spool.put_back(job.key, now + Span::hours(1));
-                return Went::Badly;
+                return Went::PutOff;
             }
         };
         let to: Vec<usize> = job.pending.iter().map(|p| p.recipient).collect();
-        let said = match Wire::check(&parcel) {
+        let asked = match Wire::check(&parcel) {
             Err(error) => {
                 tracing::error!(id = %job.meta.id, %error, "a message that must not leave");
-                later(&to, &error.to_string())
+                Asked::Said(later(&to, &error.to_string()))
             }
             Ok(wire) => {
                 let load = Load { parcel: &parcel, to: &to, wire: &wire };
                 match policy.way(&parcel.meta.destination) {
-                    Way::Hops(hops) => match self.by_hops(&hops, load, job.tries, policy).await {
-                        Ok(said) => said,
-                        Err(shut) if self.is_waiting(job, now, policy) => {
-                            self.park(job.key, lane, shut.until, now);
-                            return Went::Badly;
-                        }
-                        Err(shut) => later(&to, &shut.reason),
-                    },
+                    Way::Hops(hops) => self.by_hops(&hops, load, job.tries, policy).await,
                     Way::ByMx => self.by_mx(load, job.tries, policy).await,
-                    Way::Nowhere => later(&to, "no next hop is configured for this agency"),
+                    Way::Nowhere => Asked::Said(later(&to, "no next hop is configured for this agency")),
                 }
             }
         };
-        let went = if said.iter().any(|(_, s)| !matches!(s, Said::Later(_))) { Went::Well } else { Went::Badly };
+        let (said, went) = match asked {
+            Asked::Said(said) => {
+                let any = said.iter().any(|(_, s)| !matches!(s, Said::Later(_)));
+                (said, if any { Went::Well } else { Went::PutOff })
+            }
+            Asked::Shut(shut) => {
+                // Nothing new is to be written down, or told to the sender: it waits with the others.
+                let known = !shut.asked || job.pending.iter().all(|p| p.last == shut.reason);
+                if known && self.is_waiting(job, now, policy) {
+                    self.lanes().park(turn, shut.wait, &self.beds(now, Some((job, policy))));
+                    return Went::Shut(shut.wait);
+                }
+                (later(&to, &shut.reason), Went::Shut(shut.wait))
+            }
+        };
         self.conclude(job.key, &parcel, said, job.tries, job.warned, policy).await;
         went
     }
 
     /// Whether nothing is to be told about a job but that it waits.
     fn is_waiting(&self, job: &Job, now: Timestamp, policy: &Policy) -> bool {
-        now < job.meta.received_at + policy.settings.give_up
-            && !schedule::is_warning_due(job.meta.received_at, now, job.warned)
+        let since = self.began(job.meta.received_at, now);
+        now < since + policy.settings.give_up && !schedule::is_warning_due(since, now, job.warned)
     }
 
-    /// Puts a job back until its host may be asked; the first of a lane asks, the others wait to be called.
-    fn park(&self, job: JobKey, lane: &LaneKey, until: Instant, now: Timestamp) {
-        // Held until the job is put back: see `begin`.
-        let mut lanes = self.lanes();
-        let first = lanes.park(lane, job);
-        let quiet = until.saturating_duration_since(Instant::now());
-        let asked = now + Span::millis(u64::try_from(quiet.as_millis()).unwrap_or(u64::MAX)) + Span::millis(1);
-        let due = if first { asked } else { asked + self.spread(PARKED) };
-        self.parts.spool.put_back(job, due);
-    }
-
-    /// The hops in order; the first that answers decides. `Err` when all of them are left alone just now.
-    async fn by_hops(
-        &self,
-        hops: &[Arc<Hop>],
-        load: Load<'_>,
-        tries: u32,
-        policy: &Policy,
-    ) -> Result<Vec<(usize, Said)>, Shut> {
+    /// The hops in order; the first that answers decides.
+    async fn by_hops(&self, hops: &[Arc<Hop>], load: Load<'_>, tries: u32, policy: &Policy) -> Asked {
         let (mut shut, mut trouble): (Option<Shut>, Option<String>) = (None, None);
+        let mut note = |wait: Span, reason: String, asked: bool| {
+            let asked = asked || shut.as_ref().is_some_and(|s| s.asked);
+            match &mut shut {
+                Some(sooner) if sooner.wait <= wait => sooner.asked = asked,
+                other => *other = Some(Shut { wait, reason, asked }),
+            }
+        };
         for hop in hops {
             let host = self.host(hop, policy);
             let _pass = match host.enter() {
                 Entry::Open(pass) => pass,
-                Entry::Shut(until, reason) => {
-                    if shut.as_ref().is_none_or(|s| until < s.until) {
-                        shut = Some(Shut { until, reason });
-                    }
+                Entry::Shut(wait, reason) => {
+                    note(wait, reason, false);
                     continue;
                 }
             };
@@ -320,35 +305,39 @@ impl Deliver {
                     let taken = answers.fates.iter().filter(|fate| fate.is_ok()).count();
                     let reply = answers.answer.as_ref().map(Reply::code);
                     tracing::info!(id = %load.parcel.meta.id, hop = %hop.host, reply, taken, of = load.to.len(), "sent");
+                    let silent = !self.reports_itself(hop, &host);
                     let impatient = hop.traits().patience.is_some_and(|limit| limit <= tries);
                     let said = answers.fates.into_iter().map(|fate| match fate {
                         // A server that says "not now" for ever means "no" (DOMAIN §2.2).
                         Err(reply) if impatient && reply.is_temporary() => Said::Refused(reply),
+                        Ok(()) if silent => Said::Relayed,
                         fate => Said::from(fate),
                     });
-                    return Ok(load.to.iter().copied().zip(said).collect());
+                    return Asked::Said(load.to.iter().copied().zip(said).collect());
                 }
                 Ok(Sent::Unfit(reply)) => {
-                    return Ok(load.to.iter().map(|i| (*i, Said::Refused(reply.clone()))).collect());
+                    let said = load.to.iter().map(|i| (*i, Said::Refused(reply.clone())));
+                    return Asked::Said(said.collect());
                 }
                 Ok(Sent::Doubt(_)) => {
                     trouble = Some("no answer after the final dot".to_owned());
                     break;
                 }
-                Err(error) => trouble = Some(error.to_string()),
+                Err(error) => match host.shut() {
+                    Some((wait, reason)) => note(wait, reason, true),
+                    // The line broke in the middle of this message: that says nothing about the next.
+                    None => trouble = Some(error.to_string()),
+                },
             }
         }
         match (trouble, shut) {
-            (None, Some(shut)) => Err(shut),
-            (why, _) => {
-                let why = why.unwrap_or_else(|| "no next hop".to_owned());
-                Ok(later(load.to, &why))
-            }
+            (None, Some(shut)) => Asked::Shut(shut),
+            (why, _) => Asked::Said(later(load.to, &why.unwrap_or_else(|| "no next hop".to_owned()))),
         }
     }
 
     /// Each domain by its own exchangers.
-    async fn by_mx(&self, load: Load<'_>, tries: u32, policy: &Policy) -> Vec<(usize, Said)> {
+    async fn by_mx(&self, load: Load<'_>, tries: u32, policy: &Policy) -> Asked {
         let mut domains: Vec<(Domain, Vec<usize>)> = Vec::new();
         for i in load.to {
             let Some(recipient) = load.parcel.meta.recipients.get(*i) else { continue };
@@ -358,7 +347,7 @@ impl Deliver {
                 None => domains.push((domain.clone(), vec![*i])),
             }
         }
-        let mut all = Vec::with_capacity(load.to.len());
+        let (mut all, alone) = (Vec::with_capacity(load.to.len()), domains.len() == 1);
         for (domain, members) in domains {
             let answer = self.parts.dns.mx(domain.as_str()).await;
             let names = exchangers(&domain, answer, &policy.hostname, |n| self.parts.dice.below(n));
@@ -367,14 +356,17 @@ impl Deliver {
                     let port = policy.settings.mx_port;
                     let hops: Vec<Arc<Hop>> = names.iter().map(|n| Arc::new(Hop::exchanger(n, port))).collect();
                     let load = Load { to: &members, ..load };
-                    let said = self.by_hops(&hops, load, tries, policy).await;
-                    said.unwrap_or_else(|shut| later(&members, &shut.reason))
+                    match self.by_hops(&hops, load, tries, policy).await {
+                        Asked::Said(said) => said,
+                        shut if alone => return shut,
+                        Asked::Shut(shut) => later(&members, &shut.reason),
+                    }
                 }
                 Err(reply) => members.iter().map(|i| (*i, Said::from(Err(reply.clone())))).collect(),
             };
             all.extend(said);
         }
-        all
+        Asked::Said(all)
     }
 
     /// Records what an attempt came to: first reports and held copies are made safe, then the job moves on.
@@ -387,17 +379,24 @@ impl Deliver {
         warned: bool,
         policy: &Policy,
     ) {
-        let (now, since) = (self.parts.clock.now(), parcel.meta.received_at);
+        let now = self.look();
+        let since = self.began(parcel.meta.received_at, now);
         let next = schedule::next_attempt(&policy.settings, since, now, tries.saturating_add(1), self.jitter());
         let (mut fates, mut failures, mut waiting) = (Vec::with_capacity(said.len()), Vec::new(), Vec::new());
+        let mut relayed = Vec::new();
         for (i, said) in said {
             match said {
                 Said::Taken => fates.push((i, Fate::Done)),
+                Said::Relayed => {
+                    relayed.push(i);
+                    fates.push((i, Fate::Done));
+                }
                 Said::Refused(reply) => failures.push(Failure::refused(i, &reply)),
                 Said::Later(why) if next.is_none() => failures.push(Failure::expired(i, why)),
                 Said::Later(why) => waiting.push(Failure::delayed(i, why)),
             }
         }
+        self.tell_success(parcel, &relayed, policy).await;
         let warned = warned
             || (schedule::is_warning_due(since, now, warned)
                 && !waiting.is_empty()
@@ -426,16 +425,31 @@ fn later(to: &[usize], why: &str) -> Vec<(usize, Said)> {
 }
 
 /// The lane of a job: its agency's first hop, or the domain of its first recipient.
-fn lane_of(job: &Job, policy: &Policy) -> LaneKey {
-    if let Way::Hops(hops) = policy.way(&job.meta.destination)
-        && let Some(hop) = hops.first()
-    {
-        return LaneKey::Hop(Hop::clone(hop));
-    }
-    let domain = job.pending.first().map(|p| p.mailbox.domain().clone());
-    let agency = || Domain::parse("unknown.invalid").expect("the name is well formed");
-    LaneKey::Domain(domain.unwrap_or_else(agency))
+pub(super) fn turn_of(job: &Job, policy: &Policy) -> Turn {
+    let (destination, key) = (&job.meta.destination, job.key);
+    let lane = match policy.way(destination) {
+        Way::Hops(hops) => hops.first().map(|hop| LaneKey::Hop(Hop::clone(hop))),
+        Way::ByMx | Way::Nowhere => job.pending.first().map(|p| LaneKey::Domain(p.mailbox.domain().clone())),
+    };
+    let nowhere = || LaneKey::Domain(Domain::parse("unknown.invalid").expect("the name is well formed"));
+    Turn { lane: lane.unwrap_or_else(nowhere), agency: destination.agency().clone(), job: key }
 }
 
-#[cfg(test)]
-mod tests;
+/// Leaves the lane when the attempt ends, however it ends: an attempt that dies must not keep a place for ever.
+struct Leaving<'a> {
+    deliver: &'a Deliver,
+    turn: &'a Turn,
+    widest: usize,
+    went: Option<Went>,
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        let now = self.deliver.parts.clock.now();
+        let went = self.went.unwrap_or_else(|| {
+            self.deliver.parts.spool.put_back(self.turn.job, now + Span::hours(1));
+            Went::PutOff
+        });
+        self.deliver.lanes().leave(self.turn, went, self.widest, &self.deliver.beds(now, None));
+    }
+}

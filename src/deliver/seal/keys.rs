@@ -175,6 +175,11 @@ pub struct SealKeys {
 }
 
 impl SealKeys {
+    /// The domain in whose name reports are written and signed.
+    #[must_use]
+    pub fn signing_domain(&self) -> Option<&Domain> {
+        self.dkim.first().map(|pair| &pair.domain)
+    }
     /// Whether there is anything to sign with: without, sealing is cheap and needs no thread pool.
     #[must_use]
     pub const fn is_empty(&self) -> bool {

@@ -15,6 +15,8 @@ mod smime;
 
 use bytes::Bytes;
 
+use crate::mail::{Parcel, Timestamp};
+
 pub use self::inward::{Inward, inward};
 pub use self::keys::{Algorithm, DkimPair, SealKeys, SmimePair, new_key};
 pub use self::outward::{Note, Outward, outward};
@@ -26,6 +28,22 @@ pub struct Sealed {
     pub body: Bytes,
     /// What was left undone; empty for inward mail.
     pub notes: Vec<Note>,
+}
+
+/// The head of a report of ours under the signatures of its author's domain (see [`SealKeys::signing_domain`]).
+///
+/// # Errors
+/// A key that does not sign.
+pub fn report(parcel: &Parcel, keys: &SealKeys, now: Timestamp) -> Result<Bytes, SealError> {
+    let fields = parcel.head.strip_suffix(b"\r\n").unwrap_or(&parcel.head);
+    let Some(domain) = keys.signing_domain() else { return Ok(parcel.head.clone()) };
+    let hash = dkim::body_hash(&parcel.body);
+    let mut head = Vec::with_capacity(parcel.head.len().saturating_add(1024));
+    for pair in keys.dkim.iter().filter(|pair| domain.is_within(&pair.domain)) {
+        head.extend(dkim::sign(pair, fields, &hash, now)?);
+    }
+    head.extend_from_slice(&parcel.head);
+    Ok(head.into())
 }
 
 /// Why a message could not be sealed. Our own trouble: it waits, it is not refused.

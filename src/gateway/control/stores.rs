@@ -1,6 +1,7 @@
 //! The control requests that the spool and the quarantine answer by themselves.
 
 use base64::Engine as _;
+use tokio::task::JoinSet;
 
 use super::{PAGE, PIECE, QueueFilter, Reply, Request};
 use crate::env::Clock;
@@ -25,7 +26,7 @@ impl Stores {
         Some(match request {
             Request::QueueList { filter, after } => self.page(filter, after).await,
             Request::QueueJob { key } => match self.spool.job(key) {
-                Some(job) => Reply::Jobs { jobs: vec![job], next: None },
+                Some(job) => Reply::Jobs { jobs: vec![job], next: None, standings: Vec::new() },
                 None => Reply::failed(SpoolError::Unknown(key.0.to_string())),
             },
             Request::QueueRetry { keys } => {
@@ -33,10 +34,12 @@ impl Stores {
                 let count = keys.map_or_else(|| self.spool.retry(None, now), |keys| self.spool.hurry(&keys, now));
                 Reply::Done { count }
             }
-            Request::QueueHold { keys, held } => self.each(keys, |key| self.spool.hold(key, held)).await,
+            Request::QueueHold { keys, held } => {
+                self.each(keys, move |spool, key| async move { spool.hold(key, held).await }).await
+            }
             Request::QueueRemove { keys } => {
                 tracing::warn!(?keys, "an operator removes messages from the queue");
-                self.each(keys, |key| self.spool.remove(key)).await
+                self.each(keys, |spool, key| async move { spool.remove(key).await }).await
             }
             Request::QuarantineList { filter } => match self.shelf.list(&filter).await {
                 Ok(entries) => Reply::Held { entries },
@@ -91,26 +94,32 @@ impl Stores {
             }
         });
         match page.await {
-            Ok((jobs, next)) => Reply::Jobs { jobs, next },
+            Ok((jobs, next)) => Reply::Jobs { jobs, next, standings: Vec::new() },
             Err(error) => Reply::failed(error),
         }
     }
 
-    async fn each<F: Future<Output = Result<(), SpoolError>>>(
+    /// All keys at once: what is written together is synced together.
+    async fn each<F: Future<Output = Result<(), SpoolError>> + Send + 'static>(
         &self,
         keys: Vec<JobKey>,
-        act: impl Fn(JobKey) -> F,
+        act: impl Fn(Spool, JobKey) -> F,
     ) -> Reply {
-        let mut count = 0;
+        let mut acting: JoinSet<Result<(), SpoolError>> = JoinSet::new();
         for key in keys {
-            match act(key).await {
-                Ok(()) => count += 1,
+            acting.spawn(act(self.spool.clone(), key));
+        }
+        let (mut count, mut failed) = (0_usize, None);
+        while let Some(done) = acting.join_next().await {
+            match done {
+                Ok(Ok(())) => count = count.saturating_add(1),
                 // Delivered in the meantime.
-                Err(SpoolError::Unknown(_)) => {}
-                Err(error) => return Reply::failed(error),
+                Ok(Err(SpoolError::Unknown(_))) => {}
+                Ok(Err(error)) => failed = Some(error.to_string()),
+                Err(error) => failed = Some(error.to_string()),
             }
         }
-        Reply::Done { count }
+        failed.map_or(Reply::Done { count }, Reply::failed)
     }
 
     /// Into the spool first, then marked: should the power go in between, the message goes out and is still held.

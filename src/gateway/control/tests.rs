@@ -104,7 +104,7 @@ fn parcel(number: u64, agency: &str) -> Parcel {
 fn jobs(client: &mut Client, filter: QueueFilter) -> Vec<Job> {
     let (mut all, mut after) = (Vec::new(), None);
     loop {
-        let Reply::Jobs { jobs, next } = client.ask(&Request::QueueList { filter: filter.clone(), after }).unwrap()
+        let Reply::Jobs { jobs, next, .. } = client.ask(&Request::QueueList { filter: filter.clone(), after }).unwrap()
         else {
             panic!("no jobs")
         };
@@ -136,6 +136,14 @@ async fn the_queue_is_listed_in_pages_and_steered() {
             assert_eq!(jobs(&mut client, to).len(), 1);
             let host = only(QueueFilter { host: Some("tinh.gov.vn".to_owned()), ..Default::default() });
             assert_eq!(jobs(&mut client, host).len(), 250);
+            let from = only(QueueFilter { from: Some("<>".to_owned()), ..Default::default() });
+            assert_eq!(jobs(&mut client, from).len(), 250);
+            let stranger = only(QueueFilter { from: Some("x@".to_owned()), ..Default::default() });
+            assert!(jobs(&mut client, stranger).is_empty());
+            for (state, count) in [(State::New, 250), (State::Held, 0), (State::Deferred, 0)] {
+                let state = only(QueueFilter { state: Some(state), ..Default::default() });
+                assert_eq!(jobs(&mut client, state).len(), count);
+            }
             let before = only(QueueFilter { before: Some(NOW - Span::hours(240)), ..Default::default() });
             let old = jobs(&mut client, before);
             assert_eq!(old.len(), 9, "taken more than ten days ago");
@@ -143,6 +151,8 @@ async fn the_queue_is_listed_in_pages_and_steered() {
             let keys: Vec<JobKey> = old.iter().map(|job| job.key).collect();
             let hold = Request::QueueHold { keys: keys.clone(), held: true };
             assert_eq!(client.ask(&hold).unwrap(), Reply::Done { count: 9 });
+            let held = only(QueueFilter { state: Some(State::Held), ..Default::default() });
+            assert_eq!(jobs(&mut client, held).len(), 9);
             assert_eq!(client.ask(&Request::QueueRetry { keys: None }).unwrap(), Reply::Done { count: 241 });
             let remove = Request::QueueRemove { keys };
             assert_eq!(client.ask(&remove).unwrap(), Reply::Done { count: 9 });

@@ -11,12 +11,13 @@ use tokio::sync::watch;
 
 use super::carry::Outcome;
 use crate::deliver::client::Needs;
-use crate::deliver::{Deliver, Live, Question};
+use crate::deliver::{Deliver, Live, Question, Turned};
 use crate::env::{Clock, pool};
 use crate::envelope::Envelope;
 use crate::envelope::relay::Standing;
 use crate::intake::{self, Mail};
-use crate::mail::{Recipient, Reply};
+use crate::listen::ClientFacts;
+use crate::mail::{Destination, Recipient, Reply};
 use crate::policy::Policy;
 use crate::quarantine::Shelf;
 use crate::report::metrics::{Metrics, Stage};
@@ -24,8 +25,8 @@ use crate::report::record::run::Log;
 use crate::report::record::{self, Entry};
 use crate::session::desk::{Desk, Letter, Opening, Refusal, Request};
 use crate::spool::Spool;
-use crate::verdict::Judged;
 use crate::verdict::receipt::Receipt;
+use crate::verdict::{Action, Judged};
 use examine::Examiner;
 
 /// What the pipeline is built from.
@@ -69,9 +70,9 @@ impl Pipeline {
     /// (RFC 5321 §6.1).
     pub async fn process(&self, mail: Mail, live: Live, policy: &Arc<Policy>) -> Reply {
         let started = Instant::now();
-        let evidence = match self.parts.examiner.examine(mail, policy).await {
+        let evidence = match self.parts.examiner.examine(mail.clone(), policy).await {
             Ok(evidence) => evidence,
-            Err(reply) => return reply,
+            Err(reply) => return self.put_off(&mail, &reply),
         };
         let judged = evidence.judge(&policy.compiled.verdict);
         let outcome = self.carry_out(&judged, live, policy).await;
@@ -90,6 +91,33 @@ impl Pipeline {
             outcome = %outcome.summary(),
             "message"
         );
+        reply
+    }
+
+    /// Mail that could not be looked at now: its sender keeps it, and what we said is on record all the same.
+    fn put_off(&self, mail: &Mail, reply: &Reply) -> Reply {
+        let envelope = mail.envelope();
+        let id = envelope.id();
+        let reply = reply.clone().line(format!("[{id}]"));
+        let mut counted: Vec<&Destination> = Vec::new();
+        for recipient in envelope.recipients() {
+            if !counted.contains(&&recipient.destination) {
+                counted.push(&recipient.destination);
+                self.parts.metrics.message(&recipient.destination, Action::Defer);
+            }
+        }
+        let recipients: Vec<String> = envelope.recipients().iter().map(|r| r.mailbox.to_string()).collect();
+        let entry = record::Refusal {
+            id,
+            time: envelope.received_at().rfc3339(),
+            client: envelope.client().address.to_string(),
+            helo: envelope.helo().to_owned(),
+            sender: envelope.sender().to_string(),
+            recipient: recipients.join(", "),
+            reply: reply.to_string(),
+        };
+        self.parts.record.write(self.parts.clock.now(), Entry::Refused(entry));
+        tracing::info!(%id, action = %Action::Defer, reply = reply.code(), "message");
         reply
     }
 
@@ -160,6 +188,21 @@ impl Desk for Pipeline {
     async fn take(&self, pinned: Pinned, letter: Letter, raw: Bytes) -> Reply {
         let mail = Mail::complete(Envelope::of(letter), raw);
         self.process(mail, pinned.live, &pinned.policy).await
+    }
+
+    async fn turn(&self, client: &ClientFacts, node: &str) -> Reply {
+        let policy = Arc::clone(&self.parts.policy.borrow());
+        let agency = match policy.compiled.envelope.check_turn(client.address.ip(), node) {
+            Ok(agency) => agency,
+            Err(reply) => return reply,
+        };
+        tracing::info!(%agency, node, client = %client.address, "an agency's server asks for its mail");
+        // RFC 1985 §5.3.
+        match self.parts.deliver.turn_to(&agency, &policy.compiled.deliver).await {
+            Turned::Started => Reply::new(250, "2.0.0", format!("Queuing for node {node} started")),
+            Turned::Nothing => Reply::new(251, "2.0.0", format!("No messages are waiting for node {node}")),
+            Turned::Unable => Reply::new(458, "4.3.5", format!("Unable to queue messages for node {node}")),
+        }
     }
 
     fn refused(&self, refusal: &Refusal<'_>) {

@@ -38,6 +38,7 @@ impl Dialogue {
             }
             Command::StartTls => self.starttls(),
             Command::Auth => Step::refuse(out_of_order("Authentication is not offered"), Reason::Protocol),
+            Command::Etrn(node) => self.etrn(node),
             Command::Quit => Step::say(Reply::new(221, "2.0.0", "Goodbye")).then(Next::Close),
             Command::Xclient(pairs) => self.xclient(&pairs),
         }
@@ -100,7 +101,26 @@ impl Dialogue {
         if self.station.xclient.contains(self.peer) {
             reply = reply.line("XCLIENT NAME ADDR PORT PROTO HELO");
         }
+        if self.station.role == Role::Relay {
+            reply = reply.line("ETRN");
+        }
         reply.line("SMTPUTF8")
+    }
+
+    /// RFC 1985: an agency's server asks for its mail. Strangers have nothing to ask for.
+    fn etrn(&mut self, node: String) -> Step {
+        self.junk();
+        if self.station.role != Role::Relay {
+            return Step::refuse(Reply::new(502, "5.5.1", "Command not implemented"), Reason::Protocol);
+        }
+        if self.hello.is_none() {
+            return Step::refuse(out_of_order("EHLO first"), Reason::Protocol);
+        }
+        // §5.1: while no transaction is under way.
+        if self.draft.is_some() {
+            return Step::refuse(out_of_order("Not inside a transaction"), Reason::Protocol);
+        }
+        Step::go(Next::Turn(node))
     }
 
     fn mail(&mut self, sender: ReversePath, params: MailParams) -> Step {

@@ -194,6 +194,12 @@ impl Dialogue {
         }
     }
 
+    /// The desk answered ETRN.
+    pub fn turned(&mut self, reply: Reply) -> Step {
+        let step = if reply.is_positive() { Step::say(reply) } else { Step::refuse(reply, Reason::Protocol) };
+        self.tallied(step)
+    }
+
     /// The end of DATA was reached, or the last chunk read. Without a fault the letter goes to the desk.
     pub fn ended(&mut self, fault: Option<Fault>, own_hops: usize) -> Result<Letter, Box<Step>> {
         let fault = fault.or((own_hops > OWN_HOPS).then_some(Fault::TooManyHops));

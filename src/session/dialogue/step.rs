@@ -34,6 +34,8 @@ pub enum Next {
     Open(ReversePath, MailParams),
     /// Ask the desk about a recipient, then `checked`.
     Check(Request),
+    /// Ask the desk to send what waits for a node, then `turned`.
+    Turn(String),
     /// Read the message up to `CRLF . CRLF`, then `ended`.
     Data,
     /// Read so many octets, then `chunk_ended` or `ended`.

@@ -179,6 +179,10 @@ impl<D: Desk> Talk<D> {
                     let answer = self.check(request).await;
                     self.dialogue.checked(answer).naming(name)
                 }
+                Next::Turn(node) => {
+                    let reply = Box::pin(self.around.desk.turn(self.dialogue.client(), &node)).await;
+                    self.dialogue.turned(reply)
+                }
                 Next::Data => Box::pin(self.data()).await?,
                 Next::Chunk { size, last } => Box::pin(self.chunk(size, last)).await?,
                 Next::StartTls => return self.starttls().await,

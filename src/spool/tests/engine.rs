@@ -25,6 +25,9 @@ impl Engine for Between {
     fn next_due(&self) -> Option<Timestamp> {
         self.inner.engine().next_due()
     }
+    fn last_due(&self) -> Option<Timestamp> {
+        self.inner.engine().last_due()
+    }
     fn changed(&self) -> Answer<'_, ()> {
         self.inner.engine().changed()
     }
@@ -88,4 +91,20 @@ async fn callers_do_not_see_which_engine_keeps_their_mail() {
     spool.close().await;
     assert!(matches!(spool.accept(&parcel(9, 1, 1), house.now()).await, Err(SpoolError::Closed)));
     assert_eq!((between.kept.load(Ordering::Relaxed), between.recorded.load(Ordering::Relaxed)), (5, 1));
+}
+
+#[tokio::test]
+async fn what_was_just_taken_is_delivered_without_reading_it_back() {
+    let (house, disk) = House::simulated();
+    let (spool, _) = house.open();
+    let sent = parcel(7, 2, 3000);
+    spool.accept(&sent, house.now()).await.unwrap();
+    // Whatever lies on the disk now, it is not looked at.
+    disk.spoil(&segment::path(&house.dir, 1), 0, 1 << 20);
+    let job = spool.claim_due(house.now(), 10).remove(0);
+    assert_eq!((&job.meta, job.size_bytes, job.pending.len(), job.tries), (&sent.meta, sent.size_bytes(), 2, 0));
+    let read = spool.read(job.key).await.unwrap();
+    assert_eq!((read.head, read.body, read.meta), (sent.head, sent.body, sent.meta));
+    // It is handed over once; what comes back later comes from the log.
+    assert!(matches!(spool.read(job.key).await, Err(SpoolError::Damaged(_))));
 }

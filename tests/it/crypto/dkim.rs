@@ -48,7 +48,8 @@ fn python(script: &str, arguments: &[&str], input: &[u8]) -> Option<Vec<u8>> {
     Some(output.stdout)
 }
 
-fn dkimpy(message: &[u8], keys: &SealKeys) -> Option<Vec<String>> {
+/// What dkimpy makes of each signature; `None` where it is not installed.
+pub fn dkimpy(message: &[u8], keys: &SealKeys) -> Option<Vec<String>> {
     let records: Vec<String> =
         keys.dkim.iter().map(|k| format!("{}\t{}", k.record_name(), k.record_value().unwrap())).collect();
     let records: Vec<&str> = records.iter().map(String::as_str).collect();

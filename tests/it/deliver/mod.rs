@@ -9,4 +9,6 @@ mod live;
 mod postfix;
 mod profiles;
 mod queue;
+mod reports;
 mod simulators;
+mod storm;

@@ -47,13 +47,11 @@ fn program() -> Vec<u8> {
     pe
 }
 
-#[test]
-fn each_starter_rule_hits_its_kind_and_misses_a_plain_one() {
-    let policy = policy(&["mime", "yara"]);
-    let loaded = policy.open(None).unwrap();
-    let examiner = Examiner::new(&loaded);
-    let ole = |text: &str| [b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1".as_slice(), text.as_bytes()].concat();
-    let cases: Vec<(&str, &str, Vec<u8>, &str)> = vec![
+/// A file: name, declared type, octets, and the finding it must cause.
+type Sample = (&'static str, &'static str, Vec<u8>, &'static str);
+
+fn programs() -> Vec<Sample> {
+    vec![
         ("a.pdf", "application/pdf", program(), "yara.disguise.program_with_harmless_name"),
         ("a.bin", "application/octet-stream", program(), "yara.disguise.program"),
         (
@@ -82,6 +80,12 @@ fn each_starter_rule_hits_its_kind_and_misses_a_plain_one() {
             b"[InternetShortcut]\r\nURL=file://x/y".to_vec(),
             "yara.script.internet_shortcut_to_file",
         ),
+    ]
+}
+
+fn documents() -> Vec<Sample> {
+    let ole = |text: &str| [b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1".as_slice(), text.as_bytes()].concat();
+    vec![
         (
             "a.doc",
             "application/msword",
@@ -108,6 +112,19 @@ fn each_starter_rule_hits_its_kind_and_misses_a_plain_one() {
         ),
         ("a.csv", "text/csv", b"=cmd|'/c calc'!A0".to_vec(), "yara.office.dde"),
         (
+            "a.pdf",
+            "application/pdf",
+            b"%PDF-1.7 /OpenAction << /S /JavaScript /JS (app.alert(1)) >>".to_vec(),
+            "yara.pdf.pdf_javascript",
+        ),
+        ("a.pdf", "application/pdf", b"%PDF-1.7 << /S /Launch /F (cmd.exe) >>".to_vec(), "yara.pdf.pdf_launch"),
+        ("a.pdf", "application/pdf", b"%PDF-1.7 /EmbeddedFile /UF (a.exe)".to_vec(), "yara.pdf.pdf_embedded_program"),
+    ]
+}
+
+fn pages() -> Vec<Sample> {
+    vec![
+        (
             "a.html",
             "text/html",
             b"<script>var b=new Blob([atob('x')]);a.href=URL.createObjectURL(b);a.download='x';a.click()</script>"
@@ -122,16 +139,15 @@ fn each_starter_rule_hits_its_kind_and_misses_a_plain_one() {
             "yara.web.html_login_form",
         ),
         ("a.svg", "image/svg+xml", b"<svg onload=alert(1)></svg>".to_vec(), "yara.web.svg_script"),
-        (
-            "a.pdf",
-            "application/pdf",
-            b"%PDF-1.7 /OpenAction << /S /JavaScript /JS (app.alert(1)) >>".to_vec(),
-            "yara.pdf.pdf_javascript",
-        ),
-        ("a.pdf", "application/pdf", b"%PDF-1.7 << /S /Launch /F (cmd.exe) >>".to_vec(), "yara.pdf.pdf_launch"),
-        ("a.pdf", "application/pdf", b"%PDF-1.7 /EmbeddedFile /UF (a.exe)".to_vec(), "yara.pdf.pdf_embedded_program"),
-    ];
-    for (name, declared, body, code) in cases {
+    ]
+}
+
+#[test]
+fn each_starter_rule_hits_its_kind_and_misses_a_plain_one() {
+    let policy = policy(&["mime", "yara"]);
+    let loaded = policy.open(None).unwrap();
+    let examiner = Examiner::new(&loaded);
+    for (name, declared, body, code) in [programs(), documents(), pages()].concat() {
         let found = codes(&examiner, name, declared, &body);
         assert!(found.iter().any(|c| c == code), "{code}: {found:?}");
     }

@@ -47,8 +47,9 @@ pub fn examine(
     debug_assert!(tree.parts.first().is_none_or(|p| p.body.len() <= raw.len()), "the tree is of this message");
     let (mut fact, mut findings) = (SmimeFact::default(), Vec::new());
     let mut only_ciphertext = false;
+    let measure = Measure { trust, from, now };
     for candidate in locate::candidates(tree) {
-        let verdict = judge_candidate(tree, candidate, trust, from, now);
+        let verdict = judge_candidate(tree, candidate, measure);
         if verdict.compressed {
             findings.push(Finding::new("smime.compressed").with(place(tree, candidate)));
         }
@@ -155,17 +156,20 @@ fn has_clear_siblings(tree: &Tree<'_>, index: usize) -> bool {
     locate::ancestors(tree, index).any(|p| p.content_type != "multipart/signed")
 }
 
-fn judge_candidate(
-    tree: &Tree<'_>,
-    candidate: Candidate,
-    trust: &TrustStore,
-    from: Option<&Mailbox>,
+/// What a signature is held against.
+#[derive(Clone, Copy)]
+struct Measure<'a> {
+    trust: &'a TrustStore,
+    /// The author it has to speak for.
+    from: Option<&'a Mailbox>,
     now: Timestamp,
-) -> Verdict {
+}
+
+fn judge_candidate(tree: &Tree<'_>, candidate: Candidate, measure: Measure<'_>) -> Verdict {
     let Some(part) = tree.parts.get(candidate.index) else { return Verdict::default() };
     let mut verdict = match candidate.form {
-        Form::Detached => judge_detached(tree, candidate.index, trust, from, now),
-        Form::Opaque => judge_opaque(&part.decoded, trust, from, now),
+        Form::Detached => judge_detached(tree, candidate.index, measure),
+        Form::Opaque => judge_opaque(&part.decoded, measure),
     };
     // Another reader may see other parts than those that were hashed (M-02).
     let ambiguous = tree.oddities.iter().any(|o| o.code == "mime.ambiguous" && o.path == part.path);
@@ -176,13 +180,7 @@ fn judge_candidate(
     verdict
 }
 
-fn judge_detached(
-    tree: &Tree<'_>,
-    index: usize,
-    trust: &TrustStore,
-    from: Option<&Mailbox>,
-    now: Timestamp,
-) -> Verdict {
+fn judge_detached(tree: &Tree<'_>, index: usize, measure: Measure<'_>) -> Verdict {
     let Some(part) = tree.parts.get(index) else { return Verdict::default() };
     let children: Vec<_> = locate::children(tree, index).map(|(_, child)| child).collect();
     let [content, signature, rest @ ..] = children.as_slice() else {
@@ -203,7 +201,7 @@ fn judge_detached(
         return Verdict::bad(SmimeStatus::Malformed, "the signature is larger than 1 MiB");
     }
     let mut verdict = match Cms::parse(&signature.decoded) {
-        Some(cms) if cms.kind() == Kind::Signed => judge_signed(cms, Some(octets), trust, from, now),
+        Some(cms) if cms.kind() == Kind::Signed => judge_signed(cms, Some(octets), measure),
         _ => Verdict::bad(SmimeStatus::Malformed, "the signature part is no CMS signed-data"),
     };
     if !rest.is_empty() && verdict.status == SmimeStatus::Valid {
@@ -213,7 +211,7 @@ fn judge_detached(
     verdict
 }
 
-fn judge_opaque(der: &[u8], trust: &TrustStore, from: Option<&Mailbox>, now: Timestamp) -> Verdict {
+fn judge_opaque(der: &[u8], measure: Measure<'_>) -> Verdict {
     let Some(cms) = Cms::parse(der) else {
         return Verdict::bad(SmimeStatus::Malformed, "the part is no CMS object");
     };
@@ -229,7 +227,7 @@ fn judge_opaque(der: &[u8], trust: &TrustStore, from: Option<&Mailbox>, now: Tim
             let Some(content) = content else {
                 return Verdict::bad(SmimeStatus::Malformed, "an opaque signature without content");
             };
-            let mut verdict = judge_signed(cms, None, trust, from, now);
+            let mut verdict = judge_signed(cms, None, measure);
             verdict.encrypted = holds_encrypted(&content);
             verdict
         }
@@ -249,13 +247,8 @@ fn holds_encrypted(content: &[u8]) -> Option<Cover> {
 }
 
 /// Every SignerInfo by itself, then all of them together (G-02, G-03).
-fn judge_signed(
-    mut cms: Cms,
-    octets: Option<&[u8]>,
-    trust: &TrustStore,
-    from: Option<&Mailbox>,
-    now: Timestamp,
-) -> Verdict {
+fn judge_signed(mut cms: Cms, octets: Option<&[u8]>, measure: Measure<'_>) -> Verdict {
+    let Measure { trust, from, now } = measure;
     let carried = cms.certificates();
     match cms.signer_count() {
         0 => return Verdict::bad(SmimeStatus::Unverifiable, "the signature has no signer"),

@@ -72,7 +72,7 @@ fn rfc4134_old_algorithms_are_read_and_refused_with_a_reason() {
         let checked = cms.check(None, &trust.known());
         assert_eq!(checked.len(), signers, "{file}");
         assert_eq!(checked.iter().filter(|c| c.intact).count(), intact, "{file}");
-        let verdict = judge_opaque(&der, &trust, None, NOW);
+        let verdict = judge_opaque(&der, Measure { trust: &trust, from: None, now: NOW });
         println!("{file}: {} ({}), {:?}", verdict.status, verdict.detail, verdict.signers);
         let refused = [SmimeStatus::Weak, SmimeStatus::Untrusted, SmimeStatus::Altered, SmimeStatus::Unverifiable];
         assert!(verdict.signers.iter().all(|s| refused.contains(&s.status)), "{file}");
@@ -80,10 +80,13 @@ fn rfc4134_old_algorithms_are_read_and_refused_with_a_reason() {
         assert!(found.contains(&verdict.status) && !verdict.detail.is_empty(), "{file}: {}", verdict.status);
     }
     assert_eq!(opaque_content(&read("4.1.bin")).unwrap(), b"This is some sample content.");
-    let certs_only = judge_opaque(&read("4.11.bin"), &trust, None, NOW);
+    let certs_only = judge_opaque(&read("4.11.bin"), Measure { trust: &trust, from: None, now: NOW });
     assert_eq!(certs_only.status, SmimeStatus::None, "certificates only: {}", certs_only.detail);
     for file in ["5.2.bin", "7.2.bin"] {
-        assert!(judge_opaque(&read(file), &trust, None, NOW).encrypted.is_some(), "{file}");
+        assert!(
+            judge_opaque(&read(file), Measure { trust: &trust, from: None, now: NOW }).encrypted.is_some(),
+            "{file}"
+        );
     }
     let raw: Vec<u8> = read("5.3.eml");
     let tree = mime::parse(&raw, &Limits::default());
@@ -96,13 +99,13 @@ fn cut_and_bent_cms_objects_never_pass() {
     let der = fs::read(folder.join("4.7.bin")).unwrap();
     let trust = TrustStore::empty();
     for length in 0..der.len() {
-        let verdict = judge_opaque(&der[..length], &trust, None, NOW);
+        let verdict = judge_opaque(&der[..length], Measure { trust: &trust, from: None, now: NOW });
         assert_eq!(verdict.status, SmimeStatus::Malformed, "{length} octets");
     }
     for at in 0..der.len() {
         let mut bent = der.clone();
         bent[at] ^= 0x40;
-        let verdict = judge_opaque(&bent, &trust, None, NOW);
+        let verdict = judge_opaque(&bent, Measure { trust: &trust, from: None, now: NOW });
         assert_ne!(verdict.status, SmimeStatus::Valid, "octet {at}");
     }
 }
