@@ -26,6 +26,7 @@ pub use metrics::Metrics;
 pub use pin::KeyPin;
 pub use route::{Agency, Hop, Policy};
 pub use run::internet::{Internet, InternetParts};
+pub use run::live::{Live, Question};
 pub use run::{Deliver, Parts, Standing, Turned};
 
 /// What became of a message for which a sender waited.

@@ -9,6 +9,7 @@ pub mod internet;
 mod lanes;
 mod mx;
 mod pace;
+pub mod live;
 mod queue;
 mod standing;
 mod turn;

@@ -63,28 +63,41 @@ impl Deliver {
         policy: &Policy,
     ) -> Result<Sent, Trouble> {
         let tried = self.converse(hop, host, load, by, policy).await;
-        match &tried {
+        self.note(hop, host, &tried, policy);
+        tried
+    }
+
+    /// What a try tells about its host.
+    pub(super) fn note(&self, hop: &Hop, host: &Host, tried: &Result<Sent, Trouble>, policy: &Policy) {
+        match tried {
             Ok(sent) => {
                 self.parts.metrics.attempt(hop.profile, outcome(sent));
-                if host.worked() {
-                    tracing::info!(hop = %hop.host, "the next hop answers again");
-                    self.host_is_back(hop);
-                }
+                self.answers(hop, host);
             }
-            Err(trouble) => {
-                self.parts.metrics.attempt(hop.profile, trouble.label());
-                tracing::info!(hop = %hop.host, port = hop.port, %trouble, "delivery trouble");
-                if is_the_hosts(trouble) {
-                    let pressure = matches!(trouble, Trouble::Pressure(..));
-                    let jitter = self.jitter();
-                    host.failed(trouble.to_string(), |failures| {
-                        let pause = schedule::probe_after(&policy.settings, failures, jitter);
-                        if pressure { pause.max(policy.settings.retry_first).as_std() } else { pause.as_std() }
-                    });
-                }
-            }
+            Err(trouble) => self.heed(hop, host, trouble, policy),
         }
-        tried
+    }
+
+    /// The host answered: if it had not before, its queue may go.
+    pub(super) fn answers(&self, hop: &Hop, host: &Host) {
+        if host.worked() {
+            tracing::info!(hop = %hop.host, "the next hop answers again");
+            self.host_is_back(hop);
+        }
+    }
+
+    /// It did not, or not as a mail server should: it is left alone where the next message would meet the same.
+    pub(super) fn heed(&self, hop: &Hop, host: &Host, trouble: &Trouble, policy: &Policy) {
+        self.parts.metrics.attempt(hop.profile, trouble.label());
+        tracing::info!(hop = %hop.host, port = hop.port, %trouble, "delivery trouble");
+        if is_the_hosts(trouble) {
+            let pressure = matches!(trouble, Trouble::Pressure(..));
+            let jitter = self.jitter();
+            host.failed(trouble.to_string(), |failures| {
+                let pause = schedule::probe_after(&policy.settings, failures, jitter);
+                if pressure { pause.max(policy.settings.retry_first).as_std() } else { pause.as_std() }
+            });
+        }
     }
 
     async fn converse(
@@ -134,7 +147,7 @@ impl Deliver {
     }
 
     /// A new connection, under TLS as far as the hop's policy goes; what it came to is counted for reports.
-    async fn open(
+    pub(super) async fn open(
         &self,
         hop: &Hop,
         host: &Host,

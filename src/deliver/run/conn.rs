@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::internet::{Witness, check_of};
 use crate::deliver::KeyPin;
+use crate::deliver::client::transaction::host_trouble;
 use crate::deliver::client::wire::Slices;
 use crate::deliver::client::{Abilities, Answers, Hello, Next, Replies, Stage, Transaction, Trouble, Wire, wire};
 use crate::deliver::metrics::Metrics;
@@ -234,6 +235,43 @@ impl Conn {
             }
             next = tx.reply(reply, &mut self.out)?;
         }
+    }
+
+    /// One command and its answer. An error that is about the host ends the connection's use.
+    pub async fn ask(
+        &mut self,
+        stage: Stage,
+        deadline: Instant,
+        command: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<Reply, Trouble> {
+        self.out.clear();
+        command(&mut self.out);
+        let asked = async {
+            self.write_commands().await.map_err(|_| Trouble::Lost(stage))?;
+            self.read_reply(stage).await
+        };
+        let reply = timeout_at(deadline, asked).await.map_err(|_| Trouble::Slow(stage))??;
+        host_trouble(stage, &reply).map_or(Ok(reply), Err)
+    }
+
+    /// MAIL, with RSET before it where an old transaction is open.
+    pub async fn mail(&mut self, deadline: Instant, command: impl FnOnce(&mut Vec<u8>)) -> Result<Reply, Trouble> {
+        if std::mem::take(&mut self.needs_reset) {
+            self.ask(Stage::Mail, deadline, |out| out.extend_from_slice(b"RSET\r\n")).await?;
+        }
+        self.ask(Stage::Mail, deadline, command).await
+    }
+
+    /// The server holds a transaction that came to nothing.
+    pub fn leave_open(&mut self) {
+        self.needs_reset = true;
+        self.resets = self.resets.saturating_add(1);
+        self.rested = Instant::now();
+    }
+
+    /// A recipient was refused outside of [`Conn::carry`].
+    pub const fn count_refusal(&mut self) {
+        self.refusals = self.refusals.saturating_add(1);
     }
 
     /// Waits for the answers that are still missing after the final dot.

@@ -35,6 +35,8 @@ pub(super) struct Host {
     resting: Mutex<Vec<Conn>>,
     permits: Arc<Semaphore>,
     limits: Limits,
+    /// How many permits there are.
+    places: usize,
     health: Mutex<Health>,
     manners: Manners,
     peer: Peer,
@@ -106,9 +108,10 @@ impl Host {
             abilities: None,
             used: now,
         };
-        let permits = Arc::new(Semaphore::new(limits.concurrency.min(traits.connections).max(1)));
+        let places = limits.concurrency.min(traits.connections).max(1);
+        let permits = Arc::new(Semaphore::new(places));
         let (resting, health, manners) = (Mutex::default(), Mutex::new(health), traits.manners);
-        Self { resting, permits, limits, health, manners, peer, clock, metrics }
+        Self { resting, permits, limits, places, health, manners, peer, clock, metrics }
     }
 
     fn health(&self) -> MutexGuard<'_, Health> {
@@ -191,6 +194,12 @@ impl Host {
             Ok(permit) => Some(permit),
             Err(_) => Arc::clone(&self.permits).acquire_owned().await.ok(),
         }
+    }
+
+    /// A place for what may as well be left undone: half of them stay free for mail.
+    pub fn spare_place(&self) -> Option<OwnedSemaphorePermit> {
+        let plenty = self.permits.available_permits() > self.places / 2;
+        plenty.then(|| Arc::clone(&self.permits).try_acquire_owned().ok()).flatten()
     }
 
     /// The connection that rested last and still is one.

@@ -7,6 +7,7 @@ mod faults;
 mod house;
 mod internet;
 mod link;
+mod live;
 mod postfix;
 mod profiles;
 mod queue;

@@ -19,6 +19,8 @@ const ALL: [Profile; 6] =
 /// A message that uses everything a sender may say.
 fn rich() -> Parcel {
     let mut mail = parcel(&["a@y.vn"], "K\u{ed}nh g\u{1eed}i\r\n.\r\n..end\r\n");
+    // Nobody vouched for the sender: no report is made, so nothing but the message itself is in the queue.
+    mail.meta.sender_authenticated = false;
     mail.meta.params.body = BodyType::EightBitMime;
     mail.meta.params.ret = Some(Ret::Headers);
     mail.meta.params.envid = Some("QQ1".to_owned());
