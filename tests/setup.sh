@@ -17,6 +17,8 @@ want curl              command -v curl
 want ca-certificates   test -e /etc/ssl/certs/ca-certificates.crt
 if [ "${1:-all}" = all ]; then
     want swaks             command -v swaks
+    # Only recommended by swaks, which cannot speak TLS without it.
+    want libnet-ssleay-perl perl -MNet::SSLeay -e 1
     want postfix           test -x /usr/sbin/postfix
     want python3-dkim      /usr/bin/python3 -c 'import dkim'
     want prometheus        command -v promtool

@@ -13,6 +13,7 @@ use super::attempt::{Doubt, Load, Sent};
 use super::conn::Patience;
 use super::giveup::{Failure, only};
 use super::host::{Entry, Host};
+use super::queue::Said;
 use crate::deliver::client::{Answers, Needs, Transaction, Wire};
 use crate::deliver::route::{Hop, Policy, Way};
 use crate::deliver::settings::Delivery;
@@ -157,26 +158,36 @@ impl Deliver {
             Err(error) => return Self::deferred(&error),
         };
         let (this, parcel, host, policy) = (Arc::clone(self), parcel.clone(), Arc::clone(host), Arc::clone(policy));
-        tokio::spawn(async move { this.await_doubt(key, parcel, &host, doubt, &policy).await });
+        let silent = !self.reports_itself(hop, &host);
+        tokio::spawn(async move {
+            let said = this.await_doubt(key, &parcel, &host, doubt).await;
+            if let Some(mut said) = said {
+                if silent {
+                    said.iter_mut().for_each(|(_, said)| said.relay());
+                }
+                this.conclude(key, &parcel, said, 0, false, &policy).await;
+            }
+        });
         Handover::InDoubt { key, hop: label(hop) }
     }
 
-    async fn await_doubt(&self, key: JobKey, parcel: Parcel, host: &Host, doubt: Doubt, policy: &Policy) {
+    /// What the hop says in the end; `None` when it says nothing, and the copy goes out.
+    async fn await_doubt(&self, key: JobKey, parcel: &Parcel, host: &Host, doubt: Doubt) -> Option<Vec<(usize, Said)>> {
         let Doubt { mut conn, state, place } = doubt;
         let to: Vec<usize> = (0..parcel.meta.recipients.len()).collect();
-        let mut tx = Transaction::resume(&parcel, &to, state);
+        let mut tx = Transaction::resume(parcel, &to, state);
         match conn.last_answer(&mut tx, Instant::now() + DOUBT).await {
             Ok(()) => {
                 let answers = tx.finish();
                 conn.rest(&answers);
                 host.give_back(conn);
                 drop(place);
-                let said = to.iter().copied().zip(answers.fates.into_iter().map(super::queue::Said::from)).collect();
-                self.conclude(key, &parcel, said, 0, false, policy).await;
+                Some(to.iter().copied().zip(answers.fates.into_iter().map(Said::from)).collect())
             }
             Err(trouble) => {
                 tracing::info!(id = %parcel.meta.id, %trouble, "no answer after the final dot: sent again");
                 self.parts.spool.put_back(key, self.parts.clock.now());
+                None
             }
         }
     }

@@ -49,6 +49,15 @@ pub(super) enum Said {
     Later(String),
 }
 
+impl Said {
+    /// The server that took it reports nothing itself.
+    pub fn relay(&mut self) {
+        if matches!(self, Self::Taken) {
+            *self = Self::Relayed;
+        }
+    }
+}
+
 impl From<Result<(), Reply>> for Said {
     fn from(fate: Result<(), Reply>) -> Self {
         match fate {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use luytre::deliver::Handover;
 use luytre::deliver::settings::{Profile, TlsMode};
 use luytre::mail::transaction::{BodyType, Notify, Ret};
-use luytre::mail::{MailId, Parcel, Span};
+use luytre::mail::{MailId, Parcel, ReversePath, Span};
 
 use super::house::{House, START, hop, parcel, word};
 use super::simulators::{Meets, screened_mdaemon, start};
@@ -30,7 +30,8 @@ fn rich() -> Parcel {
 
 async fn run_until_empty(house: &House) {
     for _ in 0..100 {
-        if house.jobs().is_empty() {
+        // Reports of success to a sender whose server nobody plays here may stay.
+        if house.jobs().iter().all(|job| job.meta.sender == ReversePath::Null) {
             return;
         }
         house.deliver.wake();
