@@ -54,9 +54,12 @@ impl Deliver {
                     let sts = route.sts.as_ref().map(|kept| &kept.policy);
                     let account = Some(Account { domain: &domain, sts, hostname: &policy.hostname });
                     let load = Load { to: &members, account, ..load };
+                    let strict = route.hops.iter().any(|hop| hop.protection.needs_tls());
                     match self.by_hops(&route.hops, load, tries, policy).await {
                         Asked::Said(said) => said,
-                        shut if alone => return shut,
+                        // Where proof is asked for, what stops this message may not stop its neighbours, which may
+                        // ask for more or for less: each has its own times. The host itself is left alone all the same.
+                        shut if alone && !strict => return shut,
                         Asked::Shut(shut) => later(&members, &shut.reason),
                     }
                 }

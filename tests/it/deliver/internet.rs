@@ -380,7 +380,22 @@ async fn rfc8461_5_a_policy_is_enforced_tested_or_none() {
     mail.meta.id = MailId::new(START, 99);
     mail.head = Bytes::from_static(b"From: from@x.vn\r\nTLS-Required: No\r\n\r\n");
     house.send(&mail).await;
-    assert_eq!(sts.peer.taken().len(), 1);
+    let taken = sts.peer.taken();
+    assert_eq!(taken.iter().map(|t| t.to[0].as_str()).collect::<Vec<_>>(), ["RCPT TO:<b@x.test>"]);
+}
+
+#[tokio::test]
+async fn a_message_that_requires_tls_does_not_hold_up_its_neighbours() {
+    let shown = key_and_certificate("other.test");
+    let dane = Dane::start(TLS, &shown, "").await;
+    let house = dane.house();
+    // The exchanger is proven, its certificate is not: this one waits, and its neighbour goes.
+    house.send(&requiring(&["a@signed.test"])).await;
+    assert!(dane.peer.taken().is_empty() && house.waits_for().contains("certificate"), "{}", house.waits_for());
+    let mut mail = outward(&["b@signed.test"]);
+    mail.meta.id = MailId::new(START, 99);
+    house.send(&mail).await;
+    assert_eq!(dane.peer.taken().len(), 1);
 }
 
 #[tokio::test]
