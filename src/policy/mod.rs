@@ -10,6 +10,7 @@ mod compile;
 pub mod fault;
 pub mod file;
 pub mod files;
+mod outgoing;
 pub mod place;
 pub mod read;
 pub mod relations;

@@ -16,6 +16,7 @@ mod front;
 mod inspect;
 mod inspect_corpus;
 mod kit;
+mod outgoing;
 mod neighbours;
 mod peers;
 mod rules;

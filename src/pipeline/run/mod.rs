@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::carry::Outcome;
 use crate::deliver::client::Needs;
-use crate::deliver::{Deliver, Turned};
+use crate::deliver::{Deliver, Live, Question, Turned};
 use crate::env::{Clock, pool};
 use crate::envelope::Envelope;
 use crate::envelope::relay::Standing;
@@ -55,6 +55,8 @@ pub struct Pipeline {
 pub struct Pinned {
     policy: Arc<Policy>,
     standing: Standing,
+    /// What the recipients' own servers have opened for this message.
+    live: Live,
 }
 
 impl Pipeline {
@@ -66,14 +68,14 @@ impl Pipeline {
     /// One message, from its last byte to our answer.
     /// Invariant: 250 means that for every recipient the next hop has it, or bytes and decision are synced here
     /// (RFC 5321 §6.1).
-    pub async fn process(&self, mail: Mail, policy: &Arc<Policy>) -> Reply {
+    pub async fn process(&self, mail: Mail, live: Live, policy: &Arc<Policy>) -> Reply {
         let started = Instant::now();
         let evidence = match self.parts.examiner.examine(mail.clone(), policy).await {
             Ok(evidence) => evidence,
             Err(reply) => return self.put_off(&mail, &reply),
         };
         let judged = evidence.judge(&policy.compiled.verdict);
-        let outcome = self.carry_out(&judged, policy).await;
+        let outcome = self.carry_out(&judged, live, policy).await;
         self.count(&judged, &outcome, started);
         let reply = outcome.reply(&judged, policy.language);
         // Buffered: a full log never stops mail.
@@ -162,17 +164,21 @@ impl Desk for Pipeline {
         }
         let client = &opening.client;
         let standing = policy.compiled.envelope.check_sender(client.role, client.address.ip(), &opening.sender)?;
-        Ok(Pinned { policy, standing })
+        Ok(Pinned { policy, standing, live: Live::default() })
     }
 
     async fn recipient(&self, pinned: &mut Pinned, opening: &Opening, request: Request) -> Result<Recipient, Reply> {
-        let compiled = &pinned.policy.compiled;
+        let policy = Arc::clone(&pinned.policy);
+        let compiled = &policy.compiled;
         let (mailbox, destination) = compiled.envelope.check_recipient(&pinned.standing, &request.target)?;
         let needs = Needs::announced(&opening.sender, &mailbox, &opening.params);
         if let Some(refusal) = self.parts.deliver.foreseen(&destination, needs, &compiled.deliver) {
             return Err(refusal);
         }
-        Ok(Recipient { mailbox, destination, original: request.original, notify: request.notify })
+        let recipient = Recipient { mailbox, destination, original: request.original, notify: request.notify };
+        let question = Question { sender: &opening.sender, params: &opening.params, recipient: &recipient };
+        self.parts.deliver.ask(&mut pinned.live, question, &compiled.deliver).await?;
+        Ok(recipient)
     }
 
     fn basin(&self, _: &Pinned) -> intake::run::Basin {
@@ -181,7 +187,7 @@ impl Desk for Pipeline {
 
     async fn take(&self, pinned: Pinned, letter: Letter, raw: Bytes) -> Reply {
         let mail = Mail::complete(Envelope::of(letter), raw);
-        self.process(mail, &pinned.policy).await
+        self.process(mail, pinned.live, &pinned.policy).await
     }
 
     async fn turn(&self, client: &ClientFacts, node: &str) -> Reply {
