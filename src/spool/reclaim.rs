@@ -29,7 +29,7 @@ impl Log {
         if let Some(head) = self.idle_head() {
             return self.free(&head);
         }
-        if !self.carry.is_empty() {
+        if !self.carry.is_empty() && !self.faults.has(Fault::MovedBeforeCarry) {
             // Changes that only memory knows come first: a message that moves takes its state from the log.
             self.commit(Vec::new());
             if !self.carry.is_empty() {

@@ -51,6 +51,8 @@ enum Nature {
     Fair,
     /// It fails often.
     Rough,
+    /// It fails often, and only the power ends the process.
+    Steady,
     /// It is sound, but starts and ends follow one another quickly.
     Restless,
 }
@@ -68,6 +70,8 @@ struct World {
     /// Once in so many steps it fails; once in so many there is a restart.
     rarity: u64,
     pace: u64,
+    /// Whether the process is killed now and then.
+    kills: bool,
 }
 
 fn settings() -> settings::Spool {
@@ -95,7 +99,8 @@ impl World {
             fault,
             tally: Tally::default(),
             past: Past::Sound,
-            rarity: if nature == Nature::Rough { 6 } else { 40 },
+            rarity: if matches!(nature, Nature::Rough | Nature::Steady) { 6 } else { 40 },
+            kills: nature != Nature::Steady,
             pace: if nature == Nature::Restless { 4 } else { 25 },
         }
     }
@@ -185,7 +190,20 @@ impl World {
         }
         self.check_cuts()?;
         self.settle();
-        Ok(())
+        self.look()
+    }
+
+    /// The running spool, too, shows what was told; what could not be written yet is in memory only.
+    fn look(&self) -> Result<(), String> {
+        if !self.log.carry.is_empty() || self.dice.below(4) > 0 {
+            return Ok(());
+        }
+        let found = contents(&self.log, &self.ledger)?;
+        let wrong = found.iter().find(|there| {
+            let note = &self.ledger[&there.number];
+            note.told == Told::Kept && note.pending != there.pending
+        });
+        wrong.map_or(Ok(()), |there| Err(format!("a served recipient of message {} is served again", there.number)))
     }
 
     fn told(&mut self, number: u64, confirmed: Option<Note>, result: Result<super::super::JobKey, SpoolError>) {
@@ -257,7 +275,7 @@ impl World {
 
     /// The power really goes, or only the process dies; the history goes on with what is found.
     fn restart(&mut self) -> Result<(), String> {
-        let power = self.dice.below(2) == 0;
+        let power = self.dice.below(2) == 0 || !self.kills;
         // What could not be written is known to the process alone.
         let carried = !self.log.carry.is_empty();
         // After a failed sync the cache shows what the disk does not have; a new process cannot tell.
@@ -330,9 +348,10 @@ fn r02_power_cut_at_every_operation_loses_nothing() {
     let first = number("LUYTRE_SEED").unwrap_or(1);
     let (mut all, mut seed, mut shown) = (Tally::default(), first, 0);
     while all.cuts < wanted {
-        let nature = match seed % 4 {
+        let nature = match seed % 5 {
             0 => Nature::Rough,
             1 => Nature::Restless,
+            2 => Nature::Steady,
             _ => Nature::Fair,
         };
         let one = history(seed, nature, None).unwrap_or_else(|what| panic!("{what}"));

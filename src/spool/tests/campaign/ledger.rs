@@ -69,7 +69,9 @@ pub fn recipients(number: u64) -> usize {
 /// Every message that the log has. An error is a broken promise.
 pub fn contents(log: &Log, ledger: &Ledger) -> Result<Vec<There>, String> {
     let keys: Vec<u64> = log.index().keys(None).collect();
-    let known: HashMap<u64, u64> = ledger.iter().filter_map(|(number, note)| Some((note.key?.0, *number))).collect();
+    // A log that was empty at a start gives its keys anew, so what is gone does not count.
+    let there = ledger.iter().filter(|(_, note)| matches!(note.told, Told::Kept | Told::Going));
+    let known: HashMap<u64, u64> = there.filter_map(|(number, note)| Some((note.key?.0, *number))).collect();
     keys.into_iter()
         .map(|key| {
             let found =
