@@ -18,6 +18,7 @@ want ca-certificates   test -e /etc/ssl/certs/ca-certificates.crt
 if [ "${1:-all}" = all ]; then
     want swaks             command -v swaks
     want postfix           test -x /usr/sbin/postfix
+    want slapd             test -x /usr/sbin/slapd
     want python3-dkim      /usr/bin/python3 -c 'import dkim'
     want prometheus        command -v promtool
     # What Exim and OpenSMTPD (below) are linked with.
@@ -49,7 +50,7 @@ if [ -n "$need" ]; then
     $as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq -o DPkg::Lock::Timeout=300 \
         install --yes --no-install-recommends $need >/dev/null
     # Nor at the next boot.
-    for service in postfix prometheus; do
+    for service in postfix prometheus slapd; do
         case "$need" in
         *" $service"*) [ -d /run/systemd/system ] && $as_root systemctl --quiet disable "$service" || true ;;
         esac

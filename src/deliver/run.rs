@@ -1,6 +1,7 @@
 //! The door of delivery: connections, cut-through, the durable queue, limits per destination, attempts.
 
 mod attempt;
+mod callout;
 mod conn;
 mod giveup;
 mod handover;
@@ -53,6 +54,8 @@ pub struct Deliver {
     stirred: tokio::sync::Notify,
     /// Agencies whose queue is being set going.
     turning: Mutex<std::collections::HashSet<AgencyId>>,
+    /// Whose turn it is to ask a host about a recipient; as many as there are configured hosts.
+    callouts: callout::Turns,
 }
 
 impl std::fmt::Debug for Deliver {
@@ -67,7 +70,7 @@ impl Deliver {
         let (hosts, lanes) = (RwLock::default(), Mutex::default());
         let chronicle = Mutex::new(Chronicle::new(parts.clock.now(), parts.clock.uptime()));
         let (stirred, turning) = (tokio::sync::Notify::new(), Mutex::default());
-        Arc::new(Self { parts, hosts, lanes, chronicle, stirred, turning })
+        Arc::new(Self { parts, hosts, lanes, chronicle, stirred, turning, callouts: callout::Turns::default() })
     }
 
     /// Keeps a message durably; its delivery follows at once.

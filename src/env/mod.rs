@@ -6,6 +6,7 @@ pub mod dice;
 pub mod disk;
 pub mod dns;
 pub mod jail;
+pub mod ldap;
 pub mod net;
 pub mod pool;
 pub mod tls;

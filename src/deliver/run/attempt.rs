@@ -131,7 +131,7 @@ impl Deliver {
     }
 
     /// A new connection, under TLS as far as the hop's policy goes.
-    async fn open(&self, hop: &Hop, host: &Host, by: Patience, policy: &Policy) -> Result<Conn, Trouble> {
+    pub(super) async fn open(&self, hop: &Hop, host: &Host, by: Patience, policy: &Policy) -> Result<Conn, Trouble> {
         let connect = by.deadline(CONNECT);
         let found = timeout_at(connect, self.addresses(hop)).await;
         let addresses =
