@@ -20,6 +20,7 @@ if [ "${1:-all}" = all ]; then
     # Only recommended by swaks, which cannot speak TLS without it.
     want libnet-ssleay-perl perl -MNet::SSLeay -e 1
     want postfix           test -x /usr/sbin/postfix
+    want slapd             test -x /usr/sbin/slapd
     want python3-dkim      /usr/bin/python3 -c 'import dkim'
     want prometheus        command -v promtool
     want nsd               test -x /usr/sbin/nsd
@@ -53,7 +54,7 @@ if [ -n "$need" ]; then
     $as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq -o DPkg::Lock::Timeout=300 \
         install --yes --no-install-recommends $need >/dev/null
     # Nor at the next boot.
-    for service in postfix prometheus nsd; do
+    for service in postfix prometheus nsd slapd; do
         case "$need" in
         *" $service"*) [ -d /run/systemd/system ] && $as_root systemctl --quiet disable "$service" || true ;;
         esac

@@ -5,6 +5,7 @@
 //! [`Deliver::run_queue`] works the spool off.
 
 pub mod bounce;
+pub mod callout;
 pub mod client;
 pub mod metrics;
 pub mod pin;

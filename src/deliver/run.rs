@@ -1,6 +1,7 @@
 //! The door of delivery: connections, cut-through, the durable queue, limits per destination, attempts.
 
 mod attempt;
+mod callout;
 mod conn;
 mod giveup;
 mod handover;
@@ -59,6 +60,8 @@ pub struct Deliver {
     stirred: tokio::sync::Notify,
     /// Agencies whose queue is being set going.
     turning: Mutex<std::collections::HashSet<AgencyId>>,
+    /// Whose turn it is to ask a host about a recipient; as many as there are configured hosts.
+    callouts: callout::Turns,
 }
 
 impl std::fmt::Debug for Deliver {
@@ -73,7 +76,8 @@ impl Deliver {
         let (hosts, lanes, pace) = (RwLock::default(), Mutex::default(), Mutex::default());
         let chronicle = Mutex::new(Chronicle::new(parts.clock.now(), parts.clock.uptime()));
         let (stirred, turning) = (tokio::sync::Notify::new(), Mutex::default());
-        Arc::new(Self { parts, hosts, lanes, pace, chronicle, stirred, turning })
+        let callouts = callout::Turns::default();
+        Arc::new(Self { parts, hosts, lanes, pace, chronicle, stirred, turning, callouts })
     }
 
     /// Keeps a message durably; its delivery follows at once.

@@ -7,6 +7,7 @@ pub mod disk;
 pub mod dns;
 pub mod https;
 pub mod jail;
+pub mod ldap;
 pub mod net;
 pub mod pool;
 pub mod tls;

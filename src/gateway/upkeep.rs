@@ -13,6 +13,7 @@ use super::stages::Stages;
 use crate::env::Clock;
 use crate::env::clock::Chronicle;
 use crate::env::disk::Disk;
+use crate::guard::Guard;
 use crate::mail::Timestamp;
 use crate::policy::Policy;
 use crate::quarantine::Shelf;
@@ -33,6 +34,7 @@ pub(super) fn start(stages: &Stages) -> JoinSet<()> {
     };
     space.look(&policy.borrow().limits);
     tasks.spawn(every_second(space, stages.record.clone(), stages.metrics.clone(), policy.clone()));
+    tasks.spawn(guarding(stages.guard.clone(), policy.clone()));
     tasks.spawn(every_hour(stages.shelf.clone(), stages.record.clone(), stages.clock.clone(), policy));
     tasks.spawn(Arc::clone(&stages.live).follow());
     tasks
@@ -75,6 +77,19 @@ async fn every_second(space: Space, record: Log, metrics: Metrics, policy: watch
         let policy = Arc::clone(&policy.borrow());
         space.look(&policy.limits);
         metrics.receipts(record.lost(), record.is_failing());
+    }
+}
+
+/// The guard's sizes and settings each second, what it may forget each hour.
+async fn guarding(guard: Guard, policy: watch::Receiver<Arc<Policy>>) {
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    for count in 1_u64.. {
+        second.tick().await;
+        let policy = Arc::clone(&policy.borrow());
+        guard.tend(&policy.events, policy.hostname.as_str());
+        if count % 3600 == 0 {
+            guard.forget(&policy.compiled.guard);
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use super::file::{self, File};
 use super::files::{Disk, Files, SHARED};
 use super::place::Place;
 use super::tree::{Document, Step};
-use super::{Agency, Policy, Settings, read, relations};
+use super::{Agency, Policy, Settings, guard, read, relations};
 use crate::mail::problem::Severity;
 use crate::mail::{Domain, Language, Problem, Timestamp};
 
@@ -76,6 +76,7 @@ fn assemble(config: &Path, files: &Files<'_>, told_in: &mut Language, problems: 
     }
     relations::check(&file, &root, files, problems);
     agencies::check(&file, &root, &placed, files, problems);
+    guard::check(&file, &root, files.disk().now(), problems);
     let hostname = hostname(&file, &root, files, problems);
     let agencies = placed.iter().map(|p| finish(p.agency, &file, files)).collect();
     let settings = resolved(file, files, hostname?, agencies, config);
@@ -252,6 +253,10 @@ fn finish(agency: &file::Agency, file: &File, files: &Files<'_>) -> Agency {
     let mut agency = agency.clone();
     let resolve = |path: &mut PathBuf| *path = files.resolve(path);
     agency.recipients.path.iter_mut().for_each(resolve);
+    if let Some(ldap) = &mut agency.recipients.ldap {
+        ldap.ca.iter_mut().for_each(resolve);
+        ldap.password_file.iter_mut().for_each(resolve);
+    }
     agency.dkim.iter_mut().for_each(|k| resolve(&mut k.key));
     agency.smime.iter_mut().for_each(|s| {
         resolve(&mut s.certificate);
@@ -263,6 +268,9 @@ fn finish(agency: &file::Agency, file: &File, files: &Files<'_>) -> Agency {
         id: agency.id,
         domains: agency.domains,
         recipients: agency.recipients,
+        aliases: agency.aliases,
+        domain_aliases: agency.domain_aliases,
+        always_bcc: agency.always_bcc,
         networks: agency.networks,
         shared_addresses: agency.shared_addresses,
         next_hops: agency.next_hops,
@@ -301,6 +309,8 @@ fn resolved(file: File, files: &Files<'_>, hostname: Domain, agencies: Vec<Agenc
         group: file.group,
         listeners: listener,
         limits: file.limits,
+        guard: file.guard,
+        events: file.events,
         dns: file.dns,
         inspect: file.inspect,
         rules,
