@@ -473,7 +473,7 @@ fn the_example_in_the_shipped_file_is_a_good_agency() {
 fn what_stands_in_guard_and_events_is_checked_where_it_stands() {
     only_error("\n[guard]\nrefuse = 3.0\n", "must be more than suspect");
     only_error("\n[guard]\ntraps = [\"nobody\"]\n", "\"nobody\"");
-    only_error("\n[[guard.list]]\nzone = \"not a zone\"\npoints = 1.0\n", "not a zone");
+    only_error("\n[[guard.list]]\nzone = \"not a zone\"\npoints = 1.0\n", "the domain is not valid");
     let entry = |rest: &str| format!("\n[[guard.entry]]\naction = \"allow\"\nowner = \"it\"\nreason = \"x\"\n{rest}\n");
     only_error(&entry("who = \"10.1.2.3/16\""), "10.1.0.0/16");
     only_error(&entry("who = \"192.0.2.1\"\nuntil = \"31.12.2026\""), "2026-12-31");

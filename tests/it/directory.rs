@@ -182,7 +182,9 @@ fn rfc4511_a_real_directory_is_asked_and_its_absence_is_bridged() {
     check(&gateway, "*@agency.test", 550);
     check(&gateway, "abuse@agency.test", 250);
 
-    let started = start(&site, &recipients(&format!("ldap://localhost:{clear}"), true));
+    let other = Site::new("ldap-starttls");
+    other.folder.write("ldap.txt", "bi mat\n");
+    let started = start(&other, &recipients(&format!("ldap://localhost:{clear}"), true));
     check(&started, "an@agency.test", 250);
     check(&started, "ghost@agency.test", 550);
 

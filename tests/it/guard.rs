@@ -70,7 +70,7 @@ fn lists_refuse_before_data_and_postmaster_is_heard() {
     assert_eq!((&event["event"], &event["reason"]), (&json!("refusal"), &json!("recipient")));
     assert_eq!(event["rule"], "iprev list:bl.test list:worse.test");
     assert_eq!((&event["address"], &event["port"]), (&json!("192.0.2.7"), &json!(40000)));
-    assert_eq!((&event["sender"], &event["recipient"]), (&json!("<a@stranger.example>"), &json!("an@agency.test")));
+    assert_eq!((&event["sender"], &event["recipient"]), (&json!("a@stranger.example"), &json!("an@agency.test")));
     assert!(event["reply"].as_str().unwrap().contains("550 5.7.1") && event["id"].as_str().unwrap().len() == 26);
     assert_eq!(gateway.metric("luytre_guard_total{answer=\"refused\"}"), 2.0);
 }
