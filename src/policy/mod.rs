@@ -14,6 +14,7 @@ pub mod place;
 pub mod read;
 pub mod relations;
 pub mod run;
+pub mod submission;
 pub mod tree;
 
 #[cfg(test)]
@@ -22,13 +23,13 @@ mod tests;
 use std::path::PathBuf;
 
 use crate::deliver::settings::{Deliver, DkimKey, NextHop, SmimeKey};
-use crate::envelope::settings::Recipients;
+use crate::envelope::settings::{ClientCertificate, Recipients};
 use crate::inspect::settings::{DnsSettings, Inspect, Protect, Rules, Smime};
 use crate::listen::settings::Listener;
 use crate::mail::{AgencyId, Domain, Language, Network, Problem, Timestamp};
 use crate::quarantine::settings::Quarantine;
 use crate::report::settings::{Http, Receipts};
-use crate::session::settings::Limits;
+use crate::session::settings::{Auth, Limits, Outgoing};
 use crate::verdict::settings::{Dmarc, Verdict};
 
 pub use build::build;
@@ -67,6 +68,8 @@ pub struct Settings {
     pub group: String,
     pub listeners: Vec<Listener>,
     pub limits: Limits,
+    pub auth: Auth,
+    pub outgoing: Outgoing,
     pub dns: DnsSettings,
     pub inspect: Inspect,
     pub rules: Rules,
@@ -104,6 +107,7 @@ pub struct Agency {
     pub recipients: Recipients,
     pub networks: Vec<Network>,
     pub shared_addresses: Vec<Network>,
+    pub certificates: Vec<ClientCertificate>,
     pub next_hops: Vec<NextHop>,
     pub verdict: Verdict,
     pub dkim: Vec<DkimKey>,

@@ -160,8 +160,7 @@ impl Desk for Pipeline {
         if !self.parts.spool.is_healthy() {
             return Err(Reply::new(451, "4.3.0", "Temporary trouble here, please try again later"));
         }
-        let client = &opening.client;
-        let standing = policy.compiled.envelope.check_sender(client.role, client.address.ip(), &opening.sender)?;
+        let standing = policy.compiled.envelope.check_client(&opening.client, &opening.sender)?;
         Ok(Pinned { policy, standing })
     }
 
