@@ -19,6 +19,7 @@ pub mod scan;
 pub mod serve;
 pub mod smime;
 mod tlsrpt;
+pub mod user;
 
 use std::process::ExitCode;
 
@@ -78,6 +79,11 @@ enum Command {
     /// Look at S/MIME certificates and signatures. / Chứng thư và chữ ký S/MIME.
     #[command(after_help = "Example:  luytre smime verify --trust certs/trust message.eml")]
     Smime(smime::Args),
+    /// Accounts that may log in to send outward. / Tài khoản gửi thư ra ngoài.
+    #[command(
+        after_help = "Example:  luytre user add xa-a@tttt.tinh.gov.vn --agency so-tttt --users /etc/luytre/users"
+    )]
+    User(user::Args),
     /// A few questions to a working configuration. / Vài câu hỏi là có cấu hình chạy được.
     #[command(
         after_help = "Example:  luytre init\n          luytre init --yes --domain tttt.tinh.gov.vn --next-hop 10.1.2.3:25"
@@ -108,6 +114,7 @@ pub fn main() -> ExitCode {
         Command::Log(args) => log::run(args),
         Command::Dkim(args) => dkim::run(args),
         Command::Smime(args) => smime::run(args),
+        Command::User(args) => user::run(args),
         Command::Init(args) => init::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Demo(args) => demo::run(args),

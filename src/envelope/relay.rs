@@ -2,15 +2,16 @@
 //!
 //! Inward (`mx`) a recipient is ours when its parsed domain equals an agency's domain, nothing else counts: not the
 //! sender, not HELO, not a prefix or suffix (RFC 5321 §F.2, THREATS S-20..S-23). Outward (`relay`) the client's
-//! address must stand in an agency's networks *and* the sender in that agency's domains (THREATS I-07, A-24).
+//! address must stand in an agency's networks *and* the sender in that agency's domains (THREATS I-07, A-24). Who
+//! logged in, or showed a certificate that an agency named, speaks for that agency from any address, and for no other.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::alias::Aliases;
-use super::settings::Ldap;
-use crate::listen::{Networks, Role};
+use super::settings::{ClientCertificate, Ldap};
+use crate::listen::{ClientFacts, Networks, Role};
 use crate::mail::{AgencyId, Destination, Domain, Mailbox, Reply, ReversePath};
 use crate::session::desk::Target;
 
@@ -45,6 +46,8 @@ pub struct Policy {
     by_domain: HashMap<Domain, usize>,
     aliases: Aliases,
     copies: HashMap<AgencyId, Vec<Mailbox>>,
+    /// Client certificates, and for whom they speak.
+    certificates: Vec<(ClientCertificate, AgencyId)>,
 }
 
 /// Two agencies with one domain.
@@ -110,7 +113,43 @@ impl Policy {
         self.copies.get(destination.agency()).map_or(&[], Vec::as_slice)
     }
 
-    /// May this client send as this sender at all.
+    /// The same, with the client certificates that speak for agencies.
+    #[must_use]
+    pub fn with_certificates(mut self, certificates: Vec<(ClientCertificate, AgencyId)>) -> Self {
+        self.certificates = certificates;
+        self
+    }
+
+    /// May this client send as this sender at all: by its account, else its certificate, else its address. The first
+    /// that it has decides alone.
+    pub fn check_client(&self, client: &ClientFacts, sender: &ReversePath) -> Result<Standing, Reply> {
+        let Some(id) = self.voucher(client) else {
+            return self.check_sender(client.role, client.address.ip(), sender);
+        };
+        let Some(agency) = self.agencies.iter().find(|agency| agency.id == *id) else {
+            return Err(Reply::new(550, "5.7.1", "Relaying is not allowed"));
+        };
+        if sender.domain().is_none_or(|domain| agency.domains.contains(domain)) {
+            Ok(Standing::Outward(agency.id.clone()))
+        } else {
+            Err(Reply::new(550, "5.7.1", "This sender does not belong to your agency"))
+        }
+    }
+
+    /// The agency that something stronger than an address speaks for.
+    fn voucher<'a>(&'a self, client: &'a ClientFacts) -> Option<&'a AgencyId> {
+        let tls = client.tls.as_ref().filter(|_| client.role == Role::Relay)?;
+        if let Some(account) = &tls.account {
+            return Some(&account.agency);
+        }
+        let shown = |certificate: &ClientCertificate| match certificate {
+            ClientCertificate::Fingerprint(digits) => tls.client_certificate.as_ref() == Some(digits),
+            ClientCertificate::Name(name) => tls.client_names.contains(name),
+        };
+        self.certificates.iter().find(|(certificate, _)| shown(certificate)).map(|(_, agency)| agency)
+    }
+
+    /// May this client send as this sender, as far as its address tells.
     pub fn check_sender(&self, role: Role, client: IpAddr, sender: &ReversePath) -> Result<Standing, Reply> {
         if role == Role::Mx {
             return Ok(Standing::Inward);

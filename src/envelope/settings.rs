@@ -1,6 +1,8 @@
 //! The part of `[[agency]]` that decides who may send to whom.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -68,4 +70,57 @@ pub enum RecipientSource {
     File,
     Callout,
     Ldap,
+}
+
+/// A client certificate that speaks for an agency: `sha256:HEX` of itself, or `name:mail.unit.gov.vn`, a name in one
+/// whose authority the listener trusts.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum ClientCertificate {
+    /// SHA-256, lower-case hexadecimal.
+    Fingerprint(String),
+    /// Lower case.
+    Name(String),
+}
+
+/// A text that names no certificate.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("a certificate is written \"sha256:\" and 64 hexadecimal digits, or \"name:\" and a host name in it")]
+pub struct NoCertificate;
+
+impl FromStr for ClientCertificate {
+    type Err = NoCertificate;
+    fn from_str(text: &str) -> Result<Self, NoCertificate> {
+        if let Some(digits) = text.strip_prefix("sha256:") {
+            // As `openssl x509 -fingerprint -sha256` prints it, colons and all.
+            let digits: String = digits.chars().filter(|c| *c != ':').collect::<String>().to_ascii_lowercase();
+            let good = digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit());
+            return good.then_some(Self::Fingerprint(digits)).ok_or(NoCertificate);
+        }
+        let name = text.strip_prefix("name:").ok_or(NoCertificate)?.to_ascii_lowercase();
+        let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'@');
+        (!name.is_empty() && name.bytes().all(good)).then_some(Self::Name(name)).ok_or(NoCertificate)
+    }
+}
+
+impl fmt::Display for ClientCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fingerprint(digits) => write!(f, "sha256:{digits}"),
+            Self::Name(name) => write!(f, "name:{name}"),
+        }
+    }
+}
+
+impl TryFrom<String> for ClientCertificate {
+    type Error = NoCertificate;
+    fn try_from(text: String) -> Result<Self, NoCertificate> {
+        text.parse()
+    }
+}
+
+impl From<ClientCertificate> for String {
+    fn from(certificate: ClientCertificate) -> Self {
+        certificate.to_string()
+    }
 }

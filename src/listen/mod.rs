@@ -12,6 +12,7 @@ pub use network::Networks;
 use serde::{Deserialize, Serialize};
 
 use crate::env::tls::server::Negotiated;
+use crate::mail::AgencyId;
 
 /// What a listener is for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
@@ -35,19 +36,34 @@ pub struct ClientFacts {
     pub tls: Option<TlsFacts>,
 }
 
-/// What a TLS session negotiated.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+/// What a TLS session negotiated, and who spoke up inside it.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct TlsFacts {
     /// `TLSv1.3`
     pub version: String,
     pub cipher: String,
     pub bits: u32,
-    /// SHA-256 of the client certificate that was verified, if any.
+    /// SHA-256 of the client's certificate, whose key it proved to hold; lower-case hexadecimal.
     pub client_certificate: Option<String>,
+    /// The names in it, in lower case; empty unless an authority of the listener vouches for them.
+    #[serde(default)]
+    pub client_names: Vec<String>,
+    /// The account that logged in. It stands here because AUTH exists inside TLS only.
+    #[serde(default)]
+    pub account: Option<Account>,
+}
+
+/// Who logged in, and for which agency the account may send.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Account {
+    pub name: String,
+    pub agency: AgencyId,
 }
 
 impl From<Negotiated> for TlsFacts {
     fn from(n: Negotiated) -> Self {
-        Self { version: n.version, cipher: n.cipher, bits: n.bits, client_certificate: None }
+        let (client_certificate, client_names) =
+            n.client.map_or((None, Vec::new()), |client| (Some(client.fingerprint), client.names));
+        Self { version: n.version, cipher: n.cipher, bits: n.bits, client_certificate, client_names, account: None }
     }
 }

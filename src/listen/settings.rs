@@ -16,6 +16,15 @@ pub struct Listener {
     pub role: Role,
     #[serde(default)]
     pub tls: Option<Certificate>,
+    /// Further certificates, for clients that ask for one of their names (SNI).
+    #[serde(default)]
+    pub sni: Vec<Certificate>,
+    /// Whether clients are asked for a certificate; with role `relay` only.
+    #[serde(default)]
+    pub client_certificates: bool,
+    /// PEM files of authorities whose word on a client's name counts.
+    #[serde(default)]
+    pub client_trust: Vec<PathBuf>,
     /// Networks whose connections begin with a PROXY v1/v2 header; only theirs are read, and there it is mandatory.
     #[serde(default)]
     pub proxy_networks: Vec<String>,

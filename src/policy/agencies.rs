@@ -132,17 +132,6 @@ fn networks(placed: &Placed<'_>, before: &[Placed<'_>], problems: &mut Vec<Probl
             ));
         }
     }
-    if !agency.shared_addresses.is_empty() {
-        problems.push(
-            place
-                .to("shared_addresses")
-                .problem(
-                    "shared addresses relay only with AUTH or a client certificate, which come with a later version",
-                    "địa chỉ dùng chung chỉ được gửi ra khi có AUTH hoặc chứng thư, sẽ có ở phiên bản sau",
-                )
-                .warning(),
-        );
-    }
 }
 
 fn next_hops(file: &File, placed: &Placed<'_>, problems: &mut Vec<Problem>) {

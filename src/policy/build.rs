@@ -12,7 +12,7 @@ use super::file::{self, File};
 use super::files::{Disk, Files, SHARED};
 use super::place::Place;
 use super::tree::{Document, Step};
-use super::{Agency, Policy, Settings, guard, read, relations};
+use super::{Agency, Policy, Settings, guard, read, relations, submission};
 use crate::mail::problem::Severity;
 use crate::mail::{Domain, Language, Problem, Timestamp};
 
@@ -77,6 +77,7 @@ fn assemble(config: &Path, files: &Files<'_>, told_in: &mut Language, problems: 
     relations::check(&file, &root, files, problems);
     agencies::check(&file, &root, &placed, files, problems);
     guard::check(&file, &root, files.disk().now(), problems);
+    submission::check(&file, &root, &placed, files, problems);
     let hostname = hostname(&file, &root, files, problems);
     let agencies = placed.iter().map(|p| finish(p.agency, &file, files)).collect();
     let settings = resolved(file, files, hostname?, agencies, config);
@@ -273,6 +274,7 @@ fn finish(agency: &file::Agency, file: &File, files: &Files<'_>) -> Agency {
         always_bcc: agency.always_bcc,
         networks: agency.networks,
         shared_addresses: agency.shared_addresses,
+        certificates: agency.certificates,
         next_hops: agency.next_hops,
         dkim: agency.dkim,
         smime: agency.smime,
@@ -281,10 +283,16 @@ fn finish(agency: &file::Agency, file: &File, files: &Files<'_>) -> Agency {
 
 fn resolved(file: File, files: &Files<'_>, hostname: Domain, agencies: Vec<Agency>, config: &Path) -> Settings {
     let resolve = |path: &mut PathBuf| *path = files.resolve(path);
-    let File { mut listener, mut rules, mut smime, mut deliver, data_dir, .. } = file;
-    for tls in listener.iter_mut().filter_map(|l| l.tls.as_mut()) {
-        resolve(&mut tls.certificate);
-        resolve(&mut tls.key);
+    let File { mut listener, mut rules, mut smime, mut deliver, mut auth, data_dir, .. } = file;
+    for listener in &mut listener {
+        for pair in listener.tls.iter_mut().chain(&mut listener.sni) {
+            resolve(&mut pair.certificate);
+            resolve(&mut pair.key);
+        }
+        listener.client_trust.iter_mut().for_each(resolve);
+    }
+    if !auth.users.as_os_str().is_empty() {
+        resolve(&mut auth.users);
     }
     rules.spam.iter_mut().for_each(resolve);
     rules.yara.iter_mut().for_each(resolve);
@@ -311,6 +319,8 @@ fn resolved(file: File, files: &Files<'_>, hostname: Domain, agencies: Vec<Agenc
         limits: file.limits,
         guard: file.guard,
         events: file.events,
+        auth,
+        outgoing: file.outgoing,
         dns: file.dns,
         inspect: file.inspect,
         rules,

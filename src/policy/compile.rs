@@ -15,7 +15,8 @@ use crate::inspect::settings::Inspect;
 use crate::inspect::{self, checks::auth, policy::Sources};
 use crate::mail::problem::Severity;
 use crate::mail::{AgencyId, Domain, Problem, Timestamp};
-use crate::session::house::{House, Station};
+use crate::session::house::{House, Station, Submission};
+use crate::session::run::users;
 use crate::verdict;
 
 /// The compiled parts of a policy, one for each stage.
@@ -80,7 +81,18 @@ pub(super) fn compile(
 }
 
 fn house(settings: &Settings, problems: &mut Vec<Problem>) -> House {
-    let mut station = |listener| Station::build(listener, &settings.file).map_err(|found| problems.extend(found)).ok();
+    let mut submission =
+        Submission { auth: settings.auth.clone(), outgoing: settings.outgoing, ..Submission::default() };
+    if !settings.auth.users.as_os_str().is_empty() {
+        match users::load(&settings.auth.users) {
+            Ok(accounts) => submission.accounts = accounts,
+            Err(found) => problems.extend(found),
+        }
+    }
+    let mut station = |listener| {
+        let built = Station::build(listener, &settings.file).map_err(|found| problems.extend(found)).ok();
+        built.map(|station| station.with(submission.clone()))
+    };
     let stations = settings.listeners.iter().filter_map(|listener| station(listener).map(Arc::new)).collect();
     House { hostname: settings.hostname.to_string(), limits: settings.limits.clone(), stations }
 }
@@ -100,7 +112,9 @@ fn envelope(settings: &Settings, problems: &mut Vec<Problem>) -> Option<envelope
             file: &settings.file,
         })
         .collect();
-    envelope::run::compile(&sources).map_err(|found| problems.extend(found)).ok()
+    let policy = envelope::run::compile(&sources).map_err(|found| problems.extend(found)).ok()?;
+    let certificates = settings.agencies.iter().flat_map(|a| a.certificates.iter().map(|c| (c.clone(), a.id.clone())));
+    Some(policy.with_certificates(certificates.collect()))
 }
 
 fn deliver(settings: &Settings, problems: &mut Vec<Problem>) -> Option<deliver::Policy> {

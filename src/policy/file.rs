@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::deliver::settings::{Deliver, DkimKey, NextHop, SmimeKey};
 use crate::envelope::alias::{Alias, DomainAlias};
-use crate::envelope::settings::Recipients;
+use crate::envelope::settings::{ClientCertificate, Recipients};
 use crate::guard::settings::{Events, Guard};
 use crate::inspect::settings::{DnsSettings, Inspect, Protect, Rules, Smime};
 use crate::listen::Role;
@@ -17,7 +17,7 @@ use crate::listen::settings::{BareNewline, Listener};
 use crate::mail::{AgencyId, Domain, Language, Mailbox, Network, Span};
 use crate::quarantine::settings::Quarantine;
 use crate::report::settings::{Http, Receipts};
-use crate::session::settings::Limits;
+use crate::session::settings::{Auth, Limits, Outgoing};
 use crate::verdict::settings::{Dmarc, Severe, Verdict};
 
 /// `luytre.toml`
@@ -44,6 +44,8 @@ pub struct File {
     pub limits: Limits,
     pub guard: Guard,
     pub events: Events,
+    pub auth: Auth,
+    pub outgoing: Outgoing,
     pub deliver: Deliver,
     pub quarantine: Quarantine,
     pub receipts: Receipts,
@@ -72,6 +74,8 @@ impl Default for File {
             limits: Limits::default(),
             guard: Guard::default(),
             events: Events::default(),
+            auth: Auth::default(),
+            outgoing: Outgoing::default(),
             deliver: Deliver::default(),
             quarantine: Quarantine::default(),
             receipts: Receipts::default(),
@@ -89,6 +93,9 @@ fn first_listener() -> Listener {
         address: SocketAddr::from(([0, 0, 0, 0], 25)),
         role: Role::Mx,
         tls: None,
+        sni: Vec::new(),
+        client_certificates: false,
+        client_trust: Vec::new(),
         proxy_networks: Vec::new(),
         xclient_networks: Vec::new(),
         bare_newline: BareNewline::Reject,
@@ -178,6 +185,9 @@ pub struct Agency {
     /// Addresses it shares with others (a cloud service's): they never relay without AUTH or a certificate.
     #[serde(default)]
     pub shared_addresses: Vec<Network>,
+    /// Client certificates that speak for it on relay listeners.
+    #[serde(default)]
+    pub certificates: Vec<ClientCertificate>,
     /// The agency's own servers, tried in order.
     #[serde(default)]
     pub next_hops: Vec<NextHop>,

@@ -17,6 +17,7 @@ pub mod read;
 mod recipients;
 pub mod relations;
 pub mod run;
+pub mod submission;
 pub mod tree;
 
 #[cfg(test)]
@@ -26,14 +27,14 @@ use std::path::PathBuf;
 
 use crate::deliver::settings::{Deliver, DkimKey, NextHop, SmimeKey};
 use crate::envelope::alias::{Alias, DomainAlias};
-use crate::envelope::settings::Recipients;
+use crate::envelope::settings::{ClientCertificate, Recipients};
 use crate::guard::settings::{Events, Guard};
 use crate::inspect::settings::{DnsSettings, Inspect, Protect, Rules, Smime};
 use crate::listen::settings::Listener;
 use crate::mail::{AgencyId, Domain, Language, Mailbox, Network, Problem, Timestamp};
 use crate::quarantine::settings::Quarantine;
 use crate::report::settings::{Http, Receipts};
-use crate::session::settings::Limits;
+use crate::session::settings::{Auth, Limits, Outgoing};
 use crate::verdict::settings::{Dmarc, Verdict};
 
 pub use build::build;
@@ -74,6 +75,8 @@ pub struct Settings {
     pub limits: Limits,
     pub guard: Guard,
     pub events: Events,
+    pub auth: Auth,
+    pub outgoing: Outgoing,
     pub dns: DnsSettings,
     pub inspect: Inspect,
     pub rules: Rules,
@@ -114,6 +117,7 @@ pub struct Agency {
     pub always_bcc: Vec<Mailbox>,
     pub networks: Vec<Network>,
     pub shared_addresses: Vec<Network>,
+    pub certificates: Vec<ClientCertificate>,
     pub next_hops: Vec<NextHop>,
     pub verdict: Verdict,
     pub dkim: Vec<DkimKey>,

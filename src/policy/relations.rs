@@ -428,7 +428,7 @@ fn validity(spot: &Place<'_>, facts: &CertificateFacts, now: Timestamp, problems
             format!("the certificate begins on {day} only: is the clock right?"),
             format!("chứng thư đến ngày {day} mới có hiệu lực: đồng hồ có đúng không?"),
         ));
-    } else if facts.not_after < now + Span::days(30) {
+    } else if facts.not_after < now + Span::days(60) {
         let day = day(facts.not_after);
         problems.push(
             spot.problem(format!("the certificate ends on {day}"), format!("chứng thư hết hạn ngày {day}"))
@@ -443,7 +443,13 @@ fn day(at: Timestamp) -> String {
 }
 
 /// The contents of a PEM file with at least one block of the kind.
-fn pem(place: &Place<'_>, files: &Files<'_>, path: &Path, kind: &str, problems: &mut Vec<Problem>) -> Option<Vec<u8>> {
+pub fn pem(
+    place: &Place<'_>,
+    files: &Files<'_>,
+    path: &Path,
+    kind: &str,
+    problems: &mut Vec<Problem>,
+) -> Option<Vec<u8>> {
     if !place.is_sound() {
         return None;
     }

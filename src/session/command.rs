@@ -12,6 +12,7 @@ use smtp_proto::{
 };
 
 use super::desk::{Request, Target};
+use super::sasl::Response;
 use crate::mail::address::AddressError;
 use crate::mail::transaction::{BodyType, Notify, Ret};
 use crate::mail::{MailParams, Mailbox, Reply, ReversePath};
@@ -45,7 +46,11 @@ pub enum Command {
     Help,
     Verify,
     StartTls,
-    Auth,
+    /// `mechanism` as written, empty where none was.
+    Auth {
+        mechanism: String,
+        initial: Option<Response>,
+    },
     /// Send what waits for this node (RFC 1985).
     Etrn(String),
     Quit,
@@ -109,6 +114,7 @@ pub fn parse(line: &[u8]) -> Result<Command, Refused> {
         "BDAT" => bdat(argument),
         "EHLO" | "HELO" => hello(argument, verb == "EHLO"),
         "XCLIENT" => xclient(argument),
+        "AUTH" => Ok(auth(argument)),
         "ETRN" => etrn(argument),
         "DATA" => bare(argument, Command::Data),
         "RSET" => bare(argument, Command::Rset),
@@ -146,9 +152,7 @@ fn plain(line: &[u8]) -> Result<Command, Refused> {
         Ok(Grammar::Noop { .. }) => Ok(Command::Noop),
         Ok(Grammar::Help { .. }) => Ok(Command::Help),
         Ok(Grammar::Vrfy { .. }) => Ok(Command::Verify),
-        Ok(Grammar::Auth { .. }) => Ok(Command::Auth),
         Ok(_) | Err(smtp_proto::Error::UnknownCommand) => Err(unknown()),
-        Err(smtp_proto::Error::SyntaxError { syntax }) if syntax.starts_with("AUTH") => Ok(Command::Auth),
         Err(smtp_proto::Error::SyntaxError { syntax }) => {
             Err(Reply::new(501, "5.5.4", format!("Syntax: {syntax}")).into())
         }
@@ -200,6 +204,17 @@ fn etrn(argument: &[u8]) -> Result<Command, Refused> {
             Ok(Command::Etrn(node.to_owned()))
         }
         _ => Err(Reply::new(501, "5.5.4", "Syntax: ETRN domain").into()),
+    }
+}
+
+/// RFC 4954 §4: a mechanism and perhaps the first response. Whether they are any good the dialogue says, for where AUTH
+/// is not offered nobody is told what would be.
+fn auth(argument: &[u8]) -> Command {
+    let (mechanism, rest) = argument.split_at(argument.iter().position(|b| *b == b' ').unwrap_or(argument.len()));
+    let initial = rest.trim_ascii();
+    Command::Auth {
+        mechanism: String::from_utf8_lossy(mechanism).into_owned(),
+        initial: (!initial.is_empty()).then(|| Response::new(initial)),
     }
 }
 

@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::env::tls::server::Acceptor;
+use crate::env::tls::server::{Acceptor, Files};
 use crate::listen::settings::{BareNewline, Listener};
 use crate::listen::{Networks, Role};
 use crate::mail::Problem;
 
-use super::settings::Limits;
+use super::accounts::Accounts;
+use super::settings::{Auth, Limits, Outgoing};
 
 /// The gateway as a client sees it.
 #[derive(Debug)]
@@ -32,6 +33,15 @@ pub struct Station {
     pub xclient: Networks,
     /// Clients whose bare CR and LF are mended instead of refused.
     pub normalize: Networks,
+    pub submission: Submission,
+}
+
+/// How a relay listener knows senders that stand in no network of an agency, and how much may leave.
+#[derive(Clone, Debug, Default)]
+pub struct Submission {
+    pub accounts: Accounts,
+    pub auth: Auth,
+    pub outgoing: Outgoing,
 }
 
 impl House {
@@ -46,11 +56,15 @@ impl Station {
     pub fn build(listener: &Listener, file: &Path) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
         let folder = file.parent().unwrap_or_else(|| Path::new("."));
-        let tls = listener.tls.as_ref().and_then(|pair| {
-            Acceptor::from_files(&folder.join(&pair.certificate), &folder.join(&pair.key))
-                .map_err(|found| problems.extend(found))
-                .ok()
-        });
+        let pairs = listener.tls.iter().chain(&listener.sni);
+        let files = Files {
+            pairs: pairs.map(|pair| (folder.join(&pair.certificate), folder.join(&pair.key))).collect(),
+            // Strangers on the mx side are never asked: some cannot cope with the question.
+            clients: (listener.role == Role::Relay && listener.client_certificates)
+                .then(|| listener.client_trust.iter().map(|path| folder.join(path)).collect()),
+        };
+        let tls =
+            listener.tls.as_ref().and_then(|_| Acceptor::open(&files).map_err(|found| problems.extend(found)).ok());
         let mut networks = |texts: &[String], name: &str| {
             Networks::parse(texts).unwrap_or_else(|bad| {
                 problems.extend(
@@ -65,9 +79,17 @@ impl Station {
         let listed = networks(&listener.normalize_networks, "normalize_networks");
         let normalize = if listener.bare_newline == BareNewline::Normalize { listed } else { Networks::default() };
         if problems.is_empty() {
-            Ok(Self { address: listener.address, role: listener.role, tls, proxy, xclient, normalize })
+            let submission = Submission::default();
+            Ok(Self { address: listener.address, role: listener.role, tls, proxy, xclient, normalize, submission })
         } else {
             Err(problems)
         }
+    }
+
+    /// With accounts, and limits on what leaves.
+    #[must_use]
+    pub fn with(mut self, submission: Submission) -> Self {
+        self.submission = submission;
+        self
     }
 }

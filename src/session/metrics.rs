@@ -3,7 +3,10 @@
 use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
 
 use super::desk::Reason;
+use super::lockout::Locked;
+use super::pace::Pace;
 use crate::listen::Role;
+use crate::mail::{AgencyId, Timestamp};
 
 /// The counters of `listen` and `session`.
 #[derive(Clone, Debug)]
@@ -12,6 +15,33 @@ pub struct Metrics {
     open: IntGaugeVec,
     tls: IntCounterVec,
     refusals: IntCounterVec,
+    logins: IntCounterVec,
+    locks: IntCounterVec,
+    sudden: IntCounterVec,
+    limited: IntCounterVec,
+    certificates: IntGaugeVec,
+}
+
+/// What came of an AUTH command.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Login {
+    Right,
+    Wrong,
+    Locked,
+    Malformed,
+    Trouble,
+}
+
+impl Login {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Right => "right",
+            Self::Wrong => "wrong",
+            Self::Locked => "locked",
+            Self::Malformed => "malformed",
+            Self::Trouble => "trouble",
+        }
+    }
 }
 
 /// How a session ended.
@@ -60,6 +90,14 @@ impl Metrics {
         };
         let open = IntGaugeVec::new(Opts::new("luytre_sessions_open", "SMTP sessions that are open now."), &["role"])?;
         registry.register(Box::new(open.clone()))?;
+        let certificates = IntGaugeVec::new(
+            Opts::new(
+                "luytre_certificate_expires_seconds",
+                "When a certificate of a listener ends, in seconds since 1970.",
+            ),
+            &["certificate"],
+        )?;
+        registry.register(Box::new(certificates.clone()))?;
         Ok(Self {
             sessions: counter(
                 "luytre_sessions_total",
@@ -73,6 +111,27 @@ impl Metrics {
                 "Commands and messages refused before inspection, and why.",
                 &["reason"],
             )?,
+            logins: counter(
+                "luytre_auth_total",
+                "AUTH commands on relay listeners, by what came of them.",
+                &["outcome"],
+            )?,
+            locks: counter(
+                "luytre_auth_locks_total",
+                "Accounts and addresses that were locked after too many wrong passwords.",
+                &["kind"],
+            )?,
+            sudden: counter(
+                "luytre_outgoing_sudden_total",
+                "Senders of an agency that in one hour sent many times what they usually do.",
+                &["agency"],
+            )?,
+            limited: counter(
+                "luytre_outgoing_limited_total",
+                "Recipients put off because a sender or its domain was over its limit of the hour.",
+                &["agency", "by"],
+            )?,
+            certificates,
         })
     }
 
@@ -89,6 +148,30 @@ impl Metrics {
     }
     pub(super) fn secured(&self, version: &str) {
         self.tls.with_label_values(&[version]).inc();
+    }
+    pub(super) fn login(&self, outcome: Login) {
+        self.logins.with_label_values(&[outcome.as_str()]).inc();
+    }
+    pub(super) fn locked(&self, locked: Locked) {
+        let kind = match locked {
+            Locked::Account => "account",
+            Locked::Address => "address",
+        };
+        self.locks.with_label_values(&[kind]).inc();
+    }
+    pub(super) fn sudden(&self, agency: &AgencyId) {
+        self.sudden.with_label_values(&[&agency.to_string()]).inc();
+    }
+    pub(super) fn limited(&self, agency: &AgencyId, pace: Pace) {
+        let by = if pace == Pace::OverDomain { "domain" } else { "sender" };
+        self.limited.with_label_values(&[&agency.to_string(), by]).inc();
+    }
+    /// What is shown now; certificates of before are forgotten. The names are our own.
+    pub(super) fn certificates(&self, all: impl Iterator<Item = (String, Timestamp)>) {
+        self.certificates.reset();
+        for (certificate, until) in all {
+            self.certificates.with_label_values(&[&certificate]).set(until.seconds());
+        }
     }
     pub(super) fn refused(&self, reason: Reason) {
         self.refusals.with_label_values(&[reason.as_str()]).inc();

@@ -1,4 +1,6 @@
-//! `[limits]`, the part that the session and intake hold.
+//! `[limits]`, the part that the session and intake hold; `[auth]` and `[outgoing]`, what relay listeners ask for.
+
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -73,5 +75,43 @@ impl Default for Limits {
             disk_free_files: 1000,
             memory: ByteSize::mib(512),
         }
+    }
+}
+
+/// `[auth]`: who may log in on relay listeners.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Auth {
+    /// The file of `luytre user`; empty: AUTH is not offered.
+    pub users: PathBuf,
+    /// Wrong passwords of an account or from an address after which it is locked.
+    pub failures: u32,
+    /// How long it stays locked after the last of them.
+    pub lock: Span,
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        // A person mistypes three or four times; a machine with an old password tries every few minutes.
+        Self { users: PathBuf::new(), failures: 10, lock: Span::minutes(15) }
+    }
+}
+
+/// `[outgoing]`: how much leaves through relay listeners, counted in recipients an hour; 0 is no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Outgoing {
+    /// An account, a client certificate or a client's address.
+    pub sender_recipients: u64,
+    /// One sender domain, whoever sends.
+    pub domain_recipients: u64,
+    /// So many times its usual hour is told as sudden; 0: never.
+    pub sudden: u32,
+}
+
+impl Default for Outgoing {
+    fn default() -> Self {
+        // An agency's whole server is one sender; a department's circular has hundreds of recipients.
+        Self { sender_recipients: 5000, domain_recipients: 10_000, sudden: 10 }
     }
 }

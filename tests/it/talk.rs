@@ -4,8 +4,8 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use luytre::env::{Clock, Dice};
 use luytre::envelope::relay::{Agency, Policy, Roster};
@@ -14,7 +14,8 @@ use luytre::listen::Role;
 use luytre::listen::run::bind;
 use luytre::listen::settings::{BareNewline, Certificate, Listener};
 use luytre::mail::{ByteSize, Domain, Mailbox, Span};
-use luytre::session::house::{House, Station};
+use luytre::session::accounts::{self, Accounts};
+use luytre::session::house::{House, Station, Submission};
 use luytre::session::metrics::Metrics;
 use luytre::session::run::{Front, Post};
 use luytre::session::settings::Limits;
@@ -35,7 +36,7 @@ fn limits(profile: &str) -> Limits {
     }
 }
 
-fn policy() -> Policy {
+pub fn policy() -> Policy {
     let agency = |id: &str, domain: &str, recipients: &[&str], networks: &[&str]| Agency {
         id: id.parse().unwrap(),
         domains: vec![Domain::parse(domain).unwrap()],
@@ -99,23 +100,57 @@ impl Gate {
     }
 }
 
+/// One account of the agency, for scripts whose profile has `accounts`: name and password.
+pub const ACCOUNT: (&str, &str) = ("unit@agency.test", "correct horse battery");
+
+/// Made once: a hash is slow on purpose.
+pub fn accounts() -> Accounts {
+    static LINE: LazyLock<String> =
+        LazyLock::new(|| accounts::line(ACCOUNT.0, &"agency".parse().unwrap(), ACCOUNT.1, [7; 16]).unwrap());
+    Accounts::parse(&LINE).unwrap()
+}
+
+/// The ordinary listener on a free port, with a certificate in `folder`.
+pub fn listener(folder: &Path) -> Listener {
+    Listener {
+        address: "127.0.0.1:0".parse().unwrap(),
+        role: Role::Mx,
+        tls: Some(certificate(folder)),
+        sni: Vec::new(),
+        client_certificates: false,
+        client_trust: Vec::new(),
+        proxy_networks: Vec::new(),
+        xclient_networks: Vec::new(),
+        bare_newline: BareNewline::Reject,
+        normalize_networks: Vec::new(),
+    }
+}
+
 /// Changes to the ordinary front, as a script's `profile` header asks for them.
 pub fn open(folder: &Path, profile: &str, limits: Limits) -> Gate {
     let loopback = || vec!["127.0.0.0/8".to_owned()];
-    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
     let listener = Listener {
-        address: any,
         role: if profile.contains("relay") { Role::Relay } else { Role::Mx },
-        tls: Some(certificate(folder)),
         proxy_networks: if profile.contains("proxy") { loopback() } else { Vec::new() },
         xclient_networks: if profile.contains("xclient") { loopback() } else { Vec::new() },
         bare_newline: if profile.contains("normalize") { BareNewline::Normalize } else { BareNewline::Reject },
         normalize_networks: loopback(),
+        ..listener(folder)
     };
-    let station = Station::build(&listener, &folder.join("luytre.toml")).unwrap();
+    let mut submission = Submission::default();
+    if profile.contains("accounts") {
+        submission.accounts = accounts();
+    }
+    open_with(folder, &listener, submission, policy(), limits)
+}
+
+/// A front with everything chosen.
+pub fn open_with(folder: &Path, listener: &Listener, submission: Submission, policy: Policy, limits: Limits) -> Gate {
+    let any = listener.address;
+    let station = Station::build(listener, &folder.join("luytre.toml")).unwrap().with(submission);
     let house = House { hostname: "gw.agency.test".to_owned(), limits, stations: vec![Arc::new(station)] };
     let (house, watched) = watch::channel(Arc::new(house));
-    let desk = MemoryDesk::new(policy(), Store::new(folder.to_owned(), ByteSize::mib(64)));
+    let desk = MemoryDesk::new(policy, Store::new(folder.to_owned(), ByteSize::mib(64)));
     let posts = vec![Post { address: any, socket: bind(any).unwrap() }];
     let registry = prometheus::Registry::new();
     let metrics = Metrics::new(&registry).unwrap();

@@ -2,6 +2,7 @@
 
 mod machine;
 mod network;
+mod records;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -19,6 +20,9 @@ pub struct Args {
     /// Ask nothing of the network: no DNS, no connection to the agencies' servers.
     #[arg(long)]
     offline: bool,
+    /// Print the DNS records to publish for every domain (MX, SPF, DKIM, DMARC, MTA-STS, TLS-RPT), and nothing else.
+    #[arg(long)]
+    records: bool,
 }
 
 /// How a finding weighs.
@@ -76,6 +80,10 @@ impl Report {
 #[must_use]
 pub fn run(args: Args) -> ExitCode {
     let built = examine(&args.config);
+    if let (true, Some(policy)) = (args.records, &built.policy) {
+        print!("{}", records::all(policy));
+        return ExitCode::SUCCESS;
+    }
     let mut report = Report::new(built.language);
     let errors = built.problems.iter().filter(|p| p.severity == Severity::Error).count();
     for problem in &built.problems {

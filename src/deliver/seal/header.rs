@@ -113,9 +113,13 @@ pub fn received(envelope: &Envelope, hostname: &str, rdns: Option<&str>, single:
 
 /// RFC 3848, RFC 6531 §4.3.
 fn protocol(envelope: &Envelope) -> &'static str {
-    match (envelope.is_esmtp(), envelope.params().smtputf8, envelope.client().tls.is_some()) {
+    let tls = envelope.client().tls.as_ref();
+    let logged_in = tls.is_some_and(|tls| tls.account.is_some());
+    match (envelope.is_esmtp(), envelope.params().smtputf8, tls.is_some()) {
         (_, true, false) => "UTF8SMTP",
+        (_, true, true) if logged_in => "UTF8SMTPSA",
         (_, true, true) => "UTF8SMTPS",
+        (true, false, true) if logged_in => "ESMTPSA",
         (true, false, true) => "ESMTPS",
         (true, false, false) => "ESMTP",
         (false, false, _) => "SMTP",

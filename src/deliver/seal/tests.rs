@@ -21,7 +21,7 @@ fn envelope(address: &str, helo: &str, sender: ReversePath, tls: bool) -> Envelo
         version: "TLSv1.3".into(),
         cipher: "TLS_AES_256_GCM_SHA384".into(),
         bits: 256,
-        client_certificate: None,
+        ..TlsFacts::default()
     });
     let client =
         ClientFacts { address: address.parse().unwrap(), local: "192.0.2.1:25".parse().unwrap(), role: Role::Mx, tls };

@@ -222,8 +222,7 @@ impl Desk for Pipeline {
         if !self.parts.spool.is_healthy() {
             return Err(Reply::new(451, "4.3.0", "Temporary trouble here, please try again later"));
         }
-        let client = &opening.client;
-        let standing = policy.compiled.envelope.check_sender(client.role, client.address.ip(), &opening.sender)?;
+        let standing = policy.compiled.envelope.check_client(&opening.client, &opening.sender)?;
         let authenticated = self.is_really(opening, &policy).await;
         let assessment = self.parts.guard.sender(&policy.compiled.guard, opening, authenticated).await?;
         Ok(Pinned { policy, standing, live: Live::default(), assessment, others: Vec::new() })

@@ -6,6 +6,7 @@ use super::{Behind, Chunks, Dialogue, Hello, Next, OVERRUN, Role, Step, out_of_o
 use crate::mail::{MailParams, Reply, ReversePath};
 use crate::session::command::{Command, is_host_name, not_ascii};
 use crate::session::desk::{Reason, Request};
+use crate::session::sasl::MECHANISMS;
 
 impl Dialogue {
     pub(super) fn command(&mut self, command: Command, behind: Behind) -> Step {
@@ -37,7 +38,7 @@ impl Dialogue {
                 Step::say(Reply::new(252, "2.5.0", "Send mail, and see"))
             }
             Command::StartTls => self.starttls(),
-            Command::Auth => Step::refuse(out_of_order("Authentication is not offered"), Reason::Protocol),
+            Command::Auth { mechanism, initial } => self.auth(&mechanism, initial),
             Command::Etrn(node) => self.etrn(node),
             Command::Quit => Step::say(Reply::new(221, "2.0.0", "Goodbye")).then(Next::Close),
             Command::Xclient(pairs) => self.xclient(&pairs),
@@ -55,7 +56,7 @@ impl Dialogue {
         }
         let reason = match command {
             Command::StartTls => Reason::StartTls,
-            Command::Hello { .. } | Command::Data | Command::Auth | Command::Xclient(_) => Reason::Pipelining,
+            Command::Hello { .. } | Command::Data | Command::Auth { .. } | Command::Xclient(_) => Reason::Pipelining,
             Command::Quit => return None,
             // Who said HELO was never offered PIPELINING.
             _ if self.hello.as_ref().is_some_and(|hello| !hello.esmtp) => Reason::Pipelining,
@@ -97,6 +98,9 @@ impl Dialogue {
             reply = reply.line("REQUIRETLS");
         } else if self.station.tls.is_some() {
             reply = reply.line("STARTTLS");
+        }
+        if self.offers_auth() {
+            reply = reply.line(format!("AUTH {MECHANISMS}"));
         }
         if self.station.xclient.contains(self.peer) {
             reply = reply.line("XCLIENT NAME ADDR PORT PROTO HELO");
@@ -243,6 +247,10 @@ impl Dialogue {
             }
         }
         self.client.address = address;
+        // What the proxy's own TLS session proved is about the proxy.
+        if let Some(tls) = &mut self.client.tls {
+            (tls.account, tls.client_certificate, tls.client_names) = (None, None, Vec::new());
+        }
         self.hello = name.map(|name| Hello { name, esmtp });
         (self.errors, self.junk) = (0, 0);
         self.banner()

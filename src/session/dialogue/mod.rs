@@ -3,12 +3,14 @@
 //! No socket, no clock. `session::run` feeds it lines, the desk's answers and the ends of messages. Order of commands is
 //! RFC 5321 §4.1.4; pipelining RFC 2920; chunks RFC 3030; STARTTLS RFC 3207. What strangers may not do is THREATS §2.
 
+mod auth;
 mod commands;
 mod step;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
+pub use auth::Refusal as AuthRefusal;
 pub use step::{Behind, Next, Silence, Step};
 
 use super::command::{self, Refused};
@@ -37,6 +39,8 @@ pub struct Dialogue {
     draft: Option<Draft>,
     errors: u32,
     junk: u32,
+    /// AUTH attempts that failed.
+    attempts: u32,
 }
 
 #[derive(Debug)]
@@ -68,7 +72,7 @@ impl Dialogue {
     #[must_use]
     pub fn new(house: Arc<House>, station: Arc<Station>, client: ClientFacts) -> Self {
         let peer = client.address.ip();
-        Self { house, station, client, peer, hello: None, draft: None, errors: 0, junk: 0 }
+        Self { house, station, client, peer, hello: None, draft: None, errors: 0, junk: 0, attempts: 0 }
     }
 
     /// Who really is connected, where a PROXY header spoke for somebody else.
@@ -82,6 +86,7 @@ impl Dialogue {
             self.station = Arc::clone(station);
         }
         self.house = house;
+        self.forget_lost_account();
     }
 
     #[must_use]

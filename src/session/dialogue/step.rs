@@ -2,6 +2,7 @@
 
 use crate::mail::{MailId, MailParams, Reply, ReversePath, Span};
 use crate::session::desk::{Opening, Reason, Request};
+use crate::session::sasl::{Mechanism, Response};
 
 /// One answer of the dialogue.
 #[derive(Debug)]
@@ -49,6 +50,11 @@ pub enum Next {
     },
     /// The TLS handshake, then `secured`.
     StartTls,
+    /// The exchange of AUTH, then `authenticated`.
+    Authenticate {
+        mechanism: Mechanism,
+        initial: Option<Response>,
+    },
     Close,
 }
 

@@ -6,6 +6,7 @@ use super::*;
 use crate::listen::Networks;
 use crate::mail::{Destination, transaction::Notify};
 use crate::session::desk::{Request, Target};
+use crate::session::house::Submission;
 use crate::session::settings::Limits;
 
 /// A dialogue whose desk accepts everything.
@@ -21,6 +22,7 @@ impl Talk {
             proxy: Networks::default(),
             xclient: networks,
             normalize: Networks::default(),
+            submission: Submission::default(),
         });
         let house = House { hostname: "gw.agency.test".to_owned(), limits, stations: vec![Arc::clone(&station)] };
         let client = ClientFacts {
@@ -218,12 +220,7 @@ fn threats_s_25_nobody_else_is_us() {
 fn rfc3207_4_2_nothing_said_before_tls_counts_after_it() {
     let mut talk =
         Talk::new().script("EHLO x.vn => 250\n MAIL FROM:<a@x.vn> => 250\n RCPT TO:<b@y.vn> => 250\n STARTTLS => 502");
-    talk.0.secured(TlsFacts {
-        version: "TLSv1.3".to_owned(),
-        cipher: String::new(),
-        bits: 256,
-        client_certificate: None,
-    });
+    talk.0.secured(TlsFacts { version: "TLSv1.3".to_owned(), cipher: String::new(), bits: 256, ..TlsFacts::default() });
     let talk = talk.script("DATA => 503\n MAIL FROM:<a@x.vn> => 503\n EHLO x.vn => 250\n STARTTLS => 503\n MAIL FROM:<a@x.vn> REQUIRETLS => 250");
     drop(talk);
     Talk::new().script("EHLO x.vn => 250\n MAIL FROM:<a@x.vn> REQUIRETLS => 530");
@@ -283,7 +280,15 @@ fn domain_2_4_the_null_sender_of_domino_is_read_from_the_inside_only() {
             let nobody = Networks::default;
             let (proxy, xclient, normalize) = (nobody(), nobody(), nobody());
             let address = talk.0.station.address;
-            talk.0.station = Arc::new(Station { address, role, tls: None, proxy, xclient, normalize });
+            talk.0.station = Arc::new(Station {
+                address,
+                role,
+                tls: None,
+                proxy,
+                xclient,
+                normalize,
+                submission: Submission::default(),
+            });
             talk.say("EHLO domino.agency.local");
             assert_eq!(talk.say(line) / 100, expected / 100, "{role:?} {line}");
             if expected == 250 {

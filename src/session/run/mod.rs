@@ -3,7 +3,10 @@
 //! [`Front::start`] takes bound sockets and lets people in; [`Front::drain`] sends them home: no new ones, `421` to those
 //! who are idle, time for messages in progress, then an end.
 
+mod certificates;
+mod submission;
 mod talk;
+pub mod users;
 mod wire;
 
 use std::net::SocketAddr;
@@ -41,6 +44,7 @@ pub struct Surroundings<D: Desk> {
     house: watch::Receiver<Arc<House>>,
     gate: Gate,
     familiar: Mutex<Familiar>,
+    submission: submission::Shared,
     sessions: Arc<Mutex<JoinSet<()>>>,
     stop: watch::Receiver<bool>,
 }
@@ -91,6 +95,7 @@ impl Front {
             house,
             gate: Gate::default(),
             familiar: Mutex::default(),
+            submission: submission::Shared::start()?,
             sessions: Arc::default(),
             stop: stopping,
         });
@@ -105,6 +110,7 @@ impl Front {
             let door = Arc::clone(&around);
             doors.push(tokio::spawn(accept(listener, move |tcp, peer| admit(&door, address, tcp, peer))));
         }
+        doors.push(tokio::spawn(certificates::follow(Arc::clone(&around))));
         let (sessions, gate) = (Arc::clone(&around.sessions), around.gate.clone());
         Ok(Self { doors, sessions, stop, gate, addresses })
     }

@@ -15,7 +15,7 @@ use crate::session::dialogue::{Behind, Dialogue, Next, OWN_HOPS, Silence, Step};
 use crate::session::line::{Fault, Fed, Line, Reader, command_line};
 use crate::session::metrics::Outcome;
 
-/// A line that begins so may be longer: RFC 4954 §4 allows 12 KiB; we read it whole to refuse it properly.
+/// A line that begins so may be longer, and so may a response to a challenge: RFC 4954 §4 allows 12 KiB.
 const AUTH_MAX: usize = 12 << 10;
 /// A client that has introduced itself may be silent this many times the command timeout (RFC 5321 §4.5.3.2.7).
 const IDLE_FACTOR: u32 = 5;
@@ -24,7 +24,15 @@ const DATA_GRACE: Span = Span::seconds(60);
 const DATA_RATE_BYTES: u64 = 1024;
 
 /// Whether the session goes on.
-type Flow<T = ()> = ControlFlow<Outcome, T>;
+pub(super) type Flow<T = ()> = ControlFlow<Outcome, T>;
+
+/// What the next line is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    Command,
+    /// To a challenge of AUTH.
+    Response,
+}
 
 /// One session with everything it needs.
 pub struct Talk<D: Desk> {
@@ -105,19 +113,29 @@ impl<D: Desk> Talk<D> {
 
     /// Waits for one command line, or for what ends the wait, and lets the dialogue answer it.
     async fn next_step(&mut self) -> Flow<Step> {
+        Flow::Continue(match self.next_line(Expected::Command).await? {
+            Ok(length) => self.answer(length),
+            Err(step) => *step,
+        })
+    }
+
+    /// Waits for one line: its length with CRLF, or the step that ends the wait.
+    pub(super) async fn next_line(&mut self, expected: Expected) -> Flow<Result<usize, Box<Step>>> {
+        let instead = |step| Flow::Continue(Err(Box::new(step)));
         let mut deadline = None;
         loop {
             let pending = self.wire.pending();
             // A TLS handshake begins with 22; nothing that begins so is a command.
             if pending.first() == Some(&0x16) {
-                return Flow::Continue(self.dialogue.foreign());
+                return instead(self.dialogue.foreign());
             }
-            let auth = pending.get(..5).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH "));
+            let auth = expected == Expected::Response
+                || pending.get(..5).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH "));
             let limit = self.dialogue.house().limits.command.as_usize();
             match command_line(pending, if auth { AUTH_MAX.max(limit) } else { limit }) {
-                Line::Complete(length) => return Flow::Continue(self.answer(length)),
-                Line::BareNewline => return Flow::Continue(self.dialogue.bad_line(false)),
-                Line::TooLong => return Flow::Continue(self.dialogue.bad_line(true)),
+                Line::Complete(length) => return Flow::Continue(Ok(length)),
+                Line::BareNewline => return instead(self.dialogue.bad_line(false)),
+                Line::TooLong => return instead(self.dialogue.bad_line(true)),
                 Line::Incomplete => {}
             }
             // THREATS S-31: the time of a line counts from its first octet, not from its last.
@@ -136,12 +154,12 @@ impl<D: Desk> Talk<D> {
             let read = tokio::select! {
                 biased;
                 read = timeout_at(until, self.wire.read_command()) => read,
-                () = stopped(&mut self.stop) => return Flow::Continue(self.dialogue.shutdown()),
+                () = stopped(&mut self.stop) => return instead(self.dialogue.shutdown()),
             };
             match read {
                 Ok(Ok(count)) if count > 0 => {}
                 Ok(_) => return Flow::Break(Outcome::Gone),
-                Err(_) => return Flow::Continue(self.dialogue.silent(Silence::Command)),
+                Err(_) => return instead(self.dialogue.silent(Silence::Command)),
             }
         }
     }
@@ -179,7 +197,7 @@ impl<D: Desk> Talk<D> {
                 }
                 Next::Check(request) => {
                     let name = request.target.to_string();
-                    let answer = self.check(request).await;
+                    let answer = self.check(request).await.and_then(|recipient| self.paced(recipient));
                     self.dialogue.checked(answer).naming(name)
                 }
                 Next::Turn(node) => {
@@ -189,6 +207,9 @@ impl<D: Desk> Talk<D> {
                 Next::Data => Box::pin(self.data()).await?,
                 Next::Chunk { size, last } => Box::pin(self.chunk(size, last)).await?,
                 Next::StartTls => return self.starttls().await,
+                Next::Authenticate { mechanism, initial } => {
+                    Box::pin(self.authenticate(mechanism, initial.as_ref())).await?
+                }
             };
         }
     }

@@ -50,7 +50,7 @@ impl Desk for MemoryDesk {
     type Basin = Basin;
 
     async fn open(&self, opening: &Opening) -> Result<Standing, Reply> {
-        self.policy.check_sender(opening.client.role, opening.client.address.ip(), &opening.sender)
+        self.policy.check_client(&opening.client, &opening.sender)
     }
 
     async fn recipient(&self, standing: &mut Standing, _: &Opening, request: Request) -> Result<Recipient, Reply> {
