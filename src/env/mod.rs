@@ -5,6 +5,7 @@ pub mod clock;
 pub mod dice;
 pub mod disk;
 pub mod dns;
+pub mod https;
 pub mod jail;
 pub mod ldap;
 pub mod net;

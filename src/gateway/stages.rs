@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::holder::Holder;
 use super::reload::{Feeds, Handover};
-use super::{StartError, dns_options};
+use super::{StartError, dns_options, internet};
 use crate::deliver::{self, Deliver};
 use crate::env::disk::{Disk, Real};
 use crate::env::tls::client::Connector;
@@ -75,6 +75,7 @@ impl Stages {
             dice: dice.clone(),
             metrics: part("metrics", deliver::Metrics::new(&registry))?,
             connector: part("tls", Connector::new(None))?,
+            internet: internet::open(&policy, &disk, &dns, &clock, &registry)?,
             undeliverable: Arc::new(Holder {
                 shelf: shelf.clone(),
                 clock: clock.clone(),

@@ -11,8 +11,10 @@ use tokio::task::JoinSet;
 
 use super::stages::Stages;
 use crate::env::Clock;
+use crate::env::clock::Chronicle;
 use crate::env::disk::Disk;
 use crate::guard::Guard;
+use crate::mail::Timestamp;
 use crate::policy::Policy;
 use crate::quarantine::Shelf;
 use crate::report::metrics::Metrics;
@@ -93,9 +95,15 @@ async fn guarding(guard: Guard, policy: watch::Receiver<Arc<Policy>>) {
 
 async fn every_hour(shelf: Shelf, record: Log, clock: Clock, policy: watch::Receiver<Arc<Policy>>) {
     let mut hour = tokio::time::interval(Duration::from_secs(3600));
+    let mut chronicle = Chronicle::new(clock.now(), clock.uptime());
     loop {
         hour.tick().await;
         let now = clock.now();
+        chronicle.look(now, clock.uptime());
+        // THREATS R-10: nothing is thrown away for a clock that jumped, or that is wrong at a start.
+        if !chronicle.is_settled(Timestamp::EPOCH) {
+            continue;
+        }
         match shelf.expire(now).await {
             Ok(0) => {}
             Ok(count) => tracing::info!(count, "held mail whose time was over was removed"),

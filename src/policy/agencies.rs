@@ -7,7 +7,7 @@ use super::files::Files;
 use super::place::Place;
 use super::recipients;
 use super::relations::{host_and_port, pair, private_key, verdict};
-use crate::deliver::settings::TlsMode;
+use crate::deliver::settings::{Delivery, TlsMode};
 use crate::listen::Role;
 use crate::mail::{Domain, Network, Problem};
 
@@ -184,12 +184,15 @@ fn next_hops(file: &File, placed: &Placed<'_>, problems: &mut Vec<Problem>) {
                     ),
             );
         }
-        // Said, not silently left out: whoever sets it counts on the next hop's answer at RCPT.
-        if hop.live_recipients {
-            problems.push(here.to("live_recipients").problem(
-                "live_recipients comes with a later version; until then use recipients from a file",
-                "live_recipients sẽ có ở phiên bản sau; hiện hãy dùng danh sách người nhận từ tệp",
-            ));
+        if hop.live_recipients && (j > 0 || hop.delivery == Delivery::Queued) {
+            problems.push(
+                here.to("live_recipients")
+                    .problem(
+                        "live_recipients asks the first next hop, with delivery = \"cut-through\"; here it does nothing",
+                        "live_recipients chỉ hỏi máy chủ đầu tiên, khi delivery = \"cut-through\"; ở đây không có tác dụng",
+                    )
+                    .warning(),
+            );
         }
         if agency.next_hops.iter().take(j).any(|h| h.address == hop.address) {
             problems.push(

@@ -281,7 +281,7 @@ fn finish(agency: &file::Agency, file: &File, files: &Files<'_>) -> Agency {
 
 fn resolved(file: File, files: &Files<'_>, hostname: Domain, agencies: Vec<Agency>, config: &Path) -> Settings {
     let resolve = |path: &mut PathBuf| *path = files.resolve(path);
-    let File { mut listener, mut rules, mut smime, data_dir, .. } = file;
+    let File { mut listener, mut rules, mut smime, mut deliver, data_dir, .. } = file;
     for tls in listener.iter_mut().filter_map(|l| l.tls.as_mut()) {
         resolve(&mut tls.certificate);
         resolve(&mut tls.key);
@@ -289,6 +289,12 @@ fn resolved(file: File, files: &Files<'_>, hostname: Domain, agencies: Vec<Agenc
     rules.spam.iter_mut().for_each(resolve);
     rules.yara.iter_mut().for_each(resolve);
     smime.trust.iter_mut().for_each(resolve);
+    let internet = &mut deliver.internet;
+    // An empty path stands for none.
+    [&mut internet.roots, &mut internet.trust_anchors]
+        .into_iter()
+        .filter(|path| !path.as_os_str().is_empty())
+        .for_each(resolve);
     Settings {
         generation: 1,
         hash: String::new(),
@@ -312,7 +318,7 @@ fn resolved(file: File, files: &Files<'_>, hostname: Domain, agencies: Vec<Agenc
         protect: file.protect,
         verdict: file.verdict,
         dmarc: file.dmarc,
-        deliver: file.deliver,
+        deliver,
         quarantine: file.quarantine,
         receipts: file.receipts,
         http: file.http,

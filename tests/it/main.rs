@@ -18,6 +18,7 @@ mod guard;
 mod inspect;
 mod inspect_corpus;
 mod kit;
+mod outgoing;
 mod neighbours;
 mod peers;
 mod rules;

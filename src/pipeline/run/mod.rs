@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::carry::Outcome;
 use crate::deliver::client::Needs;
-use crate::deliver::{Deliver, Turned};
+use crate::deliver::{Deliver, Live, Question, Turned};
 use crate::env::{Clock, pool};
 use crate::envelope::Envelope;
 use crate::envelope::known::Answer;
@@ -69,6 +69,8 @@ pub struct Pinned {
     assessment: Assessment,
     /// Who gets the letter besides those who were named: the rest of an alias, copies.
     others: Vec<Recipient>,
+    /// What the recipients' own servers have opened for this message.
+    live: Live,
 }
 
 /// More than so many others are not gathered: the sender tries the rest in a letter of its own.
@@ -83,14 +85,14 @@ impl Pipeline {
     /// One message, from its last byte to our answer.
     /// Invariant: 250 means that for every recipient the next hop has it, or bytes and decision are synced here
     /// (RFC 5321 §6.1).
-    pub async fn process(&self, mail: Mail, policy: &Arc<Policy>) -> Reply {
+    pub async fn process(&self, mail: Mail, live: Live, policy: &Arc<Policy>) -> Reply {
         let started = Instant::now();
         let evidence = match self.parts.examiner.examine(mail.clone(), policy).await {
             Ok(evidence) => evidence,
             Err(reply) => return self.put_off(&mail, &reply),
         };
         let judged = evidence.judge(&policy.compiled.verdict);
-        let outcome = self.carry_out(&judged, policy).await;
+        let outcome = self.carry_out(&judged, live, policy).await;
         self.count(&judged, &outcome, started);
         let reply = outcome.reply(&judged, policy.language);
         // Buffered: a full log never stops mail.
@@ -224,11 +226,12 @@ impl Desk for Pipeline {
         let standing = policy.compiled.envelope.check_sender(client.role, client.address.ip(), &opening.sender)?;
         let authenticated = self.is_really(opening, &policy).await;
         let assessment = self.parts.guard.sender(&policy.compiled.guard, opening, authenticated).await?;
-        Ok(Pinned { policy, standing, assessment, others: Vec::new() })
+        Ok(Pinned { policy, standing, assessment, others: Vec::new(), live: Live::default() })
     }
 
     async fn recipient(&self, pinned: &mut Pinned, opening: &Opening, request: Request) -> Result<Recipient, Reply> {
-        let compiled = &pinned.policy.compiled;
+        let policy = Arc::clone(&pinned.policy);
+        let compiled = &policy.compiled;
         let (guard, rules, assessment) = (&self.parts.guard, &compiled.guard, &pinned.assessment);
         if let Target::Mailbox(mailbox) = &request.target {
             guard.approach(rules, assessment, mailbox).await?;
@@ -261,8 +264,11 @@ impl Desk for Pipeline {
         let notify = request.notify;
         // RFC 3461 §5.2.1: where an address was changed, reports name the one that was written.
         let written = if mailbox_of(&request.target) == Some(&mailbox) { None } else { original(&request.target) };
+        let recipient = Recipient { mailbox, destination, original: request.original.or(written), notify };
+        let question = Question { sender: &opening.sender, params: &opening.params, recipient: &recipient };
+        self.parts.deliver.ask(&mut pinned.live, question, &compiled.deliver).await?;
         pinned.others.extend(others);
-        Ok(Recipient { mailbox, destination, original: request.original.or(written), notify })
+        Ok(recipient)
     }
 
     fn basin(&self, _: &Pinned) -> intake::run::Basin {
@@ -276,7 +282,7 @@ impl Desk for Pipeline {
             }
         }
         let mail = Mail::complete(Envelope::of(letter), raw);
-        self.process(mail, &pinned.policy).await
+        self.process(mail, pinned.live, &pinned.policy).await
     }
 
     async fn turn(&self, client: &ClientFacts, node: &str) -> Reply {
