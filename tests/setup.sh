@@ -40,7 +40,7 @@ if [ -n "$need" ]; then
         command -v sudo >/dev/null || { echo "setup: as root: apt-get install$need" >&2; exit 1; }
         as_root="sudo"
     fi
-    # Postfix, Prometheus and NSD are wanted as programs, not as services: nothing may take a port on this machine.
+    # Postfix, Prometheus, NSD and slapd are wanted as programs, not as services: nothing may take a port on this machine.
     # invoke-rc.d asks policy-rc.d; 101 means "do not start". A policy that is there already is left alone.
     policy=/usr/sbin/policy-rc.d
     if [ ! -e $policy ]; then

@@ -8,9 +8,9 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::Deliver;
-use super::conn::Patience;
+use super::conn::{Conn, Patience};
 use crate::deliver::callout::meaning;
-use crate::deliver::client::Trouble;
+use crate::deliver::client::{Stage, Trouble};
 use crate::deliver::route::{Hop, Policy, Way};
 use crate::envelope::known::Answer;
 use crate::mail::{Destination, Mailbox};
@@ -35,7 +35,7 @@ impl Turns {
 
 impl Deliver {
     /// What the first of the destination's servers that answers says about a mailbox.
-    pub async fn inquire(&self, destination: &Destination, mailbox: &Mailbox, policy: &Policy) -> Answer {
+    pub async fn call_out(&self, destination: &Destination, mailbox: &Mailbox, policy: &Policy) -> Answer {
         let Way::Hops(hops) = policy.way(destination) else { return Answer::Unsure };
         let deadline = Instant::now() + PATIENCE;
         for hop in hops.iter() {
@@ -63,10 +63,25 @@ impl Deliver {
         policy: &Policy,
         deadline: Instant,
     ) -> Result<Answer, Trouble> {
+        // RFC 6531 would have to be offered; the delivery will say.
+        if !mailbox.is_ascii() {
+            return Ok(Answer::Unsure);
+        }
         let host = self.host(hop, policy);
         let mut conn = self.open(hop, &host, None, Patience::Until(deadline), policy).await?;
-        let answer = conn.inquire(mailbox, deadline).await;
+        let answer = question(&mut conn, mailbox, deadline).await;
         conn.quit().await;
-        Ok(answer?.as_ref().map_or(Answer::Unsure, meaning))
+        answer
     }
+}
+
+/// As if a report were to follow. A server that would not hear of a null sender has said nothing about the mailbox.
+async fn question(conn: &mut Conn, mailbox: &Mailbox, deadline: Instant) -> Result<Answer, Trouble> {
+    let mail = conn.mail(deadline, |out| out.extend_from_slice(b"MAIL FROM:<>\r\n")).await?;
+    if !mail.is_positive() {
+        return Ok(Answer::Unsure);
+    }
+    let line = format!("RCPT TO:<{mailbox}>\r\n");
+    let reply = conn.ask(Stage::Recipient, deadline, |out| out.extend_from_slice(line.as_bytes())).await?;
+    Ok(meaning(&reply))
 }

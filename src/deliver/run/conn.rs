@@ -21,7 +21,7 @@ use crate::deliver::settings::TlsMode;
 use crate::env::net;
 use crate::env::tls::client::{Connector, Link};
 use crate::env::tls::guard::{Fault, FaultKind, Guard};
-use crate::mail::{Mailbox, Reply};
+use crate::mail::Reply;
 
 /// Slices handed to one writev; a message that is all dots takes several.
 const SLICES: usize = 64;
@@ -272,30 +272,6 @@ impl Conn {
     /// A recipient was refused outside of [`Conn::carry`].
     pub const fn count_refusal(&mut self) {
         self.refusals = self.refusals.saturating_add(1);
-    }
-
-    /// Asks about a mailbox as if a report were to follow; `None` where the server would not hear of a null sender, or
-    /// cannot take the address.
-    pub async fn inquire(&mut self, mailbox: &Mailbox, deadline: Instant) -> Result<Option<Reply>, Trouble> {
-        if !mailbox.is_ascii() {
-            return Ok(None);
-        }
-        let lines =
-            [("MAIL FROM:<>\r\n".to_owned(), Stage::Mail), (format!("RCPT TO:<{mailbox}>\r\n"), Stage::Recipient)];
-        let mut last = None;
-        for (line, stage) in lines {
-            if last.as_ref().is_some_and(|reply: &Reply| !reply.is_positive()) {
-                return Ok(None);
-            }
-            self.out.clear();
-            self.out.extend_from_slice(line.as_bytes());
-            let talk = async {
-                self.write_commands().await.map_err(|_| Trouble::Lost(stage))?;
-                self.read_reply(stage).await
-            };
-            last = Some(timeout_at(deadline, talk).await.map_err(|_| Trouble::Slow(stage))??);
-        }
-        Ok(last)
     }
 
     /// Waits for the answers that are still missing after the final dot.

@@ -45,7 +45,7 @@ impl Census {
             Roster::Ldap(settings) => (Source::Ldap, self.look_up(agency, settings, mailbox).await),
             _ => {
                 let destination = Destination::Agency(agency.id.clone());
-                (Source::Callout, self.deliver.inquire(&destination, mailbox, policy).await)
+                (Source::Callout, self.deliver.call_out(&destination, mailbox, policy).await)
             }
         };
         self.metrics.checked(source, answer);
