@@ -33,9 +33,12 @@ check:
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check; else echo "cargo-deny is not installed: skipped"; fi
 	$(CARGO) run --quiet --locked -- check --config config/luytre.toml
 
+# The tests that have a long form, by parts of their names; ARGS chooses others. The dev profile, so that nothing is built twice.
+CAMPAIGN = r02_power_cut mutant_ r01_kill_nine kill_9_under_load a_long_queue
+
 campaign:
 	@tests/setup.sh
-	LUYTRE_CAMPAIGN=100000 LUYTRE_KILL_ROUNDS=200 $(CARGO) test --locked --release -- --nocapture $(ARGS)
+	LUYTRE_CAMPAIGN=100000 LUYTRE_KILL_ROUNDS=200 $(CARGO) test --locked --lib --test it -- --nocapture $(or $(ARGS),$(CAMPAIGN))
 
 release:
 	@tests/setup.sh build

@@ -2,7 +2,7 @@
 //!
 //! The story of one message, in the order of the modules:
 //! a client connects ([`listen`]) and speaks SMTP ([`session`]); sender and recipients are allowed or not
-//! ([`envelope`]); the bytes arrive ([`intake`]) and are looked at by every check ([`inspect`]), the hostile ones in
+//! ([`guard`], [`envelope`]); the bytes arrive ([`intake`]) and are looked at by every check ([`inspect`]), the hostile ones in
 //! sandboxed processes; findings become one decision a recipient group ([`verdict`]). Then the message is handed to
 //! the agency's server while the sender waits ([`deliver`]), kept durably ([`spool`]), held ([`quarantine`]) or
 //! refused, and a receipt says why ([`report`]). [`pipeline`] is that list as one function: read it first.
@@ -15,6 +15,7 @@ pub mod mail;
 pub mod env;
 pub mod listen;
 pub mod session;
+pub mod guard;
 pub mod envelope;
 pub mod intake;
 pub mod inspect;

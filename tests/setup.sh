@@ -17,9 +17,14 @@ want curl              command -v curl
 want ca-certificates   test -e /etc/ssl/certs/ca-certificates.crt
 if [ "${1:-all}" = all ]; then
     want swaks             command -v swaks
+    # Only recommended by swaks, which cannot speak TLS without it.
+    want libnet-ssleay-perl perl -MNet::SSLeay -e 1
     want postfix           test -x /usr/sbin/postfix
+    want slapd             test -x /usr/sbin/slapd
     want python3-dkim      /usr/bin/python3 -c 'import dkim'
     want prometheus        command -v promtool
+    want nsd               test -x /usr/sbin/nsd
+    want ldnsutils         command -v ldns-signzone
     # What Exim and OpenSMTPD (below) are linked with.
     library() { ls /usr/lib/*/"$1" /lib/*/"$1"; }
     want libgnutls-dane0   library libgnutls-dane.so.0
@@ -35,7 +40,7 @@ if [ -n "$need" ]; then
         command -v sudo >/dev/null || { echo "setup: as root: apt-get install$need" >&2; exit 1; }
         as_root="sudo"
     fi
-    # Postfix and Prometheus are wanted as programs, not as services: nothing may take a port on this machine.
+    # Postfix, Prometheus and NSD are wanted as programs, not as services: nothing may take a port on this machine.
     # invoke-rc.d asks policy-rc.d; 101 means "do not start". A policy that is there already is left alone.
     policy=/usr/sbin/policy-rc.d
     if [ ! -e $policy ]; then
@@ -49,7 +54,7 @@ if [ -n "$need" ]; then
     $as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq -o DPkg::Lock::Timeout=300 \
         install --yes --no-install-recommends $need >/dev/null
     # Nor at the next boot.
-    for service in postfix prometheus; do
+    for service in postfix prometheus nsd slapd; do
         case "$need" in
         *" $service"*) [ -d /run/systemd/system ] && $as_root systemctl --quiet disable "$service" || true ;;
         esac

@@ -32,6 +32,8 @@ enum Command {
     Search(Search),
     /// Prove that no line was changed, removed or inserted.
     Verify,
+    /// TLS sessions with the servers of other domains, as reports of RFC 8460.
+    Tlsrpt(super::tlsrpt::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -105,6 +107,7 @@ pub fn run(args: Args) -> ExitCode {
     let outcome = match args.command {
         Command::Verify => prove(&folder, language),
         Command::Search(search) => find(&folder, search),
+        Command::Tlsrpt(wanted) => return super::tlsrpt::run(&data_dir, &wanted),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("{}: {error}", folder.display());

@@ -18,6 +18,7 @@ pub mod rules;
 pub mod scan;
 pub mod serve;
 pub mod smime;
+mod tlsrpt;
 pub mod user;
 
 use std::process::ExitCode;

@@ -213,15 +213,11 @@ fn list(site: &Site, filter: &QueueFilter, limit: usize, show: Show) -> Result<(
     if show.json {
         return Ok(());
     }
-    let first = if more {
-        say(show.language, "đầu tiên (còn nữa: --limit)", "first (there are more: --limit)")
-    } else {
-        ""
-    };
-    match show.language {
-        Language::Vi => println!("{count} thư đang chờ {first}"),
-        Language::En if more => println!("the {count} {first}"),
-        Language::En => println!("{count} {} waiting", if count == 1 { "message" } else { "messages" }),
+    match (show.language, more) {
+        (Language::Vi, true) => println!("{count} thư đầu tiên (còn nữa: --limit)"),
+        (Language::Vi, false) => println!("{count} thư đang chờ"),
+        (Language::En, true) => println!("the first {count} messages (there are more: --limit)"),
+        (Language::En, false) => println!("{count} {} waiting", if count == 1 { "message" } else { "messages" }),
     }
     Ok(())
 }

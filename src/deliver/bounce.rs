@@ -113,6 +113,8 @@ pub fn build(report: &Report<'_>) -> Parcel {
             params: MailParams {
                 body: if eight_bit { BodyType::EightBitMime } else { BodyType::SevenBit },
                 smtputf8,
+                // RFC 8689 §5: a report is protected as what it speaks of; only headers go back anyway.
+                requiretls: report.original.meta.params.requiretls,
                 ..MailParams::default()
             },
             sender_authenticated: false,

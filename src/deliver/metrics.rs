@@ -32,6 +32,7 @@ pub struct Metrics {
     /// Our part of the family that counts both sides.
     tls_sessions: IntCounterVec,
     downgrades: IntCounterVec,
+    live: IntCounterVec,
     reports: IntCounterVec,
     hosts_down: IntGaugeVec,
     down_seconds: IntGaugeVec,
@@ -95,6 +96,12 @@ impl Metrics {
             )?,
             tls_sessions: tls_sessions(registry, Side::Client)?,
             downgrades,
+            live: counter(
+                "luytre_live_recipients_total",
+                "Recipients that the next hop was to be asked about while the sender waited, by its answer; unasked: it \
+                 could not be asked, so the sender was not made to wait",
+                &["answer"],
+            )?,
             reports: counter(
                 "luytre_delivery_reports_total",
                 "What was done about mail whose sender had to hear of it: bounced, delayed, relayed (success); or held, for nobody may hear",
@@ -134,6 +141,9 @@ impl Metrics {
     /// `internet`: found by MX, where nobody here can mend it.
     pub(super) fn downgraded(&self, internet: bool, reason: &str) {
         self.downgrades.with_label_values(&[if internet { "internet" } else { "agency" }, reason]).inc();
+    }
+    pub(super) fn live(&self, answer: &str) {
+        self.live.with_label_values(&[answer]).inc();
     }
     pub(super) fn report(&self, kind: &str) {
         self.reports.with_label_values(&[kind]).inc();

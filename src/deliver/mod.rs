@@ -5,6 +5,7 @@
 //! [`Deliver::run_queue`] works the spool off.
 
 pub mod bounce;
+pub mod callout;
 pub mod client;
 pub mod metrics;
 pub mod pin;
@@ -14,6 +15,7 @@ pub mod run;
 pub mod schedule;
 pub mod seal;
 pub mod settings;
+pub mod tlspolicy;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -24,6 +26,8 @@ use crate::spool::{JobKey, Spooled};
 pub use metrics::Metrics;
 pub use pin::KeyPin;
 pub use route::{Agency, Hop, Policy};
+pub use run::internet::{Internet, InternetParts};
+pub use run::live::{Live, Question};
 pub use run::{Deliver, Parts, Standing, Turned};
 
 /// What became of a message for which a sender waited.

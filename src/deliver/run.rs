@@ -1,11 +1,16 @@
 //! The door of delivery: connections, cut-through, the durable queue, limits per destination, attempts.
 
 mod attempt;
+mod callout;
 mod conn;
 mod giveup;
 mod handover;
 mod host;
+pub mod internet;
 mod lanes;
+mod mx;
+mod pace;
+pub mod live;
 mod queue;
 mod standing;
 mod turn;
@@ -40,12 +45,14 @@ pub struct Parts {
     pub metrics: Metrics,
     pub connector: Connector,
     pub undeliverable: Arc<dyn Undeliverable>,
+    pub internet: internet::Internet,
 }
 
 /// Sends messages on. One for the gateway, shared by all sessions.
 pub struct Deliver {
     parts: Parts,
     hosts: RwLock<HashMap<Hop, Arc<Host>>>,
+    pace: Mutex<pace::Pace>,
     lanes: Mutex<lanes::Lanes>,
     /// How old messages really are, whatever was done to the clock.
     chronicle: Mutex<Chronicle>,
@@ -53,6 +60,8 @@ pub struct Deliver {
     stirred: tokio::sync::Notify,
     /// Agencies whose queue is being set going.
     turning: Mutex<std::collections::HashSet<AgencyId>>,
+    /// Whose turn it is to ask a host about a recipient; as many as there are configured hosts.
+    callouts: callout::Turns,
 }
 
 impl std::fmt::Debug for Deliver {
@@ -64,10 +73,11 @@ impl std::fmt::Debug for Deliver {
 impl Deliver {
     #[must_use]
     pub fn new(parts: Parts) -> Arc<Self> {
-        let (hosts, lanes) = (RwLock::default(), Mutex::default());
+        let (hosts, lanes, pace) = (RwLock::default(), Mutex::default(), Mutex::default());
         let chronicle = Mutex::new(Chronicle::new(parts.clock.now(), parts.clock.uptime()));
         let (stirred, turning) = (tokio::sync::Notify::new(), Mutex::default());
-        Arc::new(Self { parts, hosts, lanes, chronicle, stirred, turning })
+        let callouts = callout::Turns::default();
+        Arc::new(Self { parts, hosts, lanes, pace, chronicle, stirred, turning, callouts })
     }
 
     /// Keeps a message durably; its delivery follows at once.
@@ -102,11 +112,17 @@ impl Deliver {
         self.stirred.notify_one();
     }
 
+    /// Writes out what was counted for TLS reports.
+    pub async fn save_counts(&self) {
+        self.parts.internet.save(self.parts.clock.now(), true).await;
+    }
+
     /// Says goodbye on all resting connections. Call it when sessions and queue have ended.
     pub async fn drain(&self) {
         let hosts: Vec<Arc<Host>> =
             self.hosts.read().unwrap_or_else(PoisonError::into_inner).values().map(Arc::clone).collect();
         close(hosts.iter().flat_map(|host| host.empty()).collect()).await;
+        self.save_counts().await;
     }
 
     /// Closes connections that rested too long and forgets hosts that nobody needs.
@@ -114,6 +130,9 @@ impl Deliver {
         let hosts: Vec<Arc<Host>> =
             self.hosts.read().unwrap_or_else(PoisonError::into_inner).values().map(Arc::clone).collect();
         close(hosts.iter().flat_map(|host| host.stale()).collect()).await;
+        let now = self.parts.clock.now();
+        self.parts.internet.save(now, false).await;
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner).sweep(now);
         let many = hosts.len() > HOSTS / 2;
         if many || hosts.iter().any(|host| host.is_abandoned()) {
             let mut hosts = self.hosts.write().unwrap_or_else(PoisonError::into_inner);
@@ -149,9 +168,10 @@ impl Deliver {
             hosts.retain(|_, host| !host.is_forgettable());
         }
         let peer = if hop.internet { Peer::Internet } else { Peer::Agency };
+        let limits = policy.settings.limits(hop.internet.then_some(&*hop.host));
         let fresh = || {
             let (clock, metrics) = (self.parts.clock.clone(), self.parts.metrics.clone());
-            Arc::new(Host::new(policy.settings.concurrency, hop.traits(), peer, clock, metrics))
+            Arc::new(Host::new(limits, hop.traits(), peer, clock, metrics))
         };
         Arc::clone(hosts.entry(hop.clone()).or_insert_with(fresh))
     }

@@ -1,5 +1,8 @@
 //! 3. May this sender write to these recipients.
 
+pub mod alias;
+pub mod known;
+pub mod metrics;
 pub mod relay;
 pub mod run;
 pub mod settings;

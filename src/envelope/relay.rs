@@ -7,8 +7,10 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use super::settings::ClientCertificate;
+use super::alias::Aliases;
+use super::settings::{ClientCertificate, Ldap};
 use crate::listen::{ClientFacts, Networks, Role};
 use crate::mail::{AgencyId, Destination, Domain, Mailbox, Reply, ReversePath};
 use crate::session::desk::Target;
@@ -31,6 +33,10 @@ pub enum Roster {
     Any,
     /// These, folded as [`Mailbox::folded`] writes them.
     Listed(HashSet<String>),
+    /// The agency's server is asked, without a message.
+    Callout,
+    /// A directory is asked.
+    Ldap(Arc<Ldap>),
 }
 
 /// All agencies, compiled for look-up.
@@ -38,6 +44,8 @@ pub enum Roster {
 pub struct Policy {
     agencies: Vec<Agency>,
     by_domain: HashMap<Domain, usize>,
+    aliases: Aliases,
+    copies: HashMap<AgencyId, Vec<Mailbox>>,
     /// Client certificates, and for whom they speak.
     certificates: Vec<(ClientCertificate, AgencyId)>,
 }
@@ -76,7 +84,33 @@ impl Policy {
                 }
             }
         }
-        if shared.is_empty() { Ok(Self { agencies, by_domain, certificates: Vec::new() }) } else { Err(shared) }
+        if shared.is_empty() { Ok(Self { agencies, by_domain, ..Self::default() }) } else { Err(shared) }
+    }
+
+    /// Other names of mailboxes, and for each agency who gets a copy of all its mail.
+    #[must_use]
+    pub fn with_names(mut self, aliases: Aliases, copies: HashMap<AgencyId, Vec<Mailbox>>) -> Self {
+        (self.aliases, self.copies) = (aliases, copies);
+        self
+    }
+
+    /// The mailboxes that a recipient stands for; at least one.
+    pub fn stands_for(&self, target: &Target) -> Result<Vec<Mailbox>, Reply> {
+        let mailbox = match target {
+            Target::Mailbox(mailbox) => mailbox.clone(),
+            Target::Postmaster => self.postmaster()?,
+        };
+        if self.aliases.is_empty() {
+            return Ok(vec![mailbox]);
+        }
+        let separator = self.agency_of(mailbox.domain()).and_then(|agency| agency.subaddressing);
+        Ok(self.aliases.resolve(mailbox, separator))
+    }
+
+    /// Who gets a copy of mail that goes this way (`always_bcc`), in or out.
+    #[must_use]
+    pub fn copies(&self, destination: &Destination) -> &[Mailbox] {
+        self.copies.get(destination.agency()).map_or(&[], Vec::as_slice)
     }
 
     /// The same, with the client certificates that speak for agencies.
@@ -191,11 +225,24 @@ impl Policy {
     }
 }
 
+/// RFC 5321 §4.5.1 and RFC 2142: these two reach a person at every domain.
+#[must_use]
+pub fn always(local: &str) -> bool {
+    local.eq_ignore_ascii_case("postmaster") || local.eq_ignore_ascii_case("abuse")
+}
+
 impl Agency {
+    /// The mailbox without its detail, as somebody who knows mailboxes is asked for it.
+    #[must_use]
+    pub fn base(&self, mailbox: &Mailbox) -> Mailbox {
+        let base = self.subaddressing.and_then(|separator| mailbox.local().split_once(separator)).map(|(base, _)| base);
+        base.filter(|base| !base.is_empty())
+            .and_then(|base| Mailbox::parse(&format!("{base}@{}", mailbox.domain())).ok())
+            .unwrap_or_else(|| mailbox.clone())
+    }
+
     /// Whether this mailbox exists, as far as is known here.
     fn knows(&self, mailbox: &Mailbox) -> bool {
-        // RFC 5321 §4.5.1 and RFC 2142: these two reach a person at every domain.
-        let always = |local: &str| local.eq_ignore_ascii_case("postmaster") || local.eq_ignore_ascii_case("abuse");
         let Roster::Listed(listed) = &self.roster else { return true };
         if always(mailbox.local()) || listed.contains(&mailbox.folded()) {
             return true;

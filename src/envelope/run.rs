@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::alias::{Alias, Aliases, DomainAlias};
 use super::relay::{Agency, Policy, Roster};
 use super::settings::{RecipientSource, Recipients};
 use crate::listen::Networks;
@@ -15,6 +17,9 @@ pub struct Source<'a> {
     pub domains: Vec<Domain>,
     pub recipients: &'a Recipients,
     pub networks: &'a [Network],
+    pub aliases: &'a [Alias],
+    pub domain_aliases: &'a [DomainAlias],
+    pub always_bcc: &'a [Mailbox],
     /// The configuration file that says so: problems are reported there, paths are relative to its folder.
     pub file: &'a Path,
 }
@@ -34,7 +39,15 @@ pub fn compile(sources: &[Source<'_>]) -> Result<Policy, Vec<Problem>> {
         .collect();
     let file = sources.first().map_or(Path::new(""), |source| source.file);
     match Policy::build(agencies) {
-        Ok(policy) if problems.is_empty() => Ok(policy),
+        Ok(policy) if problems.is_empty() => {
+            let mut aliases = Aliases::default();
+            for source in sources {
+                aliases.add(source.aliases, source.domain_aliases);
+            }
+            let copies = sources.iter().filter(|s| !s.always_bcc.is_empty());
+            let copies = copies.map(|s| (s.id.clone(), s.always_bcc.to_vec())).collect();
+            Ok(policy.with_names(aliases, copies))
+        }
         Ok(_) => Err(problems),
         Err(shared) => {
             problems.extend(shared.iter().map(|s| Problem::new(file, s.to_string())));
@@ -69,14 +82,14 @@ fn roster(source: &Source<'_>, problems: &mut Vec<Problem>) -> Roster {
         |message: String| problems.push(Problem::new(source.file, format!("agency {}: {message}", source.id)));
     match (source.recipients.from, &source.recipients.path) {
         (RecipientSource::Any, _) => Roster::Any,
-        (RecipientSource::Callout, _) => {
-            problem("recipients from \"callout\" are not available yet; use \"file\" or \"any\"".to_owned());
-            Roster::Any
-        }
-        (RecipientSource::Ldap, _) => {
-            problem("recipients from \"ldap\" are not available yet; use \"file\" or \"any\"".to_owned());
-            Roster::Any
-        }
+        (RecipientSource::Callout, _) => Roster::Callout,
+        (RecipientSource::Ldap, _) => match &source.recipients.ldap {
+            Some(ldap) => Roster::Ldap(Arc::new(ldap.clone())),
+            None => {
+                problem("recipients from \"ldap\" need [agency.recipients.ldap]".to_owned());
+                Roster::Any
+            }
+        },
         (RecipientSource::File, None) => {
             problem("recipients from \"file\" need a path".to_owned());
             Roster::Any
@@ -187,6 +200,9 @@ mod tests {
             domains: vec![Domain::parse("agency.test").unwrap()],
             recipients,
             networks: &networks,
+            aliases: &[],
+            domain_aliases: &[],
+            always_bcc: &[],
             file: Path::new("/nonexistent/luytre.toml"),
         };
         compile(&[source]).map_err(|problems| problems.iter().map(ToString::to_string).collect())
@@ -201,11 +217,9 @@ mod tests {
     }
 
     #[test]
-    fn sources_that_do_not_exist_yet_are_not_silently_open() {
-        for from in [RecipientSource::Callout, RecipientSource::Ldap] {
-            let recipients = Recipients { from, ..Recipients::default() };
-            assert!(compiled(&recipients, &[]).unwrap_err()[0].contains("not available yet"));
-        }
+    fn sources_that_are_not_complete_are_not_silently_open() {
+        let ldap = Recipients { from: RecipientSource::Ldap, ..Recipients::default() };
+        assert!(compiled(&ldap, &[]).unwrap_err()[0].contains("need [agency.recipients.ldap]"));
         let file = Recipients { from: RecipientSource::File, path: Some("users.txt".into()), ..Recipients::default() };
         assert!(compiled(&file, &[]).unwrap_err()[0].contains("cannot be read"));
         let wide = Recipients { subaddressing: "+-".to_owned(), ..Recipients::default() };

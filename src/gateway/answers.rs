@@ -31,7 +31,10 @@ impl Answers {
         match request {
             Request::Reload => self.reload().await,
             Request::Status => self.status(),
-            Request::Other { name, .. } if name == FLUSH_RECEIPTS => self.flush().await,
+            Request::Other { name, .. } if name == FLUSH_RECEIPTS => {
+                self.deliver.save_counts().await;
+                self.flush().await
+            }
             Request::Other { name, .. } => Reply::failed(format!("this gateway does not know \"{name}\"")),
             request => self.of_stores(request).await,
         }

@@ -7,6 +7,7 @@
 mod answers;
 pub mod control;
 mod holder;
+mod internet;
 mod logging;
 pub mod privileges;
 mod reload;

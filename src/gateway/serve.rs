@@ -14,6 +14,7 @@ use super::control::stores::Stores;
 use super::stages::{Stages, part};
 use super::{StartError, upkeep};
 use crate::deliver::Deliver;
+use crate::guard::Guard;
 use crate::inspect::run::Pool;
 use crate::listen::Role;
 use crate::mail::Span;
@@ -48,8 +49,8 @@ pub(super) async fn serve(policy: Policy, posts: Vec<Post>, http: TcpListener) -
     until_told_to_stop(&stages.live).await?;
 
     control.abort();
-    let Stages { deliver, inspectors, spool, record, .. } = stages;
-    Running { front, stop, queue, deliver, inspectors, tasks, pages, spool, record }.wind_down().await;
+    let Stages { deliver, inspectors, spool, record, guard, .. } = stages;
+    Running { guard, front, stop, queue, deliver, inspectors, tasks, pages, spool, record }.wind_down().await;
     Ok(())
 }
 
@@ -88,6 +89,7 @@ fn control(stages: &Stages) -> Result<JoinHandle<()>, StartError> {
 
 /// What must come to rest, in the order of the path of a message.
 struct Running {
+    guard: Guard,
     front: Front,
     stop: watch::Sender<bool>,
     queue: JoinHandle<()>,
@@ -118,6 +120,8 @@ impl Running {
         self.tasks.shutdown().await;
         let _ = tokio::time::timeout(Duration::from_secs(2), self.pages).await;
         self.spool.close().await;
+        // What is not written in this time costs a second wait or a line, no mail.
+        let _ = tokio::time::timeout(Duration::from_secs(2), self.guard.settle()).await;
         let record = self.record;
         let flushed = tokio::task::spawn_blocking(move || record.flush());
         // A disk that hangs must not keep the process: receipts never stop anything.

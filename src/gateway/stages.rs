@@ -6,13 +6,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::holder::Holder;
 use super::reload::{Feeds, Handover};
-use super::{StartError, dns_options};
+use super::{StartError, dns_options, internet};
 use crate::deliver::{self, Deliver};
 use crate::env::disk::{Disk, Real};
 use crate::env::tls::client::Connector;
 use crate::env::{Clock, Dice, Dns, pool};
+use crate::envelope;
+use crate::guard::{self, Guard};
 use crate::inspect::{self, run::Pool};
 use crate::intake;
+use crate::pipeline::run::exists::Census;
 use crate::pipeline::{self, Examiner, Pipeline};
 use crate::policy::{Live, Policy};
 use crate::quarantine::{self, Shelf};
@@ -34,6 +37,7 @@ pub(super) struct Stages {
     /// The data folder.
     pub data: PathBuf,
     pub dns: Dns,
+    pub guard: Guard,
     pub spool: Spool,
     pub spool_metrics: spool::metrics::Metrics,
     pub shelf: Shelf,
@@ -55,6 +59,9 @@ impl Stages {
         let disk: Arc<dyn Disk> = Arc::new(Real);
         let data = policy.data_dir.clone();
         let dns = part("dns", Dns::new(&dns_options(&policy)))?;
+        let guard_metrics = part("metrics", guard::metrics::Metrics::new(&registry))?;
+        let guard = Guard::open(Some(dns.clone()), clock.clone(), guard_metrics, &data, &policy.compiled.guard).await;
+        guard.tend(&policy.events, policy.hostname.as_str());
         let spool_metrics = part("metrics", spool::metrics::Metrics::new(&registry))?;
         let spool = open_spool(&disk, &data, &clock, spool_metrics.clone())?;
         let shelf = open_shelf(&disk, &data, &policy, &clock, &registry).await?;
@@ -68,6 +75,7 @@ impl Stages {
             dice: dice.clone(),
             metrics: part("metrics", deliver::Metrics::new(&registry))?,
             connector: part("tls", Connector::new(None))?,
+            internet: internet::open(&policy, &disk, &dns, &clock, &registry)?,
             undeliverable: Arc::new(Holder {
                 shelf: shelf.clone(),
                 clock: clock.clone(),
@@ -85,6 +93,7 @@ impl Stages {
             disk,
             data,
             dns,
+            guard,
             spool,
             spool_metrics,
             shelf,
@@ -108,6 +117,12 @@ impl Stages {
                 metrics: self.metrics.clone(),
                 clock: self.clock.clone(),
             },
+            guard: self.guard.clone(),
+            census: Census::new(
+                Arc::clone(&self.deliver),
+                self.clock.clone(),
+                part("metrics", envelope::metrics::Metrics::new(&self.registry))?,
+            ),
             deliver: Arc::clone(&self.deliver),
             spool: self.spool.clone(),
             shelf: self.shelf.clone(),

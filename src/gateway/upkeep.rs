@@ -11,7 +11,10 @@ use tokio::task::JoinSet;
 
 use super::stages::Stages;
 use crate::env::Clock;
+use crate::env::clock::Chronicle;
 use crate::env::disk::Disk;
+use crate::guard::Guard;
+use crate::mail::Timestamp;
 use crate::policy::Policy;
 use crate::quarantine::Shelf;
 use crate::report::metrics::Metrics;
@@ -31,6 +34,7 @@ pub(super) fn start(stages: &Stages) -> JoinSet<()> {
     };
     space.look(&policy.borrow().limits);
     tasks.spawn(every_second(space, stages.record.clone(), stages.metrics.clone(), policy.clone()));
+    tasks.spawn(guarding(stages.guard.clone(), policy.clone()));
     tasks.spawn(every_hour(stages.shelf.clone(), stages.record.clone(), stages.clock.clone(), policy));
     tasks.spawn(Arc::clone(&stages.live).follow());
     tasks
@@ -76,11 +80,30 @@ async fn every_second(space: Space, record: Log, metrics: Metrics, policy: watch
     }
 }
 
+/// The guard's sizes and settings each second, what it may forget each hour.
+async fn guarding(guard: Guard, policy: watch::Receiver<Arc<Policy>>) {
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    for count in 1_u64.. {
+        second.tick().await;
+        let policy = Arc::clone(&policy.borrow());
+        guard.tend(&policy.events, policy.hostname.as_str());
+        if count % 3600 == 0 {
+            guard.forget(&policy.compiled.guard);
+        }
+    }
+}
+
 async fn every_hour(shelf: Shelf, record: Log, clock: Clock, policy: watch::Receiver<Arc<Policy>>) {
     let mut hour = tokio::time::interval(Duration::from_secs(3600));
+    let mut chronicle = Chronicle::new(clock.now(), clock.uptime());
     loop {
         hour.tick().await;
         let now = clock.now();
+        chronicle.look(now, clock.uptime());
+        // THREATS R-10: nothing is thrown away for a clock that jumped, or that is wrong at a start.
+        if !chronicle.is_settled(Timestamp::EPOCH) {
+            continue;
+        }
         match shelf.expire(now).await {
             Ok(0) => {}
             Ok(count) => tracing::info!(count, "held mail whose time was over was removed"),

@@ -13,6 +13,9 @@ pub struct Reply {
     /// `5.7.1`; empty when the reply has none (greeting, EHLO, 354).
     enhanced: Cow<'static, str>,
     lines: Vec<Cow<'static, str>>,
+    /// Which rule said so, for operators; it never reaches the wire.
+    #[serde(skip)]
+    cause: Cow<'static, str>,
 }
 
 /// Whether the client may try again, in one word.
@@ -27,7 +30,7 @@ impl Reply {
     /// `enhanced` may be `""`. A text longer than a reply line is folded over several lines.
     #[must_use]
     pub fn new(code: u16, enhanced: impl Into<Cow<'static, str>>, text: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, enhanced: enhanced.into(), lines: vec![text.into()] }
+        Self { code, enhanced: enhanced.into(), lines: vec![text.into()], cause: Cow::Borrowed("") }
     }
 
     /// One more line with the same codes.
@@ -35,6 +38,19 @@ impl Reply {
     pub fn line(mut self, text: impl Into<Cow<'static, str>>) -> Self {
         self.lines.push(text.into());
         self
+    }
+
+    /// Names the rule behind the reply, for the operators' log only.
+    #[must_use]
+    pub fn because(mut self, cause: impl Into<Cow<'static, str>>) -> Self {
+        self.cause = cause.into();
+        self
+    }
+
+    /// The rule behind the reply; empty where its codes say all.
+    #[must_use]
+    pub fn cause(&self) -> &str {
+        &self.cause
     }
 
     #[must_use]
@@ -112,7 +128,7 @@ mod tests {
     #[test]
     fn rfc5321_4_2_1_every_line_carries_the_code() {
         let mut out = Vec::new();
-        Reply::new(550, "5.7.1", "no").line("never").write_to(&mut out);
+        Reply::new(550, "5.7.1", "no").line("never").because("secret rule").write_to(&mut out);
         assert_eq!(out, b"550-5.7.1 no\r\n550 5.7.1 never\r\n");
     }
 

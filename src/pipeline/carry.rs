@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::Pipeline;
-use crate::deliver::Handover;
 use crate::deliver::seal::{self, Inward, Note, Outward, Sealed};
 use crate::deliver::settings::Profile;
+use crate::deliver::{Handover, Live};
 use crate::mail::{Destination, Language, Parcel, ParcelMeta, Recipient, Reply, Span, Timestamp};
 use crate::policy::Policy;
 use crate::quarantine::{Held, Kind};
@@ -81,15 +81,16 @@ impl From<Done> for Carried {
 pub(super) struct Outcome(Vec<Carried>);
 
 impl Pipeline {
-    pub(super) async fn carry_out(&self, judged: &Judged, policy: &Arc<Policy>) -> Outcome {
+    pub(super) async fn carry_out(&self, judged: &Judged, live: Live, policy: &Arc<Policy>) -> Outcome {
         // A refusal is the whole message's: where one group is refused and another not, `judge` made it a hold.
         if matches!(judged.strictest(), Action::Reject | Action::Defer) {
             return Outcome(judged.groups().iter().map(|_| Done::Refused.into()).collect());
         }
-        let alone = judged.groups().len() == 1;
+        // Cut-through is possible for a message that stays whole; a transaction opened for anything else is given up.
+        let mut live = (judged.groups().len() == 1).then_some(live);
         let mut carried = Vec::with_capacity(judged.groups().len());
         for group in judged.groups() {
-            let one = self.carry_group(judged, group, alone, policy).await;
+            let one = self.carry_group(judged, group, live.take(), policy).await;
             let failed = matches!(one.done, Done::Trouble { .. });
             carried.push(one);
             if failed {
@@ -100,7 +101,8 @@ impl Pipeline {
         Outcome(carried)
     }
 
-    async fn carry_group(&self, judged: &Judged, group: &Group, alone: bool, policy: &Arc<Policy>) -> Carried {
+    /// `live`: the message is handed over while its sender waits.
+    async fn carry_group(&self, judged: &Judged, group: &Group, live: Option<Live>, policy: &Arc<Policy>) -> Carried {
         let sealed = match self.seal(judged, group, policy).await {
             Ok(sealed) => sealed,
             Err(why) => {
@@ -113,20 +115,20 @@ impl Pipeline {
         let done = if group.action == Action::Quarantine {
             self.hold(judged, group, &parcel, policy).await
         } else {
-            self.send_on(&parcel, alone, policy).await
+            self.send_on(&parcel, live, policy).await
         };
         Carried { done, notes: sealed.notes }
     }
 
     /// To the next hop while the sender waits, where this is the only copy; else into the queue.
-    async fn send_on(&self, parcel: &Parcel, alone: bool, policy: &Policy) -> Done {
-        if !alone {
+    async fn send_on(&self, parcel: &Parcel, live: Option<Live>, policy: &Policy) -> Done {
+        let Some(live) = live else {
             return match self.parts.deliver.queue(parcel).await {
                 Ok(_) => Done::Spooled { why: String::new() },
                 Err(error) => Done::Trouble { reply: error.reply(), why: error.to_string() },
             };
-        }
-        match self.parts.deliver.hand_over(parcel, &policy.compiled.deliver).await {
+        };
+        match self.parts.deliver.hand_over_live(parcel, live, &policy.compiled.deliver).await {
             Handover::Handed { reply, hop, .. } => Done::Handed { hop, reply },
             Handover::Spooled { why, .. } => Done::Spooled { why },
             Handover::InDoubt { hop, .. } => Done::Spooled { why: format!("{hop} has not answered yet") },

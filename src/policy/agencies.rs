@@ -5,9 +5,9 @@
 use super::file::{Agency, File};
 use super::files::Files;
 use super::place::Place;
+use super::recipients;
 use super::relations::{host_and_port, pair, private_key, verdict};
-use crate::deliver::settings::TlsMode;
-use crate::envelope::settings::RecipientSource;
+use crate::deliver::settings::{Delivery, TlsMode};
 use crate::listen::Role;
 use crate::mail::{Domain, Network, Problem};
 
@@ -43,7 +43,7 @@ pub fn check(file: &File, root: &Place<'_>, agencies: &[Placed<'_>], files: &Fil
         let (before, _) = agencies.split_at(i);
         identity(placed, before, problems);
         networks(placed, before, problems);
-        recipients(placed, files, problems);
+        recipients::check(placed, agencies, files, problems);
         next_hops(file, placed, problems);
         keys(placed, files, problems);
         // Problems of [verdict] itself were told there.
@@ -134,41 +134,6 @@ fn networks(placed: &Placed<'_>, before: &[Placed<'_>], problems: &mut Vec<Probl
     }
 }
 
-fn recipients(placed: &Placed<'_>, files: &Files<'_>, problems: &mut Vec<Problem>) {
-    let Placed { agency, place } = placed;
-    let (recipients, spot) = (&agency.recipients, place.to("recipients"));
-    match (recipients.from, &recipients.path) {
-        (RecipientSource::File, None) if spot.to("path").is_sound() => problems.push(
-            spot.problem("from = \"file\" needs a path", "from = \"file\" cần có path")
-                .help(spot.say("path = \"recipients.txt\"", "path = \"recipients.txt\"")),
-        ),
-        (RecipientSource::File, Some(path)) => {
-            let full = files.resolve(path);
-            if let Err(error) = files.read(&full) {
-                let shown = full.display();
-                problems.push(
-                    spot.to("path")
-                        .problem(format!("cannot read {shown}: {error}"), format!("không đọc được {shown}: {error}")),
-                );
-            }
-        }
-        (RecipientSource::Ldap, _) => problems.push(
-            spot.to("from")
-                .problem("this version cannot ask LDAP", "phiên bản này chưa hỏi được LDAP")
-                .help(spot.say("use \"file\" or \"any\"", "dùng \"file\" hoặc \"any\"")),
-        ),
-        (RecipientSource::Any | RecipientSource::Callout, Some(_)) if spot.to("from").is_sound() => problems.push(
-            spot.to("path")
-                .problem("path is read only with from = \"file\"", "path chỉ được đọc khi from = \"file\"")
-                .warning(),
-        ),
-        _ => {}
-    }
-    if recipients.subaddressing.chars().count() > 1 {
-        problems.push(spot.to("subaddressing").problem("one character, such as \"+\"", "chỉ một ký tự, như \"+\""));
-    }
-}
-
 fn next_hops(file: &File, placed: &Placed<'_>, problems: &mut Vec<Problem>) {
     let Placed { agency, place } = placed;
     let spot = place.to("next_hops");
@@ -208,12 +173,15 @@ fn next_hops(file: &File, placed: &Placed<'_>, problems: &mut Vec<Problem>) {
                     ),
             );
         }
-        // Said, not silently left out: whoever sets it counts on the next hop's answer at RCPT.
-        if hop.live_recipients {
-            problems.push(here.to("live_recipients").problem(
-                "live_recipients comes with a later version; until then use recipients from a file",
-                "live_recipients sẽ có ở phiên bản sau; hiện hãy dùng danh sách người nhận từ tệp",
-            ));
+        if hop.live_recipients && (j > 0 || hop.delivery == Delivery::Queued) {
+            problems.push(
+                here.to("live_recipients")
+                    .problem(
+                        "live_recipients asks the first next hop, with delivery = \"cut-through\"; here it does nothing",
+                        "live_recipients chỉ hỏi máy chủ đầu tiên, khi delivery = \"cut-through\"; ở đây không có tác dụng",
+                    )
+                    .warning(),
+            );
         }
         if agency.next_hops.iter().take(j).any(|h| h.address == hop.address) {
             problems.push(

@@ -12,7 +12,7 @@ use super::file::{self, File};
 use super::files::{Disk, Files, SHARED};
 use super::place::Place;
 use super::tree::{Document, Step};
-use super::{Agency, Policy, Settings, read, relations, submission};
+use super::{Agency, Policy, Settings, guard, read, relations, submission};
 use crate::mail::problem::Severity;
 use crate::mail::{Domain, Language, Problem, Timestamp};
 
@@ -76,6 +76,7 @@ fn assemble(config: &Path, files: &Files<'_>, told_in: &mut Language, problems: 
     }
     relations::check(&file, &root, files, problems);
     agencies::check(&file, &root, &placed, files, problems);
+    guard::check(&file, &root, files.disk().now(), problems);
     submission::check(&file, &root, &placed, files, problems);
     let hostname = hostname(&file, &root, files, problems);
     let agencies = placed.iter().map(|p| finish(p.agency, &file, files)).collect();
@@ -253,6 +254,10 @@ fn finish(agency: &file::Agency, file: &File, files: &Files<'_>) -> Agency {
     let mut agency = agency.clone();
     let resolve = |path: &mut PathBuf| *path = files.resolve(path);
     agency.recipients.path.iter_mut().for_each(resolve);
+    if let Some(ldap) = &mut agency.recipients.ldap {
+        ldap.ca.iter_mut().for_each(resolve);
+        ldap.password_file.iter_mut().for_each(resolve);
+    }
     agency.dkim.iter_mut().for_each(|k| resolve(&mut k.key));
     agency.smime.iter_mut().for_each(|s| {
         resolve(&mut s.certificate);
@@ -264,6 +269,9 @@ fn finish(agency: &file::Agency, file: &File, files: &Files<'_>) -> Agency {
         id: agency.id,
         domains: agency.domains,
         recipients: agency.recipients,
+        aliases: agency.aliases,
+        domain_aliases: agency.domain_aliases,
+        always_bcc: agency.always_bcc,
         networks: agency.networks,
         shared_addresses: agency.shared_addresses,
         certificates: agency.certificates,
@@ -275,7 +283,7 @@ fn finish(agency: &file::Agency, file: &File, files: &Files<'_>) -> Agency {
 
 fn resolved(file: File, files: &Files<'_>, hostname: Domain, agencies: Vec<Agency>, config: &Path) -> Settings {
     let resolve = |path: &mut PathBuf| *path = files.resolve(path);
-    let File { mut listener, mut rules, mut smime, mut auth, data_dir, .. } = file;
+    let File { mut listener, mut rules, mut smime, mut deliver, mut auth, data_dir, .. } = file;
     for listener in &mut listener {
         for pair in listener.tls.iter_mut().chain(&mut listener.sni) {
             resolve(&mut pair.certificate);
@@ -289,6 +297,12 @@ fn resolved(file: File, files: &Files<'_>, hostname: Domain, agencies: Vec<Agenc
     rules.spam.iter_mut().for_each(resolve);
     rules.yara.iter_mut().for_each(resolve);
     smime.trust.iter_mut().for_each(resolve);
+    let internet = &mut deliver.internet;
+    // An empty path stands for none.
+    [&mut internet.roots, &mut internet.trust_anchors]
+        .into_iter()
+        .filter(|path| !path.as_os_str().is_empty())
+        .for_each(resolve);
     Settings {
         generation: 1,
         hash: String::new(),
@@ -303,6 +317,8 @@ fn resolved(file: File, files: &Files<'_>, hostname: Domain, agencies: Vec<Agenc
         group: file.group,
         listeners: listener,
         limits: file.limits,
+        guard: file.guard,
+        events: file.events,
         auth,
         outgoing: file.outgoing,
         dns: file.dns,
@@ -312,7 +328,7 @@ fn resolved(file: File, files: &Files<'_>, hostname: Domain, agencies: Vec<Agenc
         protect: file.protect,
         verdict: file.verdict,
         dmarc: file.dmarc,
-        deliver: file.deliver,
+        deliver,
         quarantine: file.quarantine,
         receipts: file.receipts,
         http: file.http,

@@ -10,6 +10,7 @@ use super::build::Material;
 use crate::deliver::seal::{self, SealKeys};
 use crate::deliver::{self, route};
 use crate::envelope;
+use crate::guard;
 use crate::inspect::settings::Inspect;
 use crate::inspect::{self, checks::auth, policy::Sources};
 use crate::mail::problem::Severity;
@@ -22,6 +23,7 @@ use crate::verdict;
 #[derive(Debug)]
 pub struct Compiled {
     pub house: Arc<House>,
+    pub guard: guard::Rules,
     pub envelope: envelope::relay::Policy,
     pub auth: auth::Settings,
     /// Every domain of every agency: what outsiders may not claim.
@@ -60,6 +62,7 @@ pub(super) fn compile(
     let inspect = Arc::new(inspect(settings, &settings.inspect.checks, material, problems)?);
     Some(Compiled {
         house: Arc::new(house),
+        guard: guard::Rules::build(settings.guard.clone()),
         envelope: envelope?,
         auth: auth::Settings {
             dkim_signatures: settings.limits.dkim_signatures,
@@ -103,6 +106,9 @@ fn envelope(settings: &Settings, problems: &mut Vec<Problem>) -> Option<envelope
             domains: agency.domains.clone(),
             recipients: &agency.recipients,
             networks: &agency.networks,
+            aliases: &agency.aliases,
+            domain_aliases: &agency.domain_aliases,
+            always_bcc: &agency.always_bcc,
             file: &settings.file,
         })
         .collect();

@@ -8,11 +8,13 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::deliver::settings::{Deliver, DkimKey, NextHop, SmimeKey};
+use crate::envelope::alias::{Alias, DomainAlias};
 use crate::envelope::settings::{ClientCertificate, Recipients};
+use crate::guard::settings::{Events, Guard};
 use crate::inspect::settings::{DnsSettings, Inspect, Protect, Rules, Smime};
 use crate::listen::Role;
 use crate::listen::settings::{BareNewline, Listener};
-use crate::mail::{AgencyId, Domain, Language, Network, Span};
+use crate::mail::{AgencyId, Domain, Language, Mailbox, Network, Span};
 use crate::quarantine::settings::Quarantine;
 use crate::report::settings::{Http, Receipts};
 use crate::session::settings::{Auth, Limits, Outgoing};
@@ -40,6 +42,8 @@ pub struct File {
     pub smime: Smime,
     pub protect: Protect,
     pub limits: Limits,
+    pub guard: Guard,
+    pub events: Events,
     pub auth: Auth,
     pub outgoing: Outgoing,
     pub deliver: Deliver,
@@ -68,6 +72,8 @@ impl Default for File {
             smime: Smime::default(),
             protect: Protect::default(),
             limits: Limits::default(),
+            guard: Guard::default(),
+            events: Events::default(),
             auth: Auth::default(),
             outgoing: Outgoing::default(),
             deliver: Deliver::default(),
@@ -164,6 +170,15 @@ pub struct Agency {
     pub domains: Vec<Domain>,
     #[serde(default)]
     pub recipients: Recipients,
+    /// Users that stand for others of the agencies.
+    #[serde(default)]
+    pub aliases: Vec<Alias>,
+    /// Domains that are written differently; both are the agency's.
+    #[serde(default)]
+    pub domain_aliases: Vec<DomainAlias>,
+    /// Who gets a copy of every letter from and to the agency.
+    #[serde(default)]
+    pub always_bcc: Vec<Mailbox>,
     /// May relay outward: private ranges, or public ones no wider than /28 that the agency alone uses.
     #[serde(default)]
     pub networks: Vec<Network>,

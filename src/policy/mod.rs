@@ -10,8 +10,11 @@ mod compile;
 pub mod fault;
 pub mod file;
 pub mod files;
+mod outgoing;
+mod guard;
 pub mod place;
 pub mod read;
+mod recipients;
 pub mod relations;
 pub mod run;
 pub mod submission;
@@ -23,10 +26,12 @@ mod tests;
 use std::path::PathBuf;
 
 use crate::deliver::settings::{Deliver, DkimKey, NextHop, SmimeKey};
+use crate::envelope::alias::{Alias, DomainAlias};
 use crate::envelope::settings::{ClientCertificate, Recipients};
+use crate::guard::settings::{Events, Guard};
 use crate::inspect::settings::{DnsSettings, Inspect, Protect, Rules, Smime};
 use crate::listen::settings::Listener;
-use crate::mail::{AgencyId, Domain, Language, Network, Problem, Timestamp};
+use crate::mail::{AgencyId, Domain, Language, Mailbox, Network, Problem, Timestamp};
 use crate::quarantine::settings::Quarantine;
 use crate::report::settings::{Http, Receipts};
 use crate::session::settings::{Auth, Limits, Outgoing};
@@ -68,6 +73,8 @@ pub struct Settings {
     pub group: String,
     pub listeners: Vec<Listener>,
     pub limits: Limits,
+    pub guard: Guard,
+    pub events: Events,
     pub auth: Auth,
     pub outgoing: Outgoing,
     pub dns: DnsSettings,
@@ -105,6 +112,9 @@ pub struct Agency {
     pub name: String,
     pub domains: Vec<Domain>,
     pub recipients: Recipients,
+    pub aliases: Vec<Alias>,
+    pub domain_aliases: Vec<DomainAlias>,
+    pub always_bcc: Vec<Mailbox>,
     pub networks: Vec<Network>,
     pub shared_addresses: Vec<Network>,
     pub certificates: Vec<ClientCertificate>,

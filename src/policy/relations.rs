@@ -7,6 +7,7 @@ use std::path::Path;
 use super::fault::suggest;
 use super::file::File;
 use super::files::Files;
+use super::outgoing;
 use super::place::Place;
 use crate::env::tls::pair::{self, CertificateFacts, PairError};
 use crate::inspect::settings::Inspect;
@@ -27,6 +28,7 @@ pub fn check(file: &File, root: &Place<'_>, files: &Files<'_>, problems: &mut Ve
     inspection(file, root, problems);
     verdict(&file.verdict, &root.to("verdict"), problems);
     deliver(file, &root.to("deliver"), problems);
+    outgoing::check(&file.deliver.internet, &root.to("deliver").to("internet"), files, problems);
     for (i, _) in file.engine.iter().enumerate() {
         problems.push(
             root.to("engine")

@@ -212,7 +212,7 @@ fn agencies_do_not_step_on_each_other() {
     );
     only_error(
         &second(&format!("domains = [\"b.vn\"]\n{hop}\nrecipients = {{ from = \"ldap\" }}")),
-        "this version cannot ask LDAP",
+        "needs [agency.recipients.ldap]",
     );
 }
 
@@ -467,4 +467,26 @@ fn the_example_in_the_shipped_file_is_a_good_agency() {
     assert_eq!((id.as_str(), domains[0].as_str()), ("so-tttt", "tttt.tinh.gov.vn"));
     assert_eq!(file.limits.message, ByteSize::mib(25));
     assert_eq!(file.engine[0].timeout, Span::seconds(10));
+}
+
+#[test]
+fn what_stands_in_guard_and_events_is_checked_where_it_stands() {
+    only_error("\n[guard]\nrefuse = 3.0\n", "must be more than suspect");
+    only_error("\n[guard]\ntraps = [\"nobody\"]\n", "\"nobody\"");
+    only_error("\n[[guard.list]]\nzone = \"not a zone\"\npoints = 1.0\n", "the domain is not valid");
+    let entry = |rest: &str| format!("\n[[guard.entry]]\naction = \"allow\"\nowner = \"it\"\nreason = \"x\"\n{rest}\n");
+    only_error(&entry("who = \"10.1.2.3/16\""), "10.1.0.0/16");
+    only_error(&entry("who = \"192.0.2.1\"\nuntil = \"31.12.2026\""), "2026-12-31");
+    only_error(&entry("who = \"192.0.2.1\"\nauthenticated = true"), "prove itself");
+    only_error("\n[events]\nsyslog = \"tcp:192.0.2.1:514\"\n", "neither udp:");
+    only_error("\n[events]\nsyslog_format = \"xml\"\n", "");
+}
+
+#[test]
+fn aliases_and_copies_lead_into_agencies_only() {
+    only_error("always_bcc = [\"x@gmail.example\"]", "no agency's domain");
+    only_error("aliases = [{ from = \"x@other.vn\", to = [\"a@tttt.tinh.gov.vn\"] }]", "no domain of this agency");
+    only_error("aliases = [{ from = \"x@tttt.tinh.gov.vn\", to = [\"a@other.vn\"] }]", "no agency's domain");
+    only_error("aliases = [{ from = \"x@tttt.tinh.gov.vn\", to = [] }]", "leads to nobody");
+    only_error("domain_aliases = [{ from = \"x.vn\", to = \"tttt.tinh.gov.vn\" }]", "no domain of this agency");
 }

@@ -77,6 +77,8 @@ pub struct Refusal<'a> {
 pub enum Reason {
     Connections,
     Proxy,
+    /// Banned, or too many connections in a short time.
+    Guard,
     Pregreet,
     Helo,
     Sender,
@@ -103,6 +105,7 @@ impl Reason {
         match self {
             Self::Connections => "connections",
             Self::Proxy => "proxy",
+            Self::Guard => "guard",
             Self::Pregreet => "pregreet",
             Self::Helo => "helo",
             Self::Sender => "sender",
@@ -165,6 +168,11 @@ pub trait Desk: Send + Sync + 'static {
     type Transaction: Send + 'static;
     type Basin: Basin + 'static;
 
+    /// Somebody connected: whether it is greeted at all. Must not block.
+    fn welcome(&self, client: &ClientFacts) -> Result<(), Reply> {
+        let _ = client;
+        Ok(())
+    }
     /// MAIL FROM: pins the policy, or refuses.
     fn open(&self, opening: &Opening) -> impl Future<Output = Result<Self::Transaction, Reply>> + Send;
     /// RCPT TO: where it leads, or a refusal.
@@ -182,6 +190,10 @@ pub trait Desk: Send + Sync + 'static {
     fn turn(&self, client: &ClientFacts, node: &str) -> impl Future<Output = Reply> + Send {
         let _ = (client, node);
         async { Reply::new(251, "2.0.0", "No messages are waiting") }
+    }
+    /// Something was refused, whatever it was. Must not block.
+    fn noticed(&self, refusal: &Refusal<'_>) {
+        let _ = refusal;
     }
     /// Something was refused before that. Must not block; called for [`Reason::concerns_mail`] only.
     fn refused(&self, refusal: &Refusal<'_>);

@@ -1,5 +1,5 @@
 //! What a keeper of mail must do, and nothing else: the narrow place where another engine than this node's own log
-//! (one that keeps each message on several nodes) can be put in ([decision 0070](../../docs/decisions/)).
+//! (one that keeps each message on several nodes) can be put in (decision 0070).
 //!
 //! Whoever uses the queue holds a [`Spool`](super::Spool), a handle on some engine, and can tell engines apart by nothing
 //! but this contract. The log's files, segments and syncs stand behind it.
@@ -10,7 +10,7 @@ use std::pin::Pin;
 use super::{Attempt, Hand, Job, JobKey, SpoolError};
 use crate::mail::{Parcel, Timestamp};
 
-/// An answer that takes a while. Boxed, so that engines can stand behind one pointer; that costs some 50 ns where a
+/// An answer that takes a while. Boxed, so that engines can stand behind one pointer; that costs 10 to 30 ns where a
 /// commit takes as many microseconds.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -20,8 +20,8 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// 1. `Ok` from `keep`, `hold` and `remove` is said only when a loss of power, of the process or of any one node that
 ///    the engine is made for cannot undo it. `Err` means that the caller still owns the message; it is not delivered
 ///    behind the caller's back.
-/// 2. `record` may be undone by a loss of power, never by the death of the process alone: the attempt is then made once
-///    more. It never makes a recipient disappear that was not served.
+/// 2. `record` may be undone by a loss of power, or by the death of the process while the disk fails: the attempt is then
+///    made once more. It never makes a recipient disappear that was not served.
 /// 3. A job is in one pair of hands: `claim_due` gives it to nobody else until `record`, `put_back` or a restart.
 /// 4. Keys grow with time; none is given again while anything of its job is left.
 pub trait Engine: Send + Sync + Debug {

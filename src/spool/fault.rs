@@ -13,6 +13,8 @@ pub enum Fault {
     VoidsForgotten,
     /// Changes told to callers are not written again when their segment fails.
     CarryForgotten,
+    /// Mail moves ahead with its state from the log while newer changes wait to be written again.
+    MovedBeforeCarry,
     /// A segment is left for the next one with changes that are not synced.
     SealNotSynced,
     /// The name of a new segment is not synced.

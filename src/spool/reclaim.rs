@@ -29,6 +29,13 @@ impl Log {
         if let Some(head) = self.idle_head() {
             return self.free(&head);
         }
+        if !self.carry.is_empty() && !self.faults.has(Fault::MovedBeforeCarry) {
+            // Changes that only memory knows come first: a message that moves takes its state from the log.
+            self.commit(Vec::new());
+            if !self.carry.is_empty() {
+                return false;
+            }
+        }
         if self.moving.is_empty() {
             let Some(from) = self.overdue_segment() else { return false };
             let keys = self.index().keys_in(from);

@@ -131,6 +131,65 @@ fn a_dead_next_hop_never_turns_mail_away() {
 }
 
 #[test]
+fn operators_see_what_waits_and_the_agencys_server_asks_for_it() {
+    let site = Site::new("waits").relay().top("language = \"en\"\n");
+    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let site = site.next_hop(&format!("{{ address = \"{dead}\", tls = \"none\" }}"));
+    let gateway = site.start();
+    for subject in ["mot", "hai", "ba"] {
+        assert_eq!(send(&gateway, &["an@agency.test"], &letter(subject, "van nhan")).code, 250);
+    }
+    let config = gateway.config.to_str().unwrap().to_owned();
+    let queue = |words: &[&str]| {
+        let (code, text, error) = luytre(&[&["queue", "--config", &config], words].concat());
+        assert!(code == 0, "{words:?}: {text}{error}");
+        text
+    };
+    let list = queue(&["list"]);
+    assert!(list.contains("Waits for its agency's server, which has not answered for"), "{list}");
+    assert!(list.ends_with("3 messages waiting\n"), "{list}");
+    assert_eq!(queue(&["list", "--json", "--limit", "2"]).lines().count(), 2);
+    assert_eq!(
+        queue(&["list", "--json", "--from", "ketoan@", "--to", "AN@agency", "--agency", "so-tttt"]).lines().count(),
+        3
+    );
+    assert_eq!(queue(&["list", "--json", "--from", "<>"]), "");
+    assert_eq!(queue(&["list", "--json", "--older-than", "1 h"]), "");
+    let first: serde_json::Value = serde_json::from_str(queue(&["list", "--json"]).lines().next().unwrap()).unwrap();
+    assert_eq!(first["standing"]["waits"], "host", "{first}");
+    let number = first["key"].to_string();
+    queue(&["hold", &number]);
+    assert_eq!(queue(&["list", "--json", "--state", "held"]).lines().count(), 1);
+    assert!(queue(&["show", &number]).contains("Held by an operator"));
+    queue(&["hold", "--release", &number]);
+
+    let back = Sink::start_on(dead);
+    let mut server = Client::connect(gateway.address("relay")).unwrap();
+    server.say("EHLO mail.agency.test").unwrap();
+    assert!(server.say("ETRN outside.example").unwrap().text.starts_with("459"));
+    assert!(server.say("ETRN agency.test").unwrap().text.starts_with("250"));
+    assert_eq!(back.wait_for_count(3).len(), 3);
+}
+
+#[test]
+fn with_the_gateway_down_the_queue_is_read_from_its_files() {
+    let site = Site::new("files");
+    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let site = site.next_hop(&format!("{{ address = \"{dead}\", tls = \"none\" }}"));
+    let gateway = site.start();
+    for _ in 0..3 {
+        assert_eq!(send(&gateway, &["an@agency.test"], &letter("x", "van nhan")).code, 250);
+    }
+    let config = gateway.config.to_str().unwrap().to_owned();
+    gateway.kill();
+    let (code, list, error) = luytre(&["queue", "list", "--config", &config, "--limit", "2"]);
+    assert!(code == 0 && error.contains("not running"), "{error}");
+    assert!(list.contains("Chờ") && list.ends_with("2 thư đầu tiên (còn nữa: --limit)\n"), "{list}");
+    let (code, _, error) = luytre(&["queue", "flush", "--config", &config]);
+    assert!(code != 0 && error.contains("not running"), "{error}");
+}
+
+#[test]
 fn several_next_hops_are_tried_in_order() {
     let site = Site::new("two-hops");
     let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

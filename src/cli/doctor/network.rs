@@ -111,7 +111,7 @@ fn unanswered(error: &DnsError, report: &mut Report) {
 async fn next_hop(hop: &NextHop, hostname: &str, report: &mut Report) {
     let address = &hop.address;
     match greet(hop, hostname).await {
-        Ok(Greeting::Secured(version)) => {
+        Ok(Greeting::Secured(version, _)) => {
             report.good(&Words::new(format!("{address} trả lời, {version}"), format!("{address} answers, {version}")));
         }
         Ok(Greeting::Plain) if hop.tls == TlsMode::None => {
@@ -136,10 +136,7 @@ async fn next_hop(hop: &NextHop, hostname: &str, report: &mut Report) {
         Err(Trouble::Tls(why)) => report.tell(
             if hop.tls == TlsMode::Required { Weight::Bad } else { Weight::Odd },
             &Words::new(format!("{address}: TLS không thành: {why}"), format!("{address}: no TLS: {why}")),
-            &Words::new(
-                "xem chứng thư và phiên bản TLS của máy chủ đó, và profile",
-                "look at that server's certificate and TLS version, and at the profile",
-            ),
+            &remedy(hop, hostname).await,
         ),
         Err(Trouble::Line(why)) => report.tell(
             Weight::Bad,
@@ -155,10 +152,27 @@ async fn next_hop(hop: &NextHop, hostname: &str, report: &mut Report) {
     }
 }
 
+/// What helps where TLS failed: the pin of the key, when it is only that nobody vouches for it.
+async fn remedy(hop: &NextHop, hostname: &str) -> Words {
+    if hop.tls == TlsMode::Required {
+        let trusting = NextHop { tls: TlsMode::Opportunistic, tls_pins: Vec::new(), ..hop.clone() };
+        if let Ok(Greeting::Secured(_, Some(pin))) = greet(&trusting, hostname).await {
+            return Words::new(
+                format!("nếu chắc đó là máy chủ của mình: tls_pins = [\"{pin}\"]"),
+                format!("if you are sure that this is your server: tls_pins = [\"{pin}\"]"),
+            );
+        }
+    }
+    Words::new(
+        "xem chứng thư và phiên bản TLS của máy chủ đó, và profile",
+        "look at that server's certificate and TLS version, and at the profile",
+    )
+}
+
 enum Greeting {
     Plain,
-    /// With the version of TLS.
-    Secured(&'static str),
+    /// With the version of TLS and the key that was shown.
+    Secured(&'static str, Option<KeyPin>),
 }
 
 enum Trouble {
@@ -202,7 +216,7 @@ async fn greet(hop: &NextHop, hostname: &str) -> Result<Greeting, Trouble> {
         let shown = pin.map_or_else(|| "no certificate".to_owned(), |pin| pin.to_string());
         return Err(Trouble::Tls(format!("its key is none of tls_pins; it is {shown}")));
     }
-    Ok(Greeting::Secured(link.tls_version().unwrap_or("TLS")))
+    Ok(Greeting::Secured(link.tls_version().unwrap_or("TLS"), pin))
 }
 
 /// A command and its reply.

@@ -7,6 +7,7 @@
 //! the others say; octets behind the 220 of STARTTLS are an error (THREATS S-05).
 
 pub mod abilities;
+pub mod commands;
 pub mod hello;
 pub mod reply;
 pub mod transaction;

@@ -1,10 +1,11 @@
 //! One message over an open connection: MAIL, RCPT and DATA (or BDAT) in one group where the server allows
 //! (RFC 2920), the replies taken in order, every recipient's fate kept apart.
 
+use super::commands::{self, Sender};
 use super::{Abilities, Needs, Next, Stage, Trouble};
 use crate::deliver::profile::Traits;
-use crate::mail::transaction::{BodyType, Notify, Ret};
-use crate::mail::{Parcel, Recipient, Reply};
+use crate::mail::transaction::BodyType;
+use crate::mail::{Parcel, Reply};
 
 /// Above this many recipients commands are not grouped: the answers must fit the peer's window (RFC 2920 §3.1).
 const GROUP_LIMIT: usize = 300;
@@ -77,6 +78,23 @@ impl<'a> Transaction<'a> {
         Self { parcel, to, state }
     }
 
+    /// A transaction whose MAIL and RCPTs were taken already: it goes on with the message.
+    #[must_use]
+    pub fn opened(
+        parcel: &'a Parcel,
+        to: &'a [usize],
+        size_bytes: usize,
+        abilities: Abilities,
+        traits: Traits,
+    ) -> Self {
+        let mut this = Self::new(parcel, to, size_bytes, abilities, traits);
+        this.state.grouped = false;
+        this.state.mail_taken = true;
+        this.state.fates = to.iter().map(|_| Ok(())).collect();
+        this.state.awaiting = if this.state.bdat { Awaiting::Dot } else { Awaiting::Data };
+        this
+    }
+
     /// Lets go of the message, to wait for the last answer elsewhere.
     #[must_use]
     pub fn suspend(self) -> State {
@@ -100,6 +118,9 @@ impl<'a> Transaction<'a> {
 
     /// The first commands. `reset`: the server still holds an old transaction.
     pub fn begin(&mut self, reset: bool, out: &mut Vec<u8>) -> Next {
+        if self.state.mail_taken {
+            return self.data(out);
+        }
         self.state.awaiting = Awaiting::Mail;
         if reset {
             out.extend_from_slice(b"RSET\r\n");
@@ -301,39 +322,15 @@ impl<'a> Transaction<'a> {
     }
 
     fn mail(&self, out: &mut Vec<u8>) {
-        let (meta, can) = (&self.parcel.meta, &self.state.abilities);
-        out.extend_from_slice(b"MAIL FROM:<");
-        if let Some(mailbox) = meta.sender.mailbox() {
-            put(out, mailbox);
-        }
-        out.push(b'>');
-        if can.size && self.state.traits.size {
-            out.extend_from_slice(b" SIZE=");
-            put(out, self.state.size_bytes);
-        }
-        // Deviates from RFC 6152 §3: a server without 8BITMIME gets the octets as they are, as from every MTA
-        // that does not re-encode; re-encoding would break the signatures that we verify and make.
-        if can.eight_bit && (meta.params.body == BodyType::EightBitMime || !self.is_seven_bit()) {
-            out.extend_from_slice(b" BODY=8BITMIME");
-        }
-        if can.smtputf8 && self.needs().smtputf8 {
-            out.extend_from_slice(b" SMTPUTF8");
-        }
-        if meta.params.requiretls && can.requiretls {
-            out.extend_from_slice(b" REQUIRETLS");
-        }
-        if can.dsn && self.state.traits.dsn {
-            match meta.params.ret {
-                Some(Ret::Full) => out.extend_from_slice(b" RET=FULL"),
-                Some(Ret::Headers) => out.extend_from_slice(b" RET=HDRS"),
-                None => {}
-            }
-            if let Some(envid) = meta.params.envid.as_deref().filter(|id| is_xtext(id)) {
-                out.extend_from_slice(b" ENVID=");
-                out.extend_from_slice(envid.as_bytes());
-            }
-        }
-        out.extend_from_slice(b"\r\n");
+        let meta = &self.parcel.meta;
+        let sender = Sender {
+            path: &meta.sender,
+            params: &meta.params,
+            size_bytes: Some(self.state.size_bytes as u64),
+            eight_bit: meta.params.body == BodyType::EightBitMime || !self.is_seven_bit(),
+            smtputf8: self.needs().smtputf8,
+        };
+        commands::mail(sender, self.state.abilities, self.state.traits, out);
     }
 
     fn is_seven_bit(&self) -> bool {
@@ -344,19 +341,13 @@ impl<'a> Transaction<'a> {
         let Some(recipient) = self.to.get(index).and_then(|i| self.parcel.meta.recipients.get(*i)) else {
             return;
         };
-        out.extend_from_slice(b"RCPT TO:<");
-        put(out, &recipient.mailbox);
-        out.push(b'>');
-        if self.state.abilities.dsn && self.state.traits.dsn {
-            dsn_parameters(recipient, out);
-        }
-        out.extend_from_slice(b"\r\n");
+        commands::rcpt(recipient, self.state.abilities, self.state.traits, out);
     }
 
     fn data(&self, out: &mut Vec<u8>) -> Next {
         if self.state.bdat {
             out.extend_from_slice(b"BDAT ");
-            put(out, self.state.size_bytes);
+            commands::put(out, self.state.size_bytes);
             out.extend_from_slice(b" LAST\r\n");
             return Next::Body;
         }
@@ -365,35 +356,9 @@ impl<'a> Transaction<'a> {
     }
 }
 
-/// RFC 3461 §4.1, §4.2: passed on as the client said them.
-fn dsn_parameters(recipient: &Recipient, out: &mut Vec<u8>) {
-    let Notify { success, failure, delay, explicit } = recipient.notify;
-    if explicit {
-        let said = [(success, "SUCCESS"), (failure, "FAILURE"), (delay, "DELAY")];
-        let words: Vec<&str> = said.into_iter().filter(|(on, _)| *on).map(|(_, word)| word).collect();
-        out.extend_from_slice(b" NOTIFY=");
-        out.extend_from_slice(if words.is_empty() { "NEVER".to_owned() } else { words.join(",") }.as_bytes());
-    }
-    if let Some(original) = recipient.original.as_deref().filter(|o| is_xtext(o)) {
-        out.extend_from_slice(b" ORCPT=");
-        out.extend_from_slice(original.as_bytes());
-    }
-}
-
-/// Nothing but printable ASCII without spaces: cannot end a parameter, a command or a line.
-fn is_xtext(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic())
-}
-
-fn put(out: &mut Vec<u8>, value: impl std::fmt::Display) {
-    use std::io::Write as _;
-    // Writing into memory does not fail.
-    let _ = write!(out, "{value}");
-}
-
 /// DESIGN §5a: 421 and 452 4.3.x are about the host; so is Exchange's `412 4.3.2` (DOMAIN §2.1), and a 452 to MAIL
 /// without a finer code (RFC 5321 §4.2.3: insufficient system storage).
-fn host_trouble(stage: Stage, reply: &Reply) -> Option<Trouble> {
+pub(in crate::deliver) fn host_trouble(stage: Stage, reply: &Reply) -> Option<Trouble> {
     match reply.code() {
         421 => Some(Trouble::NotReady(stage, reply.clone())),
         452 if reply.enhanced().starts_with("4.3.") || (reply.enhanced().is_empty() && stage == Stage::Mail) => {

@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use super::Deliver;
 use super::conn::{Conn, Opening, Patience};
 use super::host::Host;
+use super::internet::{Account, Witness};
 use crate::deliver::client::transaction::State;
 use crate::deliver::client::{Answers, Stage, Transaction, Trouble, Wire};
 use crate::deliver::route::{Hop, Policy};
@@ -28,6 +29,8 @@ pub(super) struct Load<'a> {
     pub parcel: &'a Parcel,
     pub to: &'a [usize],
     pub wire: &'a Wire<'a>,
+    /// For whom TLS sessions are counted, where the hop was found by MX.
+    pub account: Option<Account<'a>>,
 }
 
 /// What one try came to.
@@ -60,28 +63,41 @@ impl Deliver {
         policy: &Policy,
     ) -> Result<Sent, Trouble> {
         let tried = self.converse(hop, host, load, by, policy).await;
-        match &tried {
+        self.note(hop, host, &tried, policy);
+        tried
+    }
+
+    /// What a try tells about its host.
+    pub(super) fn note(&self, hop: &Hop, host: &Host, tried: &Result<Sent, Trouble>, policy: &Policy) {
+        match tried {
             Ok(sent) => {
                 self.parts.metrics.attempt(hop.profile, outcome(sent));
-                if host.worked() {
-                    tracing::info!(hop = %hop.host, "the next hop answers again");
-                    self.host_is_back(hop);
-                }
+                self.answers(hop, host);
             }
-            Err(trouble) => {
-                self.parts.metrics.attempt(hop.profile, trouble.label());
-                tracing::info!(hop = %hop.host, port = hop.port, %trouble, "delivery trouble");
-                if is_the_hosts(trouble) {
-                    let pressure = matches!(trouble, Trouble::Pressure(..));
-                    let jitter = self.jitter();
-                    host.failed(trouble.to_string(), |failures| {
-                        let pause = schedule::probe_after(&policy.settings, failures, jitter);
-                        if pressure { pause.max(policy.settings.retry_first).as_std() } else { pause.as_std() }
-                    });
-                }
-            }
+            Err(trouble) => self.heed(hop, host, trouble, policy),
         }
-        tried
+    }
+
+    /// The host answered: if it had not before, its queue may go.
+    pub(super) fn answers(&self, hop: &Hop, host: &Host) {
+        if host.worked() {
+            tracing::info!(hop = %hop.host, "the next hop answers again");
+            self.host_is_back(hop);
+        }
+    }
+
+    /// It did not, or not as a mail server should: it is left alone where the next message would meet the same.
+    pub(super) fn heed(&self, hop: &Hop, host: &Host, trouble: &Trouble, policy: &Policy) {
+        self.parts.metrics.attempt(hop.profile, trouble.label());
+        tracing::info!(hop = %hop.host, port = hop.port, %trouble, "delivery trouble");
+        if is_the_hosts(trouble) {
+            let pressure = matches!(trouble, Trouble::Pressure(..));
+            let jitter = self.jitter();
+            host.failed(trouble.to_string(), |failures| {
+                let pause = schedule::probe_after(&policy.settings, failures, jitter);
+                if pressure { pause.max(policy.settings.retry_first).as_std() } else { pause.as_std() }
+            });
+        }
     }
 
     async fn converse(
@@ -103,7 +119,7 @@ impl Deliver {
             fresh = rested.is_none();
             let mut conn = match rested {
                 Some(conn) => conn,
-                None => self.open(hop, host, by, policy).await?,
+                None => self.open(hop, host, load.account, by, policy).await?,
             };
             let size = load.wire.size_bytes();
             let mut tx = Transaction::new(load.parcel, load.to, size, conn.abilities(), hop.traits());
@@ -130,17 +146,42 @@ impl Deliver {
         }
     }
 
-    /// A new connection, under TLS as far as the hop's policy goes.
-    async fn open(&self, hop: &Hop, host: &Host, by: Patience, policy: &Policy) -> Result<Conn, Trouble> {
+    /// A new connection, under TLS as far as the hop's policy goes; what it came to is counted for reports.
+    pub(super) async fn open(
+        &self,
+        hop: &Hop,
+        host: &Host,
+        account: Option<Account<'_>>,
+        by: Patience,
+        policy: &Policy,
+    ) -> Result<Conn, Trouble> {
+        let witness = Witness::default();
+        let opened = self.open_seen(hop, host, &witness, by, policy).await;
+        if let Some(account) = account {
+            self.parts.internet.note(account, hop, &opened, &witness, self.parts.clock.now());
+        }
+        opened
+    }
+
+    async fn open_seen(
+        &self,
+        hop: &Hop,
+        host: &Host,
+        witness: &Witness,
+        by: Patience,
+        policy: &Policy,
+    ) -> Result<Conn, Trouble> {
         let connect = by.deadline(CONNECT);
         let found = timeout_at(connect, self.addresses(hop)).await;
         let addresses =
             found.unwrap_or_else(|_| Err("its name was not found in time".to_owned())).map_err(Trouble::Connect)?;
         let (name, connector, metrics) = (&*policy.hostname, &self.parts.connector, &self.parts.metrics);
+        let guard = &self.parts.internet.guard;
         let with = |tls| {
             let (connect, deadline) = (by.deadline(CONNECT), by.deadline(OPENING));
             let handshake = Instant::now() + deadline.saturating_duration_since(Instant::now()) / 2;
-            Opening { hop, addresses: &addresses, name, tls, connector, connect, handshake, deadline, metrics }
+            let addresses = &addresses;
+            Opening { hop, addresses, name, tls, connector, guard, witness, connect, handshake, deadline, metrics }
         };
         let flexible = hop.tls == TlsMode::Opportunistic;
         if flexible && host.goes_clear() {

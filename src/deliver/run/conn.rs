@@ -9,7 +9,9 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::internet::{Witness, check_of};
 use crate::deliver::KeyPin;
+use crate::deliver::client::transaction::host_trouble;
 use crate::deliver::client::wire::Slices;
 use crate::deliver::client::{Abilities, Answers, Hello, Next, Replies, Stage, Transaction, Trouble, Wire, wire};
 use crate::deliver::metrics::Metrics;
@@ -18,7 +20,8 @@ use crate::deliver::route::Hop;
 use crate::deliver::settings::TlsMode;
 use crate::env::net;
 use crate::env::tls::client::{Connector, Link};
-use crate::mail::Reply;
+use crate::env::tls::guard::{Fault, FaultKind, Guard};
+use crate::mail::{Mailbox, Reply};
 
 /// Slices handed to one writev; a message that is all dots takes several.
 const SLICES: usize = 64;
@@ -64,6 +67,10 @@ pub(super) struct Opening<'a> {
     pub name: &'a str,
     pub tls: TlsMode,
     pub connector: &'a Connector,
+    /// For servers found by MX.
+    pub guard: &'a Guard,
+    /// Told what is seen of TLS.
+    pub witness: &'a Witness,
     /// The connect alone ends here.
     pub connect: Instant,
     /// The TLS handshake ends here, so that there is time left to go on without it.
@@ -76,6 +83,9 @@ impl Conn {
     /// Dials, reads the banner, says EHLO, begins TLS where the policy wants it.
     pub async fn open(o: Opening<'_>) -> Result<Self, Trouble> {
         let stream = net::dial(o.addresses, o.connect).await.map_err(|e| Trouble::Connect(e.to_string()))?;
+        if let (Ok(ours), Ok(theirs)) = (stream.local_addr(), stream.peer_addr()) {
+            o.witness.ends(ours, theirs);
+        }
         let mut hello = Hello::new(o.name, o.tls);
         let now = Instant::now();
         o.metrics.connection_opened();
@@ -123,11 +133,28 @@ impl Conn {
     }
 
     async fn secure(self, o: Opening<'_>) -> Result<Self, Trouble> {
+        if let Some(check) = check_of(&o.hop.protection) {
+            let securing = timeout_at(o.handshake, o.guard.secure(self.link, &o.hop.host, check)).await;
+            let secured = securing.unwrap_or_else(|_| Err(stood_still())).map_err(|fault| {
+                o.witness.fault(fault.clone());
+                Trouble::Tls(fault.to_string())
+            })?;
+            if let Some(fault) = secured.fault {
+                o.witness.fault(fault);
+            }
+            return Ok(Self { link: secured.link, verified: secured.proven, ..self });
+        }
         let pins = &o.hop.tls_pins;
         let trust = o.hop.traits().trust(o.tls, !pins.is_empty());
         let upgraded = timeout_at(o.handshake, o.connector.upgrade(self.link, &o.hop.host, trust)).await;
-        let upgraded = upgraded.map_err(|_| Trouble::Tls("the handshake stood still".to_owned()))?;
-        let link = upgraded.map_err(|e| Trouble::Tls(e.to_string()))?;
+        let upgraded = match upgraded {
+            Ok(upgraded) => upgraded.map_err(|e| Fault { kind: FaultKind::Handshake, text: e.to_string() }),
+            Err(_) => Err(stood_still()),
+        };
+        let link = upgraded.map_err(|fault| {
+            o.witness.fault(fault.clone());
+            Trouble::Tls(fault.to_string())
+        })?;
         if !pins.is_empty() {
             let shown = link.key_digest().map(KeyPin::new);
             if !shown.is_some_and(|pin| pins.contains(&pin)) {
@@ -210,6 +237,67 @@ impl Conn {
         }
     }
 
+    /// One command and its answer. An error that is about the host ends the connection's use.
+    pub async fn ask(
+        &mut self,
+        stage: Stage,
+        deadline: Instant,
+        command: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<Reply, Trouble> {
+        self.out.clear();
+        command(&mut self.out);
+        let asked = async {
+            self.write_commands().await.map_err(|_| Trouble::Lost(stage))?;
+            self.read_reply(stage).await
+        };
+        let reply = timeout_at(deadline, asked).await.map_err(|_| Trouble::Slow(stage))??;
+        host_trouble(stage, &reply).map_or(Ok(reply), Err)
+    }
+
+    /// MAIL, with RSET before it where an old transaction is open.
+    pub async fn mail(&mut self, deadline: Instant, command: impl FnOnce(&mut Vec<u8>)) -> Result<Reply, Trouble> {
+        if std::mem::take(&mut self.needs_reset) {
+            self.ask(Stage::Mail, deadline, |out| out.extend_from_slice(b"RSET\r\n")).await?;
+        }
+        self.ask(Stage::Mail, deadline, command).await
+    }
+
+    /// The server holds a transaction that came to nothing.
+    pub fn leave_open(&mut self) {
+        self.needs_reset = true;
+        self.resets = self.resets.saturating_add(1);
+        self.rested = Instant::now();
+    }
+
+    /// A recipient was refused outside of [`Conn::carry`].
+    pub const fn count_refusal(&mut self) {
+        self.refusals = self.refusals.saturating_add(1);
+    }
+
+    /// Asks about a mailbox as if a report were to follow; `None` where the server would not hear of a null sender, or
+    /// cannot take the address.
+    pub async fn inquire(&mut self, mailbox: &Mailbox, deadline: Instant) -> Result<Option<Reply>, Trouble> {
+        if !mailbox.is_ascii() {
+            return Ok(None);
+        }
+        let lines =
+            [("MAIL FROM:<>\r\n".to_owned(), Stage::Mail), (format!("RCPT TO:<{mailbox}>\r\n"), Stage::Recipient)];
+        let mut last = None;
+        for (line, stage) in lines {
+            if last.as_ref().is_some_and(|reply: &Reply| !reply.is_positive()) {
+                return Ok(None);
+            }
+            self.out.clear();
+            self.out.extend_from_slice(line.as_bytes());
+            let talk = async {
+                self.write_commands().await.map_err(|_| Trouble::Lost(stage))?;
+                self.read_reply(stage).await
+            };
+            last = Some(timeout_at(deadline, talk).await.map_err(|_| Trouble::Slow(stage))??);
+        }
+        Ok(last)
+    }
+
     /// Waits for the answers that are still missing after the final dot.
     pub async fn last_answer(&mut self, tx: &mut Transaction<'_>, deadline: Instant) -> Result<(), Trouble> {
         loop {
@@ -273,6 +361,11 @@ impl Conn {
         self.out.clear();
         result
     }
+}
+
+/// The other side neither answers the handshake nor ends it.
+fn stood_still() -> Fault {
+    Fault { kind: FaultKind::Handshake, text: "the handshake stood still".to_owned() }
 }
 
 /// Promise 3, at the last door: no bare CR or LF leaves in a command.

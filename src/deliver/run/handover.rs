@@ -13,7 +13,9 @@ use super::attempt::{Doubt, Load, Sent};
 use super::conn::Patience;
 use super::giveup::{Failure, only};
 use super::host::{Entry, Host};
-use crate::deliver::client::{Answers, Needs, Transaction, Wire};
+use super::live::Live;
+use super::queue::Said;
+use crate::deliver::client::{Answers, Needs, Stage, Transaction, Trouble, Wire};
 use crate::deliver::route::{Hop, Policy, Way};
 use crate::deliver::settings::Delivery;
 use crate::deliver::{Handover, schedule};
@@ -30,9 +32,14 @@ const TEXT: usize = 200;
 impl Deliver {
     /// Hands a message to its next hop, or keeps it. The caller answers the sender with what comes back.
     pub async fn hand_over(self: &Arc<Self>, parcel: &Parcel, policy: &Arc<Policy>) -> Handover {
+        self.hand_over_live(parcel, Live::default(), policy).await
+    }
+
+    /// As [`Deliver::hand_over`], in the transaction that [`Deliver::ask`] has opened for this message, if it did.
+    pub async fn hand_over_live(self: &Arc<Self>, parcel: &Parcel, live: Live, policy: &Arc<Policy>) -> Handover {
         let outcome = match policy.way(&parcel.meta.destination) {
             Way::Hops(hops) if hops.first().is_some_and(|h| h.delivery == Delivery::CutThrough) => {
-                self.cut_through(parcel, &hops, policy).await
+                self.cut_through(parcel, live, &hops, policy).await
             }
             _ => self.keep(parcel, String::new(), self.parts.clock.now(), policy).await,
         };
@@ -47,7 +54,13 @@ impl Deliver {
         outcome
     }
 
-    async fn cut_through(self: &Arc<Self>, parcel: &Parcel, hops: &[Arc<Hop>], policy: &Arc<Policy>) -> Handover {
+    async fn cut_through(
+        self: &Arc<Self>,
+        parcel: &Parcel,
+        live: Live,
+        hops: &[Arc<Hop>],
+        policy: &Arc<Policy>,
+    ) -> Handover {
         let wire = match Wire::check(parcel) {
             Ok(wire) => wire,
             // Ours, not the sender's: its message was checked when it came.
@@ -58,10 +71,32 @@ impl Deliver {
             }
         };
         let to: Vec<usize> = (0..parcel.meta.recipients.len()).collect();
-        let load = Load { parcel, to: &to, wire: &wire };
+        let load = Load { parcel, to: &to, wire: &wire, account: None };
         let end = Instant::now() + policy.settings.cut_through_wait.as_std();
         let mut why = "no next hop is open".to_owned();
+        let mut begun = live.for_message(parcel);
         for (place, hop) in hops.iter().enumerate() {
+            // Each of several hops gets its share of the sender's patience.
+            let share = u32::try_from(hops.len().saturating_sub(place)).unwrap_or(1).max(1);
+            let by = || Patience::Until(Instant::now() + end.saturating_duration_since(Instant::now()) / share);
+            if let Some(open) = begun.take_if(|open| open.hop == *hop) {
+                let host = Arc::clone(&open.host);
+                match self.finish_live(open, load, by(), policy).await {
+                    // The line went while the sender was busy, and nothing of the message has left: as if there had
+                    // been no transaction.
+                    Err(Trouble::Lost(Stage::Data) | Trouble::NotReady(Stage::Data, _)) => {}
+                    tried => match self.weigh(tried, parcel, hop, &host, policy).await {
+                        Ok(outcome) => return outcome,
+                        Err(trouble) if is_taken_perhaps(&trouble) => {
+                            return self.keep_later(parcel, &trouble, policy).await;
+                        }
+                        Err(trouble) => {
+                            why = trouble.to_string();
+                            continue;
+                        }
+                    },
+                }
+            }
             let host = self.host(hop, policy);
             let _pass = match host.enter() {
                 Entry::Open(pass) => pass,
@@ -70,25 +105,37 @@ impl Deliver {
                     continue;
                 }
             };
-            // Each of several hops gets its share of the sender's patience.
-            let share = u32::try_from(hops.len().saturating_sub(place)).unwrap_or(1).max(1);
-            let by = Instant::now() + end.saturating_duration_since(Instant::now()) / share;
-            match self.try_hop(hop, &host, load, Patience::Until(by), policy).await {
-                Ok(Sent::Answered(answers)) => return self.settle(parcel, hop, answers, policy).await,
-                Ok(Sent::Unfit(reply)) => return Handover::Refused { reply, hop: label(hop) },
-                Ok(Sent::Doubt(doubt)) => return self.keep_in_doubt(parcel, hop, &host, *doubt, policy).await,
-                Err(trouble) => {
-                    why = trouble.to_string();
-                    // All of the message is there and the line was cut: another hop might make two of one.
-                    if trouble.stage() == crate::deliver::client::Stage::Dot && !trouble.is_answer() {
-                        break;
-                    }
-                }
+            let tried = self.try_hop(hop, &host, load, by(), policy).await;
+            match self.weigh(tried, parcel, hop, &host, policy).await {
+                Ok(outcome) => return outcome,
+                Err(trouble) if is_taken_perhaps(&trouble) => return self.keep_later(parcel, &trouble, policy).await,
+                Err(trouble) => why = trouble.to_string(),
             }
         }
+        self.keep_later(parcel, &why, policy).await
+    }
+
+    /// What a try means for the sender; its trouble where another hop may do better.
+    async fn weigh(
+        self: &Arc<Self>,
+        tried: Result<Sent, Trouble>,
+        parcel: &Parcel,
+        hop: &Hop,
+        host: &Arc<Host>,
+        policy: &Arc<Policy>,
+    ) -> Result<Handover, Trouble> {
+        Ok(match tried? {
+            Sent::Answered(answers) => self.settle(parcel, hop, answers, policy).await,
+            Sent::Unfit(reply) => Handover::Refused { reply, hop: label(hop) },
+            Sent::Doubt(doubt) => self.keep_in_doubt(parcel, hop, host, *doubt, policy).await,
+        })
+    }
+
+    /// Into the spool, to be tried again after the first pause.
+    async fn keep_later(&self, parcel: &Parcel, why: impl ToString, policy: &Policy) -> Handover {
         let now = self.parts.clock.now();
         let due = schedule::next_attempt(&policy.settings, now, now, 1, self.jitter()).unwrap_or(now);
-        self.keep(parcel, why, due, policy).await
+        self.keep(parcel, why.to_string(), due, policy).await
     }
 
     /// Into the spool; or back to the sender when the servers are known to refuse it (DESIGN §5a).
@@ -157,29 +204,44 @@ impl Deliver {
             Err(error) => return Self::deferred(&error),
         };
         let (this, parcel, host, policy) = (Arc::clone(self), parcel.clone(), Arc::clone(host), Arc::clone(policy));
-        tokio::spawn(async move { this.await_doubt(key, parcel, &host, doubt, &policy).await });
+        let silent = !self.reports_itself(hop, &host);
+        tokio::spawn(async move {
+            let said = this.await_doubt(key, &parcel, &host, doubt).await;
+            if let Some(mut said) = said {
+                if silent {
+                    said.iter_mut().for_each(|(_, said)| said.relay());
+                }
+                this.conclude(key, &parcel, said, 0, false, &policy).await;
+            }
+        });
         Handover::InDoubt { key, hop: label(hop) }
     }
 
-    async fn await_doubt(&self, key: JobKey, parcel: Parcel, host: &Host, doubt: Doubt, policy: &Policy) {
+    /// What the hop says in the end; `None` when it says nothing, and the copy goes out.
+    async fn await_doubt(&self, key: JobKey, parcel: &Parcel, host: &Host, doubt: Doubt) -> Option<Vec<(usize, Said)>> {
         let Doubt { mut conn, state, place } = doubt;
         let to: Vec<usize> = (0..parcel.meta.recipients.len()).collect();
-        let mut tx = Transaction::resume(&parcel, &to, state);
+        let mut tx = Transaction::resume(parcel, &to, state);
         match conn.last_answer(&mut tx, Instant::now() + DOUBT).await {
             Ok(()) => {
                 let answers = tx.finish();
                 conn.rest(&answers);
                 host.give_back(conn);
                 drop(place);
-                let said = to.iter().copied().zip(answers.fates.into_iter().map(super::queue::Said::from)).collect();
-                self.conclude(key, &parcel, said, 0, false, policy).await;
+                Some(to.iter().copied().zip(answers.fates.into_iter().map(Said::from)).collect())
             }
             Err(trouble) => {
                 tracing::info!(id = %parcel.meta.id, %trouble, "no answer after the final dot: sent again");
                 self.parts.spool.put_back(key, self.parts.clock.now());
+                None
             }
         }
     }
+}
+
+/// All of the message is there and the line was cut: another hop might make two of one.
+fn is_taken_perhaps(trouble: &Trouble) -> bool {
+    trouble.stage() == Stage::Dot && !trouble.is_answer()
 }
 
 fn label(hop: &Hop) -> String {
@@ -187,7 +249,7 @@ fn label(hop: &Hop) -> String {
 }
 
 /// A hop's reply as our own: its class and codes, its text short, on one line and in ASCII.
-fn bland(reply: &Reply) -> Reply {
+pub(super) fn bland(reply: &Reply) -> Reply {
     let code = match reply.code() {
         code @ (250 | 450..=452 | 455 | 550..=556) => code,
         200..400 => 250,

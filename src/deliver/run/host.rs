@@ -11,14 +11,13 @@ use super::conn::Conn;
 use crate::deliver::client::Abilities;
 use crate::deliver::metrics::{Metrics, Peer};
 use crate::deliver::profile::{Manners, Traits};
+use crate::deliver::settings::Limits;
 use crate::env::Clock;
 use crate::mail::Span;
 
-/// A resting connection older than this is not used any more; servers close theirs after a minute or five.
-const REST: Duration = Duration::from_secs(30);
-/// A connection is replaced at this age and after this many messages, so that a balanced name is asked again.
+/// A connection is replaced at this age (and after as many messages as its limits say), so that a balanced name is
+/// asked again.
 const AGE: Duration = Duration::from_secs(600);
-const MESSAGES: u32 = 10_000;
 /// After TLS failed, the clear way is taken at once for this long (DOMAIN §2.2: MDaemon does the same).
 const CLEAR: Span = Span::hours(1);
 /// A host that nobody needed for so long may be forgotten; one that did not answer, too: nothing waits for it any more.
@@ -35,6 +34,9 @@ const MEMORY: Span = Span::hours(1);
 pub(super) struct Host {
     resting: Mutex<Vec<Conn>>,
     permits: Arc<Semaphore>,
+    limits: Limits,
+    /// How many permits there are.
+    places: usize,
     health: Mutex<Health>,
     manners: Manners,
     peer: Peer,
@@ -93,7 +95,7 @@ impl Drop for Host {
 }
 
 impl Host {
-    pub fn new(concurrency: usize, traits: Traits, peer: Peer, clock: Clock, metrics: Metrics) -> Self {
+    pub fn new(limits: Limits, traits: Traits, peer: Peer, clock: Clock, metrics: Metrics) -> Self {
         let now = clock.uptime();
         let health = Health {
             failures: 0,
@@ -106,9 +108,10 @@ impl Host {
             abilities: None,
             used: now,
         };
-        let permits = Arc::new(Semaphore::new(concurrency.min(traits.connections).max(1)));
+        let places = limits.concurrency.min(traits.connections).max(1);
+        let permits = Arc::new(Semaphore::new(places));
         let (resting, health, manners) = (Mutex::default(), Mutex::new(health), traits.manners);
-        Self { resting, permits, health, manners, peer, clock, metrics }
+        Self { resting, permits, limits, places, health, manners, peer, clock, metrics }
     }
 
     fn health(&self) -> MutexGuard<'_, Health> {
@@ -193,12 +196,18 @@ impl Host {
         }
     }
 
+    /// A place for what may as well be left undone: half of them stay free for mail.
+    pub fn spare_place(&self) -> Option<OwnedSemaphorePermit> {
+        let plenty = self.permits.available_permits() > self.places / 2;
+        plenty.then(|| Arc::clone(&self.permits).try_acquire_owned().ok()).flatten()
+    }
+
     /// The connection that rested last and still is one.
     pub fn take(&self) -> Option<Conn> {
         let now = Instant::now();
         loop {
             let conn = self.resting().pop()?;
-            if now < conn.rested + REST && conn.is_fit() {
+            if now < conn.rested + self.limits.idle.as_std() && conn.is_fit() {
                 return Some(conn);
             }
         }
@@ -207,7 +216,7 @@ impl Host {
     /// Lets a healthy connection rest here; one that has served its time is closed with a goodbye.
     pub fn give_back(&self, conn: Conn) {
         self.learn(conn.abilities());
-        if conn.opened.elapsed() < AGE && conn.carried < MESSAGES && conn.is_welcome(self.manners) {
+        if conn.opened.elapsed() < AGE && conn.carried < self.limits.messages && conn.is_welcome(self.manners) {
             self.resting().push(conn);
         } else {
             tokio::spawn(conn.quit());
@@ -223,7 +232,7 @@ impl Host {
     /// Connections that rested too long, to be closed.
     pub fn stale(&self) -> Vec<Conn> {
         let now = Instant::now();
-        self.resting().extract_if(.., |conn| conn.rested + REST <= now).collect()
+        self.resting().extract_if(.., |conn| conn.rested + self.limits.idle.as_std() <= now).collect()
     }
 
     /// All resting connections, to be closed.

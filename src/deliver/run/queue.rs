@@ -18,7 +18,7 @@ use super::giveup::Failure;
 use super::host::Entry;
 use super::lanes::{Bench, LaneKey, Lanes, Turn, Went};
 use crate::deliver::client::Wire;
-use crate::deliver::route::{Hop, Policy, Way, exchangers};
+use crate::deliver::route::{Hop, Policy, Way};
 use crate::deliver::schedule;
 use crate::env::clock::Step;
 use crate::mail::{Domain, Parcel, Reply, Span, Timestamp};
@@ -49,6 +49,15 @@ pub(super) enum Said {
     Later(String),
 }
 
+impl Said {
+    /// The server that took it reports nothing itself.
+    pub fn relay(&mut self) {
+        if matches!(self, Self::Taken) {
+            *self = Self::Relayed;
+        }
+    }
+}
+
 impl From<Result<(), Reply>> for Said {
     fn from(fate: Result<(), Reply>) -> Self {
         match fate {
@@ -61,17 +70,17 @@ impl From<Result<(), Reply>> for Said {
 
 /// What came of asking the hosts of a job.
 #[derive(Debug)]
-enum Asked {
+pub(super) enum Asked {
     Said(Vec<(usize, Said)>),
     Shut(Shut),
 }
 
 /// None of the hosts answers.
 #[derive(Debug)]
-struct Shut {
+pub(super) struct Shut {
     /// How long they are left alone.
     wait: Span,
-    reason: String,
+    pub reason: String,
     /// Whether one of them was asked just now.
     asked: bool,
 }
@@ -158,12 +167,25 @@ impl Deliver {
         jobs.sort_unstable_by_key(|job| job.key);
         for job in jobs {
             let turn = turn_of(&job, policy);
-            if self.lanes().admit(&turn, &self.beds(now, Some((&job, policy)))) {
+            let admitted = self.lanes().admit(&turn, &self.beds(now, Some((&job, policy))));
+            if admitted && self.is_in_pace(&turn, now, policy) {
                 let (this, policy) = (Arc::clone(self), Arc::clone(policy));
                 running.spawn(async move { this.work(job, turn, &policy).await });
             }
         }
         claimed
+    }
+
+    /// Whether the rate of a job's domain lets it go now. If not it rests until its place comes.
+    fn is_in_pace(&self, turn: &Turn, now: Timestamp, policy: &Policy) -> bool {
+        let LaneKey::Domain(domain) = &turn.lane else { return true };
+        let rate = policy.settings.internet.limits(domain.as_str()).rate;
+        let entered = self.pace.lock().unwrap_or_else(PoisonError::into_inner).enter(domain, turn.job, rate, now);
+        let Err(when) = entered else { return true };
+        self.parts.internet.metrics.paced();
+        self.parts.spool.put_back(turn.job, when);
+        self.lanes().leave(turn, Went::PutOff, widest(&turn.lane, policy), &self.beds(now, None));
+        false
     }
 
     pub(super) fn lanes(&self) -> MutexGuard<'_, Lanes> {
@@ -227,7 +249,7 @@ impl Deliver {
     }
 
     async fn work(&self, job: Job, turn: Turn, policy: &Policy) {
-        let mut leaving = Leaving { deliver: self, turn: &turn, went: None, widest: policy.settings.concurrency };
+        let mut leaving = Leaving { deliver: self, turn: &turn, went: None, widest: widest(&turn.lane, policy) };
         leaving.went = Some(self.attempt(&job, &turn, policy).await);
     }
 
@@ -248,7 +270,7 @@ impl Deliver {
                 Asked::Said(later(&to, &error.to_string()))
             }
             Ok(wire) => {
-                let load = Load { parcel: &parcel, to: &to, wire: &wire };
+                let load = Load { parcel: &parcel, to: &to, wire: &wire, account: None };
                 match policy.way(&parcel.meta.destination) {
                     Way::Hops(hops) => self.by_hops(&hops, load, job.tries, policy).await,
                     Way::ByMx => self.by_mx(load, job.tries, policy).await,
@@ -282,8 +304,8 @@ impl Deliver {
     }
 
     /// The hops in order; the first that answers decides.
-    async fn by_hops(&self, hops: &[Arc<Hop>], load: Load<'_>, tries: u32, policy: &Policy) -> Asked {
-        let (mut shut, mut trouble): (Option<Shut>, Option<String>) = (None, None);
+    pub(super) async fn by_hops(&self, hops: &[Arc<Hop>], load: Load<'_>, tries: u32, policy: &Policy) -> Asked {
+        let (mut shut, mut trouble, mut unfit): (Option<Shut>, Option<String>, Option<Reply>) = (None, None, None);
         let mut note = |wait: Span, reason: String, asked: bool| {
             let asked = asked || shut.as_ref().is_some_and(|s| s.asked);
             match &mut shut {
@@ -315,6 +337,8 @@ impl Deliver {
                     });
                     return Asked::Said(load.to.iter().copied().zip(said).collect());
                 }
+                // RFC 8689 §4.2.1: another exchanger may keep what the message requires.
+                Ok(Sent::Unfit(reply)) if hop.internet && reply.enhanced() == "5.7.30" => unfit = Some(reply),
                 Ok(Sent::Unfit(reply)) => {
                     let said = load.to.iter().map(|i| (*i, Said::Refused(reply.clone())));
                     return Asked::Said(said.collect());
@@ -330,43 +354,13 @@ impl Deliver {
                 },
             }
         }
+        if let (Some(reply), None, None) = (unfit, &trouble, &shut) {
+            return Asked::Said(load.to.iter().map(|i| (*i, Said::Refused(reply.clone()))).collect());
+        }
         match (trouble, shut) {
             (None, Some(shut)) => Asked::Shut(shut),
             (why, _) => Asked::Said(later(load.to, &why.unwrap_or_else(|| "no next hop".to_owned()))),
         }
-    }
-
-    /// Each domain by its own exchangers.
-    async fn by_mx(&self, load: Load<'_>, tries: u32, policy: &Policy) -> Asked {
-        let mut domains: Vec<(Domain, Vec<usize>)> = Vec::new();
-        for i in load.to {
-            let Some(recipient) = load.parcel.meta.recipients.get(*i) else { continue };
-            let domain = recipient.mailbox.domain();
-            match domains.iter_mut().find(|(d, _)| d == domain) {
-                Some((_, members)) => members.push(*i),
-                None => domains.push((domain.clone(), vec![*i])),
-            }
-        }
-        let (mut all, alone) = (Vec::with_capacity(load.to.len()), domains.len() == 1);
-        for (domain, members) in domains {
-            let answer = self.parts.dns.mx(domain.as_str()).await;
-            let names = exchangers(&domain, answer, &policy.hostname, |n| self.parts.dice.below(n));
-            let said = match names {
-                Ok(names) => {
-                    let port = policy.settings.mx_port;
-                    let hops: Vec<Arc<Hop>> = names.iter().map(|n| Arc::new(Hop::exchanger(n, port))).collect();
-                    let load = Load { to: &members, ..load };
-                    match self.by_hops(&hops, load, tries, policy).await {
-                        Asked::Said(said) => said,
-                        shut if alone => return shut,
-                        Asked::Shut(shut) => later(&members, &shut.reason),
-                    }
-                }
-                Err(reply) => members.iter().map(|i| (*i, Said::from(Err(reply.clone())))).collect(),
-            };
-            all.extend(said);
-        }
-        Asked::Said(all)
     }
 
     /// Records what an attempt came to: first reports and held copies are made safe, then the job moves on.
@@ -420,8 +414,16 @@ impl Deliver {
     }
 }
 
-fn later(to: &[usize], why: &str) -> Vec<(usize, Said)> {
+pub(super) fn later(to: &[usize], why: &str) -> Vec<(usize, Said)> {
     to.iter().map(|i| (*i, Said::Later(why.to_owned()))).collect()
+}
+
+/// How many messages may be under way in a lane.
+fn widest(lane: &LaneKey, policy: &Policy) -> usize {
+    match lane {
+        LaneKey::Hop(_) => policy.settings.concurrency,
+        LaneKey::Domain(domain) => policy.settings.internet.limits(domain.as_str()).concurrency,
+    }
 }
 
 /// The lane of a job: its agency's first hop, or the domain of its first recipient.

@@ -11,6 +11,8 @@ mod budget;
 mod cache;
 mod health;
 mod resolver;
+pub mod validator;
+mod wildcard;
 pub mod zone;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

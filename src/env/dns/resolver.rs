@@ -71,7 +71,7 @@ impl Resolver {
     }
 }
 
-fn server(address: SocketAddr) -> NameServerConfig {
+pub(super) fn server(address: SocketAddr) -> NameServerConfig {
     let connection = |protocol| {
         let mut connection = ConnectionConfig::new(protocol);
         connection.port = address.port();
@@ -81,7 +81,7 @@ fn server(address: SocketAddr) -> NameServerConfig {
     NameServerConfig::new(address.ip(), true, connections)
 }
 
-fn tune(options: &mut ResolverOpts, timeout: Span) {
+pub(super) fn tune(options: &mut ResolverOpts, timeout: Span) {
     // Two tries inside the time of one look-up.
     options.timeout = timeout.as_std() / 2;
     options.attempts = 1;
@@ -91,11 +91,11 @@ fn tune(options: &mut ResolverOpts, timeout: Span) {
 }
 
 /// The labels as octets, so that a name from a macro or a header is never read as an escape.
-fn wire_name(name: &str) -> Option<Name> {
+pub(super) fn wire_name(name: &str) -> Option<Name> {
     Name::from_labels(name.split('.').map(str::as_bytes)).ok()
 }
 
-const fn record_type(kind: Kind) -> RecordType {
+pub(super) const fn record_type(kind: Kind) -> RecordType {
     match kind {
         Kind::A => RecordType::A,
         Kind::Aaaa => RecordType::AAAA,
@@ -146,7 +146,7 @@ fn text(data: &RData) -> Option<String> {
     Some(String::from_utf8_lossy(&txt.txt_data.concat()).into_owned())
 }
 
-fn tlsa(data: &RData) -> Option<Vec<u8>> {
+pub(super) fn tlsa(data: &RData) -> Option<Vec<u8>> {
     let RData::TLSA(tlsa) = data else { return None };
     let mut octets = vec![tlsa.cert_usage.into(), tlsa.selector.into(), tlsa.matching.into()];
     octets.extend_from_slice(&tlsa.cert_data);
@@ -154,7 +154,7 @@ fn tlsa(data: &RData) -> Option<Vec<u8>> {
 }
 
 /// Lower case, no trailing dot; the root is empty.
-fn plain(name: &Name) -> String {
+pub(super) fn plain(name: &Name) -> String {
     let mut text = name.to_ascii().to_ascii_lowercase();
     if text.ends_with('.') {
         text.pop();

@@ -165,6 +165,38 @@ async fn the_queue_is_listed_in_pages_and_steered() {
 }
 
 #[tokio::test]
+async fn a_long_queue_is_looked_through_in_bounded_steps() {
+    let house = House::new("long").await;
+    for number in 0..12_000 {
+        let parcel = Parcel { body: Bytes::from_static(b"x"), ..parcel(number, "so-tttt") };
+        house.stores.spool.accept(&parcel, NOW + Span::hours(1)).await.unwrap();
+    }
+    house
+        .talk(|data| {
+            let mut client = Client::connect(&data).unwrap().unwrap();
+            let nowhere = QueueFilter { to: Some("nobody@".to_owned()), ..Default::default() };
+            let (mut steps, mut after) = (0, None);
+            loop {
+                steps += 1;
+                let ask = Request::QueueList { filter: nowhere.clone(), after };
+                let Reply::Jobs { jobs, next, .. } = client.ask(&ask).unwrap() else { panic!("no jobs") };
+                assert!(jobs.is_empty());
+                after = next;
+                if after.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(steps, 3, "a filter that fits nowhere keeps no request busy for long");
+            let all = QueueFilter::default();
+            let Reply::Jobs { jobs, .. } = client.ask(&Request::QueueList { filter: all, after: None }).unwrap() else {
+                panic!("no jobs")
+            };
+            assert_eq!(jobs.len(), PAGE, "and a page is a page");
+        })
+        .await;
+}
+
+#[tokio::test]
 async fn k08_a_held_message_is_shown_read_in_pieces_and_released_into_the_queue() {
     let house = House::new("held").await;
     let sent = parcel(1, "so-tttt");

@@ -1,6 +1,7 @@
 //! The pipeline behind the desk: what a session asks for is answered here, and a finished message is processed here.
 
 pub mod examine;
+pub mod exists;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,28 +12,37 @@ use tokio::sync::watch;
 
 use super::carry::Outcome;
 use crate::deliver::client::Needs;
-use crate::deliver::{Deliver, Turned};
+use crate::deliver::{Deliver, Live, Question, Turned};
 use crate::env::{Clock, pool};
 use crate::envelope::Envelope;
+use crate::envelope::known::Answer;
 use crate::envelope::relay::Standing;
+use crate::guard::Guard;
+use crate::guard::weigh::Assessment;
+use crate::inspect::AuthResult;
+use crate::inspect::checks::auth::spf;
 use crate::intake::{self, Mail};
 use crate::listen::ClientFacts;
-use crate::mail::{Destination, Recipient, Reply};
+use crate::mail::transaction::Notify;
+use crate::mail::{Destination, Mailbox, Recipient, Reply};
 use crate::policy::Policy;
 use crate::quarantine::Shelf;
 use crate::report::metrics::{Metrics, Stage};
 use crate::report::record::run::Log;
 use crate::report::record::{self, Entry};
-use crate::session::desk::{Desk, Letter, Opening, Refusal, Request};
+use crate::session::desk::{Desk, Letter, Opening, Refusal, Request, Target};
 use crate::spool::Spool;
 use crate::verdict::receipt::Receipt;
 use crate::verdict::{Action, Judged};
 use examine::Examiner;
+use exists::Census;
 
 /// What the pipeline is built from.
 pub struct Parts {
     pub policy: watch::Receiver<Arc<Policy>>,
     pub examiner: Examiner,
+    pub guard: Guard,
+    pub census: Census,
     pub deliver: Arc<Deliver>,
     pub spool: Spool,
     pub shelf: Shelf,
@@ -55,7 +65,16 @@ pub struct Pipeline {
 pub struct Pinned {
     policy: Arc<Policy>,
     standing: Standing,
+    /// What the recipients' own servers have opened for this message.
+    live: Live,
+    /// What the guard thinks of this client and sender.
+    assessment: Assessment,
+    /// Who gets the letter besides those who were named: the rest of an alias, copies.
+    others: Vec<Recipient>,
 }
+
+/// More than so many others are not gathered: the sender tries the rest in a letter of its own.
+const MOST_OTHERS: usize = 500;
 
 impl Pipeline {
     #[must_use]
@@ -66,14 +85,14 @@ impl Pipeline {
     /// One message, from its last byte to our answer.
     /// Invariant: 250 means that for every recipient the next hop has it, or bytes and decision are synced here
     /// (RFC 5321 §6.1).
-    pub async fn process(&self, mail: Mail, policy: &Arc<Policy>) -> Reply {
+    pub async fn process(&self, mail: Mail, live: Live, policy: &Arc<Policy>) -> Reply {
         let started = Instant::now();
         let evidence = match self.parts.examiner.examine(mail.clone(), policy).await {
             Ok(evidence) => evidence,
             Err(reply) => return self.put_off(&mail, &reply),
         };
         let judged = evidence.judge(&policy.compiled.verdict);
-        let outcome = self.carry_out(&judged, policy).await;
+        let outcome = self.carry_out(&judged, live, policy).await;
         self.count(&judged, &outcome, started);
         let reply = outcome.reply(&judged, policy.language);
         // Buffered: a full log never stops mail.
@@ -90,6 +109,24 @@ impl Pipeline {
             "message"
         );
         reply
+    }
+
+    /// Whether SPF says that the sender is real; asked only where an entry of the guard depends on it.
+    async fn is_really(&self, opening: &Opening, policy: &Policy) -> bool {
+        let wanted = policy.compiled.guard.wants_authentication(&opening.sender, opening.received_at);
+        let (Some(dns), Some(mailbox), true) = (&self.parts.examiner.dns, opening.sender.mailbox(), wanted) else {
+            return false;
+        };
+        let dns = dns.for_message(policy.limits.dns_queries, policy.guard.dns_deadline);
+        let query = spf::Query {
+            ip: opening.client.address.ip(),
+            helo: &opening.helo,
+            sender: &mailbox.to_string(),
+            domain: mailbox.domain().as_str(),
+            now: opening.received_at.seconds(),
+        };
+        let outcome = spf::check(&dns, query).await;
+        outcome.result == AuthResult::Pass && !outcome.permissive
     }
 
     /// Mail that could not be looked at now: its sender keeps it, and what we said is on record all the same.
@@ -147,9 +184,34 @@ impl Pipeline {
     }
 }
 
+/// Somebody the sender did not name and hears nothing of (RFC 3461 §4.1: NEVER).
+fn other(mailbox: Mailbox, destination: Destination) -> Recipient {
+    let notify = Notify { success: false, failure: false, delay: false, explicit: true };
+    Recipient { mailbox, destination, original: None, notify }
+}
+
+const fn mailbox_of(target: &Target) -> Option<&Mailbox> {
+    match target {
+        Target::Postmaster => None,
+        Target::Mailbox(mailbox) => Some(mailbox),
+    }
+}
+
+/// ORCPT of an address that an alias changed; left out where it would need xtext.
+fn original(target: &Target) -> Option<String> {
+    let text = mailbox_of(target)?.to_string();
+    let plain = text.bytes().all(|b| b.is_ascii_graphic() && b != b'+' && b != b'=');
+    plain.then(|| format!("rfc822;{text}"))
+}
+
 impl Desk for Pipeline {
     type Transaction = Pinned;
     type Basin = intake::run::Basin;
+
+    fn welcome(&self, client: &ClientFacts) -> Result<(), Reply> {
+        let policy = Arc::clone(&self.parts.policy.borrow());
+        self.parts.guard.welcome(&policy.compiled.guard, client)
+    }
 
     async fn open(&self, opening: &Opening) -> Result<Pinned, Reply> {
         let policy = Arc::clone(&self.parts.policy.borrow());
@@ -161,26 +223,65 @@ impl Desk for Pipeline {
             return Err(Reply::new(451, "4.3.0", "Temporary trouble here, please try again later"));
         }
         let standing = policy.compiled.envelope.check_client(&opening.client, &opening.sender)?;
-        Ok(Pinned { policy, standing })
+        let authenticated = self.is_really(opening, &policy).await;
+        let assessment = self.parts.guard.sender(&policy.compiled.guard, opening, authenticated).await?;
+        Ok(Pinned { policy, standing, live: Live::default(), assessment, others: Vec::new() })
     }
 
     async fn recipient(&self, pinned: &mut Pinned, opening: &Opening, request: Request) -> Result<Recipient, Reply> {
-        let compiled = &pinned.policy.compiled;
-        let (mailbox, destination) = compiled.envelope.check_recipient(&pinned.standing, &request.target)?;
+        let policy = Arc::clone(&pinned.policy);
+        let compiled = &policy.compiled;
+        let (guard, rules, assessment) = (&self.parts.guard, &compiled.guard, &pinned.assessment);
+        if let Target::Mailbox(mailbox) = &request.target {
+            guard.approach(rules, assessment, mailbox).await?;
+        }
+        let mut names = compiled.envelope.stands_for(&request.target)?.into_iter();
+        let target = names.next().map_or_else(|| request.target.clone(), Target::Mailbox);
+        let (mailbox, destination) = compiled.envelope.check_recipient(&pinned.standing, &target)?;
+        guard.recipient(rules, assessment, opening, &mailbox, destination.agency())?;
+        if let Destination::Agency(_) = destination
+            && let Some(agency) = compiled.envelope.agency_of(mailbox.domain())
+            && self.parts.census.has(agency, &mailbox, &compiled.deliver).await == Answer::Unknown
+        {
+            return Err(Reply::new(550, "5.1.1", "No such user here"));
+        }
+        let mut others = Vec::new();
+        for mailbox in names.chain(compiled.envelope.copies(&destination).iter().cloned()) {
+            // Into agencies only, whoever sends.
+            match compiled.envelope.check_recipient(&Standing::Inward, &Target::Mailbox(mailbox)) {
+                Ok((mailbox, destination)) => others.push(other(mailbox, destination)),
+                Err(reply) => tracing::warn!(%reply, "an alias or a copy leads to nobody"),
+            }
+        }
+        if pinned.others.len().saturating_add(others.len()) > MOST_OTHERS {
+            return Err(Reply::new(452, "4.5.3", "Too many recipients"));
+        }
         let needs = Needs::announced(&opening.sender, &mailbox, &opening.params);
         if let Some(refusal) = self.parts.deliver.foreseen(&destination, needs, &compiled.deliver) {
             return Err(refusal);
         }
-        Ok(Recipient { mailbox, destination, original: request.original, notify: request.notify })
+        // RFC 3461 §5.2.1: where an address was changed, reports name the one that was written.
+        let written = if mailbox_of(&request.target) == Some(&mailbox) { None } else { original(&request.target) };
+        let original = request.original.or(written);
+        let recipient = Recipient { mailbox, destination, original, notify: request.notify };
+        let question = Question { sender: &opening.sender, params: &opening.params, recipient: &recipient };
+        self.parts.deliver.ask(&mut pinned.live, question, &compiled.deliver).await?;
+        pinned.others.extend(others);
+        Ok(recipient)
     }
 
     fn basin(&self, _: &Pinned) -> intake::run::Basin {
         self.parts.store.basin()
     }
 
-    async fn take(&self, pinned: Pinned, letter: Letter, raw: Bytes) -> Reply {
+    async fn take(&self, pinned: Pinned, mut letter: Letter, raw: Bytes) -> Reply {
+        for other in pinned.others {
+            if letter.recipients.iter().all(|known| known.mailbox.folded() != other.mailbox.folded()) {
+                letter.recipients.push(other);
+            }
+        }
         let mail = Mail::complete(Envelope::of(letter), raw);
-        self.process(mail, &pinned.policy).await
+        self.process(mail, pinned.live, &pinned.policy).await
     }
 
     async fn turn(&self, client: &ClientFacts, node: &str) -> Reply {
@@ -196,6 +297,11 @@ impl Desk for Pipeline {
             Turned::Nothing => Reply::new(251, "2.0.0", format!("No messages are waiting for node {node}")),
             Turned::Unable => Reply::new(458, "4.3.5", format!("Unable to queue messages for node {node}")),
         }
+    }
+
+    fn noticed(&self, refusal: &Refusal<'_>) {
+        let policy = Arc::clone(&self.parts.policy.borrow());
+        self.parts.guard.noticed(&policy.compiled.guard, refusal);
     }
 
     fn refused(&self, refusal: &Refusal<'_>) {

@@ -89,7 +89,7 @@ impl Step {
         }
     }
 
-    pub(super) fn close(reply: Reply, reason: Reason) -> Self {
+    pub(in crate::session) fn close(reply: Reply, reason: Reason) -> Self {
         Self { next: Next::Close, ..Self::refuse(reply, reason) }
     }
 

@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::desk::{Desk, Reason};
+use super::desk::{Desk, Reason, Refusal};
 use super::dialogue::Dialogue;
 use super::house::{House, Station};
 use super::metrics::{Metrics, Outcome};
@@ -155,8 +155,9 @@ fn admit<D: Desk>(around: &Arc<Surroundings<D>>, address: SocketAddr, tcp: TcpSt
     let permit = match around.gate.enter(house.limits.connections) {
         Ok(permit) => permit,
         Err(full) => {
-            around.metrics.turned_away(station.role, Reason::Connections);
-            turn_away(&tcp, full);
+            let reply = turn_away(&tcp, full);
+            let local = tcp.local_addr().unwrap_or(address);
+            away(around, facts(canonical(peer), canonical(local), station.role), Reason::Connections, &reply);
             return;
         }
     };
@@ -170,7 +171,7 @@ fn admit<D: Desk>(around: &Arc<Surroundings<D>>, address: SocketAddr, tcp: TcpSt
 }
 
 /// One line without waiting, for somebody who cannot be let in.
-fn turn_away(tcp: &TcpStream, full: Full) {
+fn turn_away(tcp: &TcpStream, full: Full) -> Reply {
     let reply = match full {
         Full::Total => Reply::new(421, "4.3.2", "Too many connections; try again later"),
         Full::Address => Reply::new(421, "4.7.0", "Too many connections from your address"),
@@ -179,6 +180,20 @@ fn turn_away(tcp: &TcpStream, full: Full) {
     reply.write_to(&mut line);
     // If it does not fit into an empty socket buffer the client is gone.
     let _ = tcp.try_write(&line);
+    reply
+}
+
+/// Counts and tells somebody who was sent away before there was a session.
+fn away<D: Desk>(around: &Surroundings<D>, client: ClientFacts, reason: Reason, reply: &Reply) {
+    around.metrics.turned_away(client.role, reason);
+    let at = around.clock.now();
+    let id = around.dice.mail_id(at);
+    let refusal = Refusal { id, at, client: &client, helo: "", sender: None, recipient: None, reason, reply };
+    around.desk.noticed(&refusal);
+}
+
+const fn facts(address: SocketAddr, local: SocketAddr, role: crate::listen::Role) -> ClientFacts {
+    ClientFacts { address, local, role, tls: None::<TlsFacts> }
 }
 
 async fn serve<D: Desk>(
@@ -200,20 +215,20 @@ async fn serve<D: Desk>(
                 }
             }
             None => {
-                around.metrics.turned_away(station.role, Reason::Proxy);
+                let nothing = Reply::new(421, "4.7.0", "No PROXY header");
+                away(&around, facts(client, ours, station.role), Reason::Proxy, &nothing);
                 return;
             }
         }
     }
     if let Err(full) = permit.claim(client.ip(), house.limits.connections_per_address) {
-        around.metrics.turned_away(station.role, Reason::Connections);
-        turn_away(&tcp, full);
+        let reply = turn_away(&tcp, full);
+        away(&around, facts(client, ours, station.role), Reason::Connections, &reply);
         return;
     }
     let role = station.role;
     let counted = Counted::new(&around.metrics, role);
-    let facts = ClientFacts { address: client, local: ours, role, tls: None::<TlsFacts> };
-    let mut dialogue = Dialogue::new(house, station, facts);
+    let mut dialogue = Dialogue::new(house, station, facts(client, ours, role));
     dialogue.connected_from(peer.ip());
     let stop = around.stop.clone();
     let mut talk = Talk {

@@ -90,6 +90,9 @@ impl<D: Desk> Talk<D> {
     }
 
     async fn greet(&mut self) -> Flow {
+        if let Err(reply) = self.around.desk.welcome(self.dialogue.client()) {
+            return self.act(Step::close(reply, Reason::Guard)).await;
+        }
         let strange = self.dialogue.waits_for_early_talkers()
             && !self.around.familiar().is_known(self.dialogue.client().address.ip(), self.around.clock.now());
         let early = if !self.wire.pending().is_empty() {
@@ -234,11 +237,15 @@ impl<D: Desk> Talk<D> {
             let client = self.dialogue.client();
             if reason.concerns_mail() {
                 let (code, enhanced) = (said.reply.code(), said.reply.enhanced().to_owned());
-                said.reply = Reply::new(code, enhanced, format!("{} (id {id})", said.reply.text()));
-                let helo = self.dialogue.hello();
-                let sender = opening.map(|o| &o.sender);
-                let recipient = said.recipient.as_deref();
-                let refusal = Refusal { id, at: now, client, helo, sender, recipient, reason, reply: &said.reply };
+                let cause = said.reply.cause().to_owned();
+                said.reply = Reply::new(code, enhanced, format!("{} (id {id})", said.reply.text())).because(cause);
+            }
+            let helo = self.dialogue.hello();
+            let sender = opening.map(|o| &o.sender);
+            let recipient = said.recipient.as_deref();
+            let refusal = Refusal { id, at: now, client, helo, sender, recipient, reason, reply: &said.reply };
+            self.around.desk.noticed(&refusal);
+            if reason.concerns_mail() {
                 self.around.desk.refused(&refusal);
             }
             tracing::info!(%id, client = %client.address, reason = reason.as_str(), reply = %said.reply, "refused");

@@ -1,15 +1,19 @@
 //! A gateway's delivery with nothing around it: a spool on a simulated disk, a clock turned by hand.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use luytre::deliver::settings::{self, Delivery, NextHop, Profile, TlsMode};
-use luytre::deliver::{Agency, Deliver, Handover, Metrics, Parts, Pending, Policy, Undeliverable};
+use luytre::deliver::{
+    Agency, Deliver, Handover, Internet, InternetParts, Metrics, Parts, Pending, Policy, Undeliverable, tlspolicy,
+};
 use luytre::env::clock::Hand;
-use luytre::env::disk::Simulated;
+use luytre::env::disk::{Disk, Simulated};
+use luytre::env::dns::validator::{Validator, Wanted};
 use luytre::env::tls::client::Connector;
+use luytre::env::tls::guard::Guard;
 use luytre::env::{Clock, Dice, Dns};
 use luytre::mail::transaction::Notify;
 use luytre::mail::{
@@ -31,6 +35,19 @@ impl Undeliverable for Shelf {
     fn hold<'a>(&'a self, parcel: &'a Parcel, because: &'a str) -> Pending<'a, Result<(), String>> {
         self.0.lock().unwrap().push((parcel.clone(), because.to_owned()));
         Box::pin(async { Ok(()) })
+    }
+}
+
+/// How outgoing mail finds and proves its servers.
+pub struct Outward {
+    pub disk: Arc<dyn Disk>,
+    pub validate: Option<Wanted>,
+    pub anchors: Option<PathBuf>,
+}
+
+impl Default for Outward {
+    fn default() -> Self {
+        Self { disk: Arc::new(Simulated::new(1)), validate: None, anchors: None }
     }
 }
 
@@ -68,18 +85,42 @@ impl House {
         roots: Option<&Path>,
         set: impl FnOnce(&mut settings::Deliver),
     ) -> Self {
+        Self::with_internet(agencies, dns, roots, &Outward::default(), set)
+    }
+
+    /// As `of`, with what only outgoing mail by MX needs.
+    pub fn with_internet(
+        agencies: Vec<(&str, &str, Vec<NextHop>)>,
+        dns: SocketAddr,
+        roots: Option<&Path>,
+        outward: &Outward,
+        set: impl FnOnce(&mut settings::Deliver),
+    ) -> Self {
         let registry = Registry::new();
         let (clock, hand) = Clock::by_hand(START);
-        let disk = Arc::new(Simulated::new(1));
+        let disk = outward.disk.clone();
         let metrics = luytre::spool::metrics::Metrics::new(&registry).unwrap();
         let small =
             luytre::spool::settings::Spool { segment: ByteSize::mib(1), ..luytre::spool::settings::Spool::default() };
-        let (spool, _) = Spool::open(disk, Path::new("/spool"), small, clock.clone(), metrics).unwrap();
+        let (spool, _) = Spool::open(Arc::clone(&disk), Path::new("/spool"), small, clock.clone(), metrics).unwrap();
         let shelf = Arc::new(Shelf::default());
         let options = luytre::env::dns::Options { servers: vec![dns], ..luytre::env::dns::Options::default() };
+        let dns = Dns::new(&options).unwrap();
+        let anchors = outward.anchors.clone();
+        let validator = outward.validate.map(|wanted| Validator::new(&options, wanted, anchors).unwrap());
+        let internet = InternetParts {
+            disk,
+            data_dir: Path::new("/data"),
+            dns: dns.clone(),
+            clock: clock.clone(),
+            validator,
+            guard: Guard::new(roots).unwrap(),
+            metrics: tlspolicy::Metrics::new(&registry).unwrap(),
+        };
         let parts = Parts {
             spool: spool.clone(),
-            dns: Dns::new(&options).unwrap(),
+            dns,
+            internet: Internet::open(internet).unwrap(),
             clock,
             dice: Dice::seeded(1),
             metrics: Metrics::new(&registry).unwrap(),

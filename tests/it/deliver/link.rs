@@ -6,8 +6,10 @@ use luytre::deliver::settings::{NextHop, Profile, TlsMode};
 use luytre::deliver::{Handover, KeyPin};
 
 use super::house::{House, hop, parcel, word};
+use crate::kit::site::Site;
 use openssl::ssl::{SslAcceptor, SslMethod, SslVersion};
 
+use crate::kit::gateway::luytre;
 use crate::kit::peer::{Act, At, Moment, Peer, certificate, key_and_certificate, say};
 
 const TLS: &[&str] = &["PIPELINING", "STARTTLS"];
@@ -78,6 +80,22 @@ async fn r02_a_pinned_key_is_believed_whatever_its_certificate_says() {
     let Handover::Spooled { why, .. } = house.hand_over(&parcel(&["a@y.vn"], "x\r\n")).await else { panic!() };
     assert!(why.contains(&pin_of(&pem).to_string()) && why.contains("tls_pins"), "says which key it saw: {why}");
     assert_eq!((peer.taken().len(), house.metric("luytre_delivery_downgrades_total", &[])), (1, 0.0));
+}
+
+#[test]
+fn r02_doctor_shows_the_pin_of_a_key_that_nobody_vouches_for() {
+    let (acceptor, pem) = certificate("other.local");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let peer = runtime.block_on(Peer::with(TLS, |_| None, false, Some(acceptor)));
+    let line = format!("tls_pins = [\"{}\"]", pin_of(&pem));
+    for (more, expected) in [(String::new(), true), (format!(", {line}"), false)] {
+        let site =
+            Site::new("pin").next_hop(&format!("{{ address = \"{}\", tls = \"required\"{more} }}", peer.address));
+        let config = site.write();
+        let (_, said, error) = luytre(&["doctor", "--config", config.to_str().unwrap()]);
+        assert!(said.contains(&peer.address.to_string()), "{said}{error}");
+        assert_eq!(said.contains(&line), expected, "{said}{error}");
+    }
 }
 
 #[tokio::test]

@@ -2,9 +2,12 @@
 
 mod bad_line;
 mod cut_through;
+mod dnssec;
 mod faults;
 mod house;
+mod internet;
 mod link;
+mod live;
 mod postfix;
 mod profiles;
 mod queue;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use luytre::deliver::Handover;
 use luytre::deliver::settings::{Profile, TlsMode};
 use luytre::mail::transaction::{BodyType, Notify, Ret};
-use luytre::mail::{MailId, Parcel, Span};
+use luytre::mail::{MailId, Parcel, ReversePath, Span};
 
 use super::house::{House, START, hop, parcel, word};
 use super::simulators::{Meets, screened_mdaemon, start};
@@ -19,6 +19,8 @@ const ALL: [Profile; 6] =
 /// A message that uses everything a sender may say.
 fn rich() -> Parcel {
     let mut mail = parcel(&["a@y.vn"], "K\u{ed}nh g\u{1eed}i\r\n.\r\n..end\r\n");
+    // Nobody vouched for the sender: no report is made, so nothing but the message itself is in the queue.
+    mail.meta.sender_authenticated = false;
     mail.meta.params.body = BodyType::EightBitMime;
     mail.meta.params.ret = Some(Ret::Headers);
     mail.meta.params.envid = Some("QQ1".to_owned());
@@ -30,7 +32,8 @@ fn rich() -> Parcel {
 
 async fn run_until_empty(house: &House) {
     for _ in 0..100 {
-        if house.jobs().is_empty() {
+        // Reports of success to a sender whose server nobody plays here may stay.
+        if house.jobs().iter().all(|job| job.meta.sender == ReversePath::Null) {
             return;
         }
         house.deliver.wake();

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use luytre::envelope::relay::{Policy, Standing};
 use luytre::intake::run::{Basin, Store};
+use luytre::listen::ClientFacts;
 use luytre::mail::{Recipient, Reply};
 use luytre::session::desk::{Desk, Letter, Opening, Refusal, Request};
 
@@ -66,6 +67,13 @@ impl Desk for MemoryDesk {
         let id = letter.opening.id;
         self.taken.lock().unwrap().push((letter, raw));
         Reply::new(250, "2.0.0", format!("Taken, id {id}"))
+    }
+
+    async fn turn(&self, client: &ClientFacts, node: &str) -> Reply {
+        match self.policy.check_turn(client.address.ip(), node) {
+            Ok(agency) => Reply::new(250, "2.0.0", format!("Queuing for {agency} started")),
+            Err(reply) => reply,
+        }
     }
 
     fn refused(&self, refusal: &Refusal<'_>) {

@@ -109,6 +109,12 @@ fn program(kind: Kind) -> Option<PathBuf> {
         println!("skipped: {kind:?} is started by root only");
         return None;
     }
+    // A container without the right to, or a changed root that is no mount of its own.
+    let namespace = Command::new("unshare").args(["--mount", "--propagation", "private", "true"]).output();
+    if !namespace.is_ok_and(|done| done.status.success()) {
+        println!("skipped: this machine gives no mount namespace for {kind:?}");
+        return None;
+    }
     Some(path)
 }
 

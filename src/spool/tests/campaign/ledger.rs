@@ -1,12 +1,13 @@
 //! What callers were told, and whether the log keeps to it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use super::super::super::jobs::{load, load_state, meta};
 use super::super::super::log::Log;
 use super::super::super::segment::Part;
 use super::super::super::{JobKey, Recovery};
-use super::super::parcel;
+use crate::mail::Parcel;
 
 /// What the outside was told about a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,6 +24,8 @@ pub enum Told {
     Gone,
     /// Removal asked for, not confirmed.
     Going,
+    /// A process read this from a disk that had failed a sync before, and died: it may be there, whole, or not.
+    Any,
 }
 
 #[derive(Clone, Debug)]
@@ -31,9 +34,21 @@ pub struct Note {
     pub key: Option<JobKey>,
     /// The operator's hold; `None` while a change is not confirmed.
     pub held: Option<bool>,
-    pub size: usize,
+    /// The message as it was sent.
+    pub sent: Arc<Parcel>,
     /// Recipients that nobody said were served.
     pub pending: BTreeSet<usize>,
+}
+
+/// What the disk has done so far; what damage is rightly reported after it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Past {
+    /// Nothing: none.
+    Sound,
+    /// It failed: a segment that began then may have a beginning that nobody can read.
+    Troubled,
+    /// It failed, the process died, and the next one took what the cache shows for what the disk has.
+    Deceived,
 }
 
 pub type Ledger = BTreeMap<u64, Note>;
@@ -54,15 +69,20 @@ pub fn recipients(number: u64) -> usize {
 /// Every message that the log has. An error is a broken promise.
 pub fn contents(log: &Log, ledger: &Ledger) -> Result<Vec<There>, String> {
     let keys: Vec<u64> = log.index().keys(None).collect();
+    // A log that was empty at a start gives its keys anew, so what is gone does not count.
+    let there = ledger.iter().filter(|(_, note)| matches!(note.told, Told::Kept | Told::Going));
+    let known: HashMap<u64, u64> = there.filter_map(|(number, note)| Some((note.key?.0, *number))).collect();
     keys.into_iter()
         .map(|key| {
             let found =
                 load(&log.index, key, Part::Whole).map_err(|error| format!("listed but unreadable: {error}"))?;
             let (entry, record) = found.ok_or("gone while reading")?;
-            let number = u64::try_from(meta(&record).map_err(|e| e.to_string())?.id.as_u128()).unwrap();
+            let number = match known.get(&key) {
+                Some(number) => *number,
+                None => u64::try_from(meta(&record).map_err(|e| e.to_string())?.id.as_u128()).unwrap(),
+            };
             let note = ledger.get(&number).ok_or(format!("message {number} was never sent"))?;
-            let sent = parcel(number, recipients(number), note.size);
-            if (&record.head, &record.body) != (&sent.head, &sent.body) {
+            if (&record.head, &record.body) != (&note.sent.head, &note.sent.body) {
                 return Err(format!("message {number} is altered"));
             }
             let pending = match load_state(&log.index, key, &entry, &record.state).pending {
@@ -75,9 +95,12 @@ pub fn contents(log: &Log, ledger: &Ledger) -> Result<Vec<There>, String> {
 }
 
 /// Compares what is there with what was promised.
-pub fn judge(log: &Log, report: &Recovery, ledger: &Ledger, troubled: bool) -> Result<(), String> {
-    // A disk that failed while a segment began may leave a beginning that nobody can read: that is rightly reported.
-    let expected = troubled && report.damaged.iter().all(|damage| damage.at == 0);
+pub fn judge(log: &Log, report: &Recovery, ledger: &Ledger, past: Past) -> Result<(), String> {
+    let expected = match past {
+        Past::Sound => false,
+        Past::Troubled => report.damaged.iter().all(|damage| damage.at == 0),
+        Past::Deceived => true,
+    };
     if report.damages > 0 && !expected {
         return Err(format!("damage reported where none was done: {:?}", report.damaged));
     }

@@ -6,9 +6,8 @@ use super::{Nature, history};
 fn caught(fault: Fault) {
     // What only shows behind a failing disk is looked for there.
     let nature = match fault {
-        Fault::FailedSegmentTrusted | Fault::FailedSyncIgnored | Fault::VoidsForgotten | Fault::CarryForgotten => {
-            Nature::Rough
-        }
+        Fault::FailedSyncIgnored | Fault::CarryForgotten | Fault::MovedBeforeCarry => Nature::Rough,
+        Fault::FailedSegmentTrusted | Fault::VoidsForgotten => Nature::Steady,
         Fault::StartNotSynced => Nature::Restless,
         _ => Nature::Fair,
     };
@@ -34,6 +33,7 @@ mutants! {
     mutant_that_trusts_a_failed_segment_is_caught: FailedSegmentTrusted,
     mutant_that_forgets_what_is_void_is_caught: VoidsForgotten,
     mutant_that_forgets_what_a_failed_segment_was_told_is_caught: CarryForgotten,
+    mutant_that_moves_mail_before_what_is_carried_is_caught: MovedBeforeCarry,
     mutant_that_leaves_a_segment_unsynced_is_caught: SealNotSynced,
     mutant_that_does_not_sync_the_folder_is_caught: FolderNotSynced,
     mutant_that_does_not_sync_at_a_start_is_caught: StartNotSynced,

@@ -1,0 +1,210 @@
+//! Asks an LDAP directory (RFC 4511): one connection, shared by all questions, opened anew when it broke. A directory
+//! that does not answer is left alone for a while, so that not every session waits for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, Scope, SearchOptions, ldap_escape};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
+
+use crate::mail::Span;
+
+/// A directory that failed is left alone for so long.
+const QUIET: Duration = Duration::from_secs(10);
+/// RFC 4511 §4.5.1.4: an answer that holds no more because we asked for no more.
+const SIZE_LIMIT_EXCEEDED: u32 = 4;
+
+/// How a directory is reached.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Options {
+    /// `ldaps://host:636` or `ldap://host:389`, tried in order.
+    pub urls: Vec<String>,
+    /// With `ldap://`: STARTTLS before anything else.
+    pub start_tls: bool,
+    /// PEM of the authorities that are believed; `None`: the system's.
+    pub ca: Option<Vec<u8>>,
+    /// Empty: anonymous.
+    pub bind_dn: String,
+    pub password: String,
+    /// For one question, connection included.
+    pub timeout: Span,
+}
+
+/// Why a directory gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectoryError {
+    #[error("the directory cannot be reached: {0}")]
+    Connect(String),
+    #[error("the directory refuses: {0}")]
+    Refused(String),
+    #[error("the directory did not answer in time")]
+    Slow,
+    #[error("the directory failed a moment ago and is left alone")]
+    Quiet,
+}
+
+/// One directory. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Directory(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    options: Options,
+    line: Mutex<Line>,
+}
+
+#[derive(Default)]
+struct Line {
+    open: Option<Ldap>,
+    quiet_until: Option<Instant>,
+}
+
+impl std::fmt::Debug for Line {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Line").field("open", &self.open.is_some()).finish_non_exhaustive()
+    }
+}
+
+/// Puts an address into a filter at each `{}`; what has a meaning there is escaped (RFC 4515 §3).
+#[must_use]
+pub fn filter(template: &str, address: &str) -> String {
+    template.replace("{}", &ldap_escape(address))
+}
+
+impl Directory {
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        Self(Arc::new(Inner { options, line: Mutex::default() }))
+    }
+
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.0.options
+    }
+
+    /// Whether any entry below `base` fits the filter.
+    pub async fn holds(&self, base: &str, filter: &str) -> Result<bool, DirectoryError> {
+        let patience = self.0.options.timeout.as_std();
+        let asked = timeout(patience, self.ask(base, filter)).await.unwrap_or(Err(DirectoryError::Slow));
+        if let Err(error) = &asked
+            && !matches!(error, DirectoryError::Quiet)
+            // Somebody else is opening it anew: that will show whether it answers.
+            && let Ok(mut line) = self.0.line.try_lock()
+        {
+            *line = Line { open: None, quiet_until: Some(Instant::now() + QUIET) };
+        }
+        asked
+    }
+
+    async fn ask(&self, base: &str, filter: &str) -> Result<bool, DirectoryError> {
+        let (mut ldap, fresh) = self.line().await?;
+        match search(&mut ldap, base, filter).await {
+            // The connection was closed while it rested: once more on a new one.
+            Err(error) if !fresh && is_broken(&error) => {
+                self.0.line.lock().await.open = None;
+                let (mut ldap, _) = self.line().await?;
+                search(&mut ldap, base, filter).await
+            }
+            answer => answer,
+        }
+        .map_err(|error| DirectoryError::Refused(error.to_string()))
+    }
+
+    /// The open connection, or a new one; and whether it is new.
+    async fn line(&self) -> Result<(Ldap, bool), DirectoryError> {
+        let mut line = self.0.line.lock().await;
+        if let Some(open) = line.open.as_mut()
+            && !open.is_closed()
+        {
+            return Ok((open.clone(), false));
+        }
+        if line.quiet_until.is_some_and(|until| Instant::now() < until) {
+            return Err(DirectoryError::Quiet);
+        }
+        let mut last = DirectoryError::Connect("no url".to_owned());
+        for url in &self.0.options.urls {
+            match self.connect(url).await {
+                Ok(ldap) => {
+                    *line = Line { open: Some(ldap.clone()), quiet_until: None };
+                    return Ok((ldap, true));
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    async fn connect(&self, url: &str) -> Result<Ldap, DirectoryError> {
+        let o = &self.0.options;
+        let failed = |error: LdapError| DirectoryError::Connect(format!("{url}: {error}"));
+        let mut settings = LdapConnSettings::new().set_starttls(o.start_tls).set_conn_timeout(o.timeout.as_std());
+        if let Some(pem) = &o.ca {
+            settings = settings.set_connector(connector(pem).map_err(|e| DirectoryError::Connect(e.to_string()))?);
+        }
+        let (conn, mut ldap) = LdapConnAsync::with_settings(settings, url).await.map_err(failed)?;
+        tokio::spawn(async move {
+            if let Err(error) = conn.drive().await {
+                tracing::info!(%error, "the connection to a directory ended");
+            }
+        });
+        if !o.bind_dn.is_empty() {
+            let bound = ldap.simple_bind(&o.bind_dn, &o.password).await.map_err(failed)?;
+            bound.success().map_err(|error| DirectoryError::Refused(error.to_string()))?;
+        }
+        Ok(ldap)
+    }
+}
+
+fn connector(pem: &[u8]) -> Result<native_tls::TlsConnector, native_tls::Error> {
+    let mut builder = native_tls::TlsConnector::builder();
+    builder.disable_built_in_roots(true).min_protocol_version(Some(native_tls::Protocol::Tlsv12));
+    for certificate in native_tls::Certificate::stack_from_pem(pem)? {
+        builder.add_root_certificate(certificate);
+    }
+    builder.build()
+}
+
+async fn search(ldap: &mut Ldap, base: &str, filter: &str) -> Result<bool, LdapError> {
+    // One entry is enough, and none of its attributes is wanted (RFC 4511 §4.5.1.8: "1.1").
+    let options = SearchOptions::new().sizelimit(1);
+    let found = ldap.with_search_options(options).search(base, Scope::Subtree, filter, vec!["1.1"]).await?;
+    let entries = found.0.iter().filter(|entry| !entry.is_ref() && !entry.is_intermediate()).count();
+    match found.1.rc {
+        SIZE_LIMIT_EXCEEDED => Ok(true),
+        _ => found.1.success().map(|_| entries > 0),
+    }
+}
+
+const fn is_broken(error: &LdapError) -> bool {
+    !matches!(error, LdapError::LdapResult { .. } | LdapError::FilterParsing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rfc4515_3_an_address_cannot_change_the_question() {
+        let template = "(|(mail={})(proxyAddresses=smtp:{}))";
+        assert_eq!(filter(template, "an@a.test"), "(|(mail=an@a.test)(proxyAddresses=smtp:an@a.test))");
+        assert_eq!(filter("(mail={})", "*)(uid=*@a.test"), "(mail=\\2a\\29\\28uid=\\2a@a.test)");
+    }
+
+    #[tokio::test]
+    async fn a_dead_directory_is_left_alone_for_a_while() {
+        let shut = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("ldap://{}", shut.local_addr().unwrap());
+        drop(shut);
+        let directory = Directory::new(Options {
+            urls: vec![url],
+            start_tls: false,
+            ca: None,
+            bind_dn: String::new(),
+            password: String::new(),
+            timeout: Span::seconds(5),
+        });
+        assert!(matches!(directory.holds("dc=a", "(mail=x)").await, Err(DirectoryError::Connect(_))));
+        assert!(matches!(directory.holds("dc=a", "(mail=x)").await, Err(DirectoryError::Quiet)));
+    }
+}

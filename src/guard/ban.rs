@@ -1,0 +1,172 @@
+//! Who misbehaves is sent away for a while: points that fade, a ban that ends, a table that is bounded.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use super::settings::Ban;
+use crate::listen::admit::key;
+use crate::mail::{Span, Timestamp};
+use crate::session::desk::Reason;
+
+/// Addresses remembered at a time.
+const MOST: usize = 65_536;
+/// Half of the points are forgotten in this time.
+const HALF_LIFE: Span = Span::hours(1);
+/// A ban is remembered so long after its end, so that the next one is longer.
+const MEMORY: Span = Span::days(7);
+
+/// What somebody did. Stable words, also a metric label.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Offence {
+    /// Asked for mailboxes that do not exist.
+    Harvesting,
+    /// Guessed passwords.
+    BruteForce,
+    /// Broke the protocol on purpose.
+    Abuse,
+    /// Tried to send through us to others.
+    Relaying,
+    /// Wrote to an address that nobody has: banned at once.
+    Trap,
+}
+
+impl Offence {
+    pub const ALL: [Self; 5] = [Self::Harvesting, Self::BruteForce, Self::Abuse, Self::Relaying, Self::Trap];
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Harvesting => "harvesting",
+            Self::BruteForce => "brute_force",
+            Self::Abuse => "abuse",
+            Self::Relaying => "relaying",
+            Self::Trap => "trap",
+        }
+    }
+
+    /// What a refusal shows of the one who was refused: its reason, and the enhanced code of the reply.
+    #[must_use]
+    pub fn shown_by(reason: Reason, enhanced: &str) -> Option<Self> {
+        match reason {
+            Reason::Recipient if enhanced == "5.1.1" => Some(Self::Harvesting),
+            Reason::Recipient if enhanced == "5.7.1" => Some(Self::Relaying),
+            // RFC 4954 §6: credentials that are not valid.
+            _ if enhanced == "5.7.8" => Some(Self::BruteForce),
+            Reason::Pregreet
+            | Reason::LineEnds
+            | Reason::Pipelining
+            | Reason::StartTls
+            | Reason::Errors
+            | Reason::Junk => Some(Self::Abuse),
+            _ => None,
+        }
+    }
+
+    fn points(self, s: &Ban) -> f64 {
+        match self {
+            Self::Harvesting => s.unknown_recipient,
+            Self::BruteForce => s.failed_login,
+            Self::Abuse => s.abuse,
+            Self::Relaying => s.relaying,
+            Self::Trap => s.after,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Conduct {
+    points: f64,
+    at: Timestamp,
+    banned_until: Option<Timestamp>,
+    times: u32,
+}
+
+/// What is known of everybody's conduct. An IPv6 host is its /64.
+#[derive(Debug)]
+pub struct Bans {
+    known: HashMap<IpAddr, Conduct>,
+    most: usize,
+}
+
+impl Default for Bans {
+    fn default() -> Self {
+        Self::of_size(MOST)
+    }
+}
+
+impl Bans {
+    #[must_use]
+    pub fn of_size(most: usize) -> Self {
+        Self { known: HashMap::new(), most }
+    }
+
+    /// Until when this address is banned, if it is.
+    #[must_use]
+    pub fn until(&self, address: IpAddr, now: Timestamp) -> Option<Timestamp> {
+        self.known.get(&key(address)).and_then(|conduct| conduct.banned_until).filter(|until| now < *until)
+    }
+
+    /// Writes an offence down; the end of the ban when it was the one too many.
+    pub fn offend(&mut self, s: &Ban, address: IpAddr, offence: Offence, now: Timestamp) -> Option<Timestamp> {
+        if s.after <= 0.0 {
+            return None;
+        }
+        self.make_room(now);
+        let fresh = Conduct { points: 0.0, at: now, banned_until: None, times: 0 };
+        let conduct = self.known.entry(key(address)).or_insert(fresh);
+        if conduct.banned_until.is_some_and(|until| now < until) {
+            return None;
+        }
+        conduct.points = faded(conduct.points, now.since(conduct.at)) + offence.points(s);
+        conduct.at = now;
+        if conduct.points < s.after {
+            return None;
+        }
+        let until = now + s.time.doubled(conduct.times).min(s.longest);
+        *conduct = Conduct { points: 0.0, at: now, banned_until: Some(until), times: conduct.times.saturating_add(1) };
+        Some(until)
+    }
+
+    /// Addresses that are banned now.
+    #[must_use]
+    pub fn count(&self, now: Timestamp) -> usize {
+        self.known.values().filter(|conduct| conduct.banned_until.is_some_and(|until| now < until)).count()
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
+    /// Full: what has faded goes, then the half that was seen longest ago and is not banned, then the oldest of all.
+    fn make_room(&mut self, now: Timestamp) {
+        if self.known.len() < self.most {
+            return;
+        }
+        self.known.retain(|_, c| match c.banned_until {
+            Some(until) => now < until + MEMORY,
+            None => faded(c.points, now.since(c.at)) >= 0.1,
+        });
+        for spare_banned in [true, false] {
+            if self.known.len() < self.most {
+                return;
+            }
+            let mut seen: Vec<Timestamp> = self.known.values().map(|c| c.at).collect();
+            let middle = seen.len() / 2;
+            let (_, median, _) = seen.select_nth_unstable(middle);
+            let median = *median;
+            self.known
+                .retain(|_, c| c.at > median || (spare_banned && c.banned_until.is_some_and(|until| now < until)));
+        }
+    }
+}
+
+fn faded(points: f64, since: Span) -> f64 {
+    #[allow(clippy::cast_precision_loss, reason = "a ratio of times; the last bit does not matter")]
+    let half_lives = since.as_millis() as f64 / HALF_LIFE.as_millis() as f64;
+    points * (-half_lives).exp2()
+}

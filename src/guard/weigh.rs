@@ -1,0 +1,93 @@
+//! Facts to points, points to one of four bands.
+
+use super::entry::Word;
+use super::settings::{Action, Guard};
+
+/// Whether the client's address has a name that leads back to it (iprev, RFC 8601 §3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reverse {
+    Confirmed,
+    Missing,
+    /// DNS did not answer, or was not asked: no points.
+    Unknown,
+}
+
+/// What was found out about a client.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Facts {
+    pub reverse: Reverse,
+    pub sane_helo: bool,
+    /// Lists that have it: zone and points.
+    pub listed: Vec<(String, f64)>,
+}
+
+/// How a client is treated.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Band {
+    /// Not judged: an own machine, a relay client.
+    Trusted,
+    Clear,
+    /// Greylisted and slowed.
+    Suspect,
+    /// Heard for postmaster@ and abuse@ only.
+    Refused,
+}
+
+/// The judgement over one transaction's client and sender.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Assessment {
+    band: Band,
+    points: f64,
+    causes: Vec<String>,
+}
+
+impl Assessment {
+    #[must_use]
+    pub const fn trusted() -> Self {
+        Self { band: Band::Trusted, points: 0.0, causes: Vec::new() }
+    }
+
+    /// The operator's word outweighs all facts.
+    #[must_use]
+    pub fn by_word(word: Word) -> Self {
+        let band = if word.action == Action::Allow { Band::Clear } else { Band::Refused };
+        Self { band, points: 0.0, causes: vec![word.rule] }
+    }
+
+    #[must_use]
+    pub fn by_facts(s: &Guard, facts: &Facts) -> Self {
+        let (mut points, mut causes) = (0.0, Vec::new());
+        if facts.reverse == Reverse::Missing {
+            points += s.no_reverse;
+            causes.push("iprev".to_owned());
+        }
+        if !facts.sane_helo {
+            points += s.bad_helo;
+            causes.push("helo".to_owned());
+        }
+        for (zone, weight) in &facts.listed {
+            points += weight;
+            causes.push(format!("list:{zone}"));
+        }
+        let band = match points {
+            p if p >= s.refuse => Band::Refused,
+            p if p >= s.suspect => Band::Suspect,
+            _ => Band::Clear,
+        };
+        Self { band, points, causes }
+    }
+
+    #[must_use]
+    pub const fn band(&self) -> Band {
+        self.band
+    }
+    #[must_use]
+    pub const fn points(&self) -> f64 {
+        self.points
+    }
+    /// What led to it, for events and logs: `list:zen.example iprev`.
+    #[must_use]
+    pub fn rule(&self) -> String {
+        self.causes.join(" ")
+    }
+}

@@ -1,0 +1,115 @@
+//! Whether a recipient exists, where somebody else knows: an answer that is remembered, the agency's server, its
+//! directory. Who cannot be asked refuses nobody: the letter is taken, and its delivery will say.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::deliver::{self, Deliver};
+use crate::env::Clock;
+use crate::env::ldap::{self, Directory};
+use crate::envelope::known::{Answer, Known, Memory};
+use crate::envelope::metrics::{Metrics, Source};
+use crate::envelope::relay::{Agency, Roster, always};
+use crate::envelope::settings::Ldap;
+use crate::mail::{AgencyId, Destination, Mailbox};
+
+/// Knows, or knows whom to ask.
+pub struct Census {
+    known: Mutex<Known>,
+    /// With the settings they were made from; other settings, another directory.
+    directories: Mutex<HashMap<AgencyId, (Arc<Ldap>, Directory)>>,
+    deliver: Arc<Deliver>,
+    clock: Clock,
+    metrics: Metrics,
+}
+
+impl Census {
+    #[must_use]
+    pub fn new(deliver: Arc<Deliver>, clock: Clock, metrics: Metrics) -> Self {
+        Self { known: Mutex::default(), directories: Mutex::default(), deliver, clock, metrics }
+    }
+
+    /// Whether the agency has this mailbox. May take as long as a slow server needs to answer.
+    pub async fn has(&self, agency: &Agency, mailbox: &Mailbox, policy: &deliver::Policy) -> Answer {
+        let asks_nobody = matches!(agency.roster, Roster::Any | Roster::Listed(_));
+        if asks_nobody || always(mailbox.local()) || always(agency.base(mailbox).local()) {
+            return Answer::Exists;
+        }
+        let name = format!("{}/{}", agency.id, mailbox.folded());
+        let memory = self.known().recall(&name, self.clock.now());
+        if let Memory::Fresh(answer) = memory {
+            self.metrics.checked(Source::Memory, answer);
+            return answer;
+        }
+        let (source, answer) = match &agency.roster {
+            Roster::Ldap(settings) => (Source::Ldap, self.look_up(agency, settings, mailbox).await),
+            _ => {
+                let destination = Destination::Agency(agency.id.clone());
+                (Source::Callout, self.deliver.inquire(&destination, mailbox, policy).await)
+            }
+        };
+        self.metrics.checked(source, answer);
+        self.known().learn(&name, answer, self.clock.now());
+        match (answer, memory) {
+            (Answer::Unsure, Memory::Old(old)) => old,
+            (answer, _) => answer,
+        }
+    }
+
+    async fn look_up(&self, agency: &Agency, settings: &Arc<Ldap>, mailbox: &Mailbox) -> Answer {
+        let directory = match self.directory(&agency.id, settings).await {
+            Ok(directory) => directory,
+            Err(error) => {
+                tracing::error!(agency = %agency.id, %error, "a directory cannot be asked");
+                return Answer::Unsure;
+            }
+        };
+        let filter = ldap::filter(&settings.filter, &agency.base(mailbox).folded());
+        match directory.holds(&settings.base, &filter).await {
+            Ok(true) => Answer::Exists,
+            Ok(false) => Answer::Unknown,
+            Err(error) => {
+                tracing::warn!(agency = %agency.id, %error, "a directory gave no answer");
+                Answer::Unsure
+            }
+        }
+    }
+
+    async fn directory(&self, agency: &AgencyId, settings: &Arc<Ldap>) -> std::io::Result<Directory> {
+        if let Some((of, directory)) = self.directories().get(agency)
+            && Arc::ptr_eq(of, settings)
+        {
+            return Ok(directory.clone());
+        }
+        let read = Arc::clone(settings);
+        let options = tokio::task::spawn_blocking(move || options(&read)).await.map_err(std::io::Error::other)??;
+        let mut directories = self.directories();
+        // A reload that changed nothing about it keeps the connection.
+        let kept = directories.get(agency).map(|(_, directory)| directory).filter(|d| *d.options() == options);
+        let directory = kept.cloned().unwrap_or_else(|| Directory::new(options));
+        directories.insert(agency.clone(), (Arc::clone(settings), directory.clone()));
+        Ok(directory)
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn directories(&self) -> MutexGuard<'_, HashMap<AgencyId, (Arc<Ldap>, Directory)>> {
+        self.directories.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Settings with what their files hold.
+fn options(s: &Ldap) -> std::io::Result<ldap::Options> {
+    let ca = s.ca.as_ref().map(std::fs::read).transpose()?;
+    let password = s.password_file.as_ref().map(std::fs::read_to_string).transpose()?.unwrap_or_default();
+    Ok(ldap::Options {
+        urls: s.urls.clone(),
+        start_tls: s.start_tls,
+        ca,
+        bind_dn: s.bind_dn.clone(),
+        password: password.lines().next().unwrap_or_default().to_owned(),
+        timeout: s.timeout,
+    })
+}
