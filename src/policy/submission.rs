@@ -147,7 +147,8 @@ fn agency(placed: &Placed<'_>, before: &[Placed<'_>], ways: (bool, bool), proble
         );
     }
     let spot = place.to("shared_addresses");
-    if !agency.shared_addresses.is_empty() && !logins && !(asks && !agency.certificates.is_empty()) && spot.is_sound() {
+    let by_certificate = asks && !agency.certificates.is_empty();
+    if !agency.shared_addresses.is_empty() && !logins && !by_certificate && spot.is_sound() {
         problems.push(
             spot.problem(
                 "shared addresses relay with AUTH or a client certificate only, and there is neither",

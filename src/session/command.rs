@@ -430,10 +430,12 @@ fn xtext(value: &str) -> Option<String> {
             b'!'..=b'~' if byte != b'=' => byte,
             _ => return None,
         };
-        if byte.is_ascii_control() {
+        let char = char::from(byte);
+        // Also the controls above ASCII (U+0080 to U+009F), which some terminals obey.
+        if char.is_control() {
             return None;
         }
-        out.push(char::from(byte));
+        out.push(char);
     }
     Some(out)
 }

@@ -89,11 +89,13 @@ fn turned<'a, K: Clone + Eq + std::hash::Hash>(map: &'a mut HashMap<K, Hour>, wh
     if hour > entry.hour {
         let gone = hour.saturating_sub(entry.hour);
         let forget = i64::try_from(FORGET.as_millis() / 3_600_000).unwrap_or(i64::MAX);
-        // avg += (count - avg) / 8; the first hour is its own average.
+        // avg += (count - avg) / 8; the first hour is its own average. A sudden hour counts as twice a usual one at
+        // most: spam must not become usual by being sent.
+        let count = if entry.told { entry.count.min(entry.usual8 / 4) } else { entry.count };
         let usual8 = if entry.usual8 == 0 {
             entry.count.saturating_mul(8)
         } else {
-            entry.usual8.saturating_sub(entry.usual8 / 8).saturating_add(entry.count)
+            entry.usual8.saturating_sub(entry.usual8 / 8).saturating_add(count)
         };
         *entry = Hour { usual8: if gone > forget { 0 } else { usual8 }, ..fresh };
     }

@@ -270,7 +270,7 @@ fn s_client(address: SocketAddr, arguments: &[&str]) -> Option<(bool, String)> {
         .spawn()
         .ok()?;
     // A client that was refused has hung up before it reads this.
-    let _ = child.stdin.take()?.write_all(b"ehlo s-client.example\nquit\n");
+    let _ = child.stdin.take()?.write_all(b"quit\n");
     let output = child.wait_with_output().ok()?;
     let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     Some((text.contains("221 2.0.0"), text))
@@ -403,6 +403,43 @@ fn accounts_are_made_changed_and_taken_away_on_the_command_line() {
     assert_eq!(user(&users, &["list"], "").1, "unit@agency.test\tagency\n");
     let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&users).unwrap());
     assert_eq!(mode & 0o007, 0, "not for everybody");
+}
+
+#[test]
+fn check_tells_what_cannot_work_between_accounts_certificates_and_listeners() {
+    let folder = tempfile::tempdir().unwrap();
+    let _ = crate::talk::certificate(folder.path());
+    let line =
+        |agency: &str| luytre::session::accounts::line("u", &agency.parse().unwrap(), ACCOUNT.1, [1; 16]).unwrap();
+    let tls = "role = \"relay\"\ntls = { certificate = \"mx.pem\", key = \"mx.key\" }\n";
+    let all = format!(
+        "{tls}sni = [{{ certificate = \"mx.pem\", key = \"mx.key\" }}]\nclient_certificates = true\n\
+         client_trust = [\"mx.pem\"]\n"
+    );
+    for (listener, agency, users, code, expected) in [
+        (&*all, "certificates = [\"name:a.test\"]\nshared_addresses = [\"203.0.113.9\"]\n", line("so"), 0, "good"),
+        ("client_certificates = true\n", "", String::new(), 1, "role = \"relay\" only"),
+        ("sni = [{ certificate = \"mx.pem\", key = \"mx.key\" }]\n", "", String::new(), 1, "no tls here"),
+        (tls, "certificates = [\"mail.unit.test\"]\n", String::new(), 1, "64 hexadecimal digits"),
+        (tls, "certificates = [\"name:a.test\"]\n", String::new(), 0, "nobody is asked for one"),
+        (tls, "shared_addresses = [\"203.0.113.9\"]\n", String::new(), 0, "there is neither"),
+        (tls, "", "no account".to_owned(), 1, "users:1:1: a line is name:agency:hash"),
+        (tls, "", line("gone"), 0, "which does not exist"),
+        ("role = \"relay\"\n", "", line("so"), 0, "nobody can log in"),
+    ] {
+        std::fs::write(folder.path().join("users"), &users).unwrap();
+        let auth = if users.is_empty() { "" } else { "[auth]\nusers = \"users\"\n" };
+        let file = folder.path().join("luytre.toml");
+        let text = format!(
+            "language = \"en\"\nhostname = \"mx1.so.test\"\n{auth}[[listener]]\naddress = \"127.0.0.1:0\"\n{listener}\
+             [[agency]]\nid = \"so\"\ndomains = [\"so.test\"]\nnext_hops = [{{ address = \"10.1.2.3:25\" }}]\n{agency}"
+        );
+        std::fs::write(&file, text).unwrap();
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_luytre")).args(["check", "--config"]).arg(&file).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.code() == Some(code) && text.contains(expected), "{listener}{agency}: {text}");
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The relay decision, case by case.
 
 use super::*;
+use crate::listen::{Account, TlsFacts};
 
 fn mailbox(text: &str) -> Mailbox {
     Mailbox::parse(text).unwrap()
@@ -104,4 +105,38 @@ fn a_domain_has_one_agency() {
     agencies[1].domains.push(Domain::parse("agency.test").unwrap());
     let shared = Policy::build(agencies).unwrap_err();
     assert_eq!(shared[0].to_string(), "the domain agency.test belongs to both one and two");
+}
+
+/// A client that no network vouches for, with what it proved inside TLS.
+fn proven(role: Role, tls: TlsFacts, from: &str) -> Result<Standing, u16> {
+    let address = "203.0.113.77:4000".parse().unwrap();
+    let client = ClientFacts { address, local: address, role, tls: Some(tls) };
+    let path = if from.is_empty() { ReversePath::Null } else { ReversePath::Mailbox(mailbox(from)) };
+    let certificates = vec![
+        ("name:mail.unit.test".parse().unwrap(), "one".parse().unwrap()),
+        (format!("sha256:{}", "ab".repeat(32)).parse().unwrap(), "two".parse().unwrap()),
+    ];
+    policy().with_certificates(certificates).check_client(&client, &path).map_err(|reply| reply.code())
+}
+
+#[test]
+fn an_account_or_a_certificate_speaks_for_its_agency_from_anywhere() {
+    let outward = |id: &str| Ok(Standing::Outward(id.parse().unwrap()));
+    let account = |agency: &str| TlsFacts {
+        account: Some(Account { name: "unit".to_owned(), agency: agency.parse().unwrap() }),
+        ..TlsFacts::default()
+    };
+    let named = |name: &str| TlsFacts { client_names: vec![name.to_owned()], ..TlsFacts::default() };
+    let shown = || TlsFacts { client_certificate: Some("ab".repeat(32)), ..TlsFacts::default() };
+    assert_eq!(proven(Role::Relay, account("one"), "x@agency.test"), outward("one"));
+    assert_eq!(proven(Role::Relay, account("one"), ""), outward("one"));
+    assert_eq!(proven(Role::Relay, account("one"), "x@sở.other.test"), Err(550), "another agency's domain");
+    assert_eq!(proven(Role::Relay, account("gone"), "x@agency.test"), Err(550), "an agency that is no more");
+    assert_eq!(proven(Role::Relay, named("mail.unit.test"), "x@agency.test"), outward("one"));
+    assert_eq!(proven(Role::Relay, named("other.unit.test"), "x@agency.test"), Err(550));
+    assert_eq!(proven(Role::Relay, shown(), "x@sở.other.test"), outward("two"));
+    assert_eq!(proven(Role::Relay, shown(), "x@agency.test"), Err(550));
+    let both = TlsFacts { account: account("one").account, ..shown() };
+    assert_eq!(proven(Role::Relay, both, "x@sở.other.test"), Err(550), "the account decides alone");
+    assert_eq!(proven(Role::Mx, account("one"), "x@agency.test"), Ok(Standing::Inward), "never on mx");
 }

@@ -77,7 +77,9 @@ impl<D: Desk> Talk<D> {
         let Credentials { name, password } = credentials;
         // The newest file counts, not the one of when the session began.
         let house = self.around.house();
-        let station = house.station(self.dialogue.station().address).map_or_else(|| self.dialogue.station(), |s| s);
+        let station = house
+            .station(self.dialogue.station().address)
+            .map_or_else(|| self.dialogue.station(), |station| &**station);
         let (accounts, auth) = (station.submission.accounts.clone(), &station.submission.auth);
         let (address, now) = (self.dialogue.client().address.ip(), self.around.clock.now());
         let shared = &self.around.submission;
