@@ -10,6 +10,8 @@ use crate::session::desk::Reason;
 
 /// Addresses remembered at a time.
 const MOST: usize = 65_536;
+/// What fades between offences that follow each other within a few minutes: three of one point are three points.
+const EDGE: f64 = 0.1;
 /// Half of the points are forgotten in this time.
 const HALF_LIFE: Span = Span::hours(1);
 /// A ban is remembered so long after its end, so that the next one is longer.
@@ -119,7 +121,7 @@ impl Bans {
         }
         conduct.points = faded(conduct.points, now.since(conduct.at)) + offence.points(s);
         conduct.at = now;
-        if conduct.points < s.after {
+        if conduct.points + EDGE < s.after {
             return None;
         }
         let until = now + s.time.doubled(conduct.times).min(s.longest);

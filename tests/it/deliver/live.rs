@@ -133,7 +133,8 @@ async fn a_server_that_stands_still_at_rcpt_is_not_waited_for_long() {
 
 #[tokio::test]
 async fn faults_behind_rcpt_end_as_they_do_without_it() {
-    let acts: [(fn() -> Act, &str); 3] = [
+    type Make = fn() -> Act;
+    let acts: [(Make, &str); 3] = [
         (|| Act::Say("451 4.7.1 not now".to_owned()), "refused 4"),
         (|| Act::Say("550 5.7.1 never".to_owned()), "refused 5"),
         (|| Act::Cut, "spooled"),
