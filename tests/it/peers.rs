@@ -39,7 +39,20 @@ struct Postfix {
 const NOBODY: u32 = 65534;
 
 impl Postfix {
+    /// An agency's server.
     fn start() -> Self {
+        Self::start_with("virtual_mailbox_domains = agency.test\n")
+    }
+
+    /// Somebody's server on the Internet, that sends everything to `gateway`.
+    fn sending_to(gateway: SocketAddr) -> Self {
+        let (host, port) = (gateway.ip(), gateway.port());
+        Self::start_with(&format!(
+            "virtual_mailbox_domains =\nrelayhost = [{host}]:{port}\ndefault_transport = smtp\nsmtp_host_lookup = native\n"
+        ))
+    }
+
+    fn start_with(settings: &str) -> Self {
         let folder = Folder::in_temp("postfix");
         let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let dir = folder.path().display().to_string();
@@ -51,7 +64,7 @@ impl Postfix {
              command_directory = /usr/sbin\ndaemon_directory = /usr/lib/postfix/sbin\nmail_owner = postfix\nsetgid_group = postdrop\n\
              myhostname = exchange.agency.test\nmydestination = agency.test\nlocal_recipient_maps =\nluser_relay = root\n\
              inet_interfaces = 127.0.0.1\nmynetworks = 127.0.0.0/8\nlocal_transport = virtual\nvirtual_mailbox_base = {dir}/mail\n\
-             virtual_mailbox_domains = agency.test\nvirtual_mailbox_maps = static:all/\nvirtual_uid_maps = static:{NOBODY}\n\
+             {settings}virtual_mailbox_maps = static:all/\nvirtual_uid_maps = static:{NOBODY}\n\
              virtual_gid_maps = static:{NOBODY}\nmaillog_file = {dir}/mail.log\nmaillog_file_prefixes = {dir}\nsmtpd_client_connection_rate_limit = 0\n"
         )
         .replace("mydestination = agency.test", "mydestination =");
@@ -135,6 +148,28 @@ fn smtp_source_and_swaks_send_and_a_real_postfix_receives() {
     let swaks = mails.iter().find(|m| m.contains("tu swaks")).unwrap();
     assert!(swaks.contains("xin chao\n.\n..x"), "{swaks}");
     assert!(mails.iter().all(|m| m.contains("Authentication-Results: gw.agency.test;")));
+}
+
+#[test]
+fn a_real_postfix_sends_and_each_message_arrives_once() {
+    if !(have("postfix") && have("smtp-source") && nix::unistd::geteuid().is_root()) {
+        println!("skipped: needs postfix and root");
+        return;
+    }
+    let site = Site::new("postfix-sends");
+    let text = std::fs::read_to_string(site.write()).unwrap().replace("proxy_networks = [\"127.0.0.1/32\"]\n", "");
+    let gateway = Gateway::start(&site.folder.write("luytre.toml", text));
+    let postfix = Postfix::sending_to(gateway.address("mx"));
+    let (from, server) = ("a@partner.example", postfix.address.to_string());
+    run("/usr/sbin/smtp-source", &["-s", "4", "-m", "30", "-l", "4000", "-f", from, "-t", "an@agency.test", &server]);
+    let taken = site.sink.wait_for_count(30);
+    let mut ids: Vec<String> = taken.iter().filter_map(|t| t.header("Message-Id")).collect();
+    ids.sort();
+    ids.dedup();
+    assert_eq!((ids.len(), taken.len()), (30, 30), "each once");
+    assert!(taken.iter().all(|t| t.text().contains("by exchange.agency.test (Postfix)")), "through Postfix");
+    let log = std::fs::read_to_string(postfix.folder.path().join("mail.log")).unwrap();
+    assert!(log.contains("status=sent (250 2.0.0 Accepted"), "{log}");
 }
 
 #[test]
