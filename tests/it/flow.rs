@@ -98,6 +98,30 @@ fn malware_is_held_shown_and_released_on_purpose() {
 }
 
 #[test]
+fn held_mail_is_shown_with_its_reason_and_removed_for_good() {
+    let site = Site::new("held-removed");
+    let gateway = site.start();
+    let answer = send(&gateway, &["an@agency.test"], &letter("Hoa don", &eicar()));
+    let (id, config) = (receipt_id(&answer.text), gateway.config.to_str().unwrap());
+    let quarantine = |verb: &str, more: &[&str]| {
+        let args = [&["quarantine", verb, "--config", config], more].concat();
+        luytre(&args)
+    };
+    let (code, shown, error) = quarantine("show", &[&id]);
+    assert!(code == 0 && shown.contains("malware.eicar") && shown.contains("Hoa don"), "{shown}{error}");
+    let (code, whole, error) = quarantine("show", &["--raw", &id]);
+    assert!(code == 0 && whole.contains(&eicar()), "{error}");
+
+    let (code, _, error) = quarantine("remove", &["--reason", "thu nghiem", &id]);
+    assert_eq!(code, 0, "{error}");
+    let (code, list, error) = quarantine("list", &["--json"]);
+    assert!(code == 0 && !list.contains(&id), "{list}{error}");
+    let (code, text, error) = quarantine("release", &[&id]);
+    assert!(code != 0 && format!("{text}{error}").contains(&id), "what is gone cannot be released: {text}{error}");
+    assert!(site.sink.taken().is_empty());
+}
+
+#[test]
 fn rfc5321_4_2_an_answer_of_the_agencys_server_is_the_senders_answer() {
     let site = Site::new("hop-answers");
     let gateway = site.start();
