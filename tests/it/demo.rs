@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::kit::gateway::{Folder, luytre};
 
@@ -55,7 +56,9 @@ fn the_demo_stays_up_with_its_metrics_until_ctrl_c() {
     nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGINT).unwrap();
     demo.wait().unwrap();
     // The last of the group is gone when nobody is left to signal.
+    let end = Instant::now() + Duration::from_secs(60);
     while nix::sys::signal::killpg(group, None).is_ok() {
+        assert!(Instant::now() < end, "the demo's programs end with it");
         std::thread::yield_now();
     }
     assert!(TcpStream::connect(&address).is_err(), "nothing stays behind");
