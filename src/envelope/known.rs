@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
+use crate::mail::memory::forget_older_half;
 use crate::mail::{Span, Timestamp};
 
 /// Mailboxes remembered at a time.
@@ -76,11 +77,7 @@ impl Known {
             // Full: the guesses go first, they are what fills it; then the older half.
             self.table.retain(|_, (exists, _)| *exists);
             if self.table.len() >= self.most {
-                let mut all: Vec<Timestamp> = self.table.values().map(|(_, at)| *at).collect();
-                let middle = all.len() / 2;
-                let (_, median, _) = all.select_nth_unstable(middle);
-                let median = *median;
-                self.table.retain(|_, (_, at)| *at > median);
+                forget_older_half(&mut self.table, |(_, at)| *at);
             }
         }
         self.table.insert(self.hasher.hash_one(mailbox), (answer == Answer::Exists, now));

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
+use crate::mail::memory::forget_older_half;
 use crate::mail::{Span, Timestamp};
 
 /// Parties remembered at a time.
@@ -109,11 +110,7 @@ impl Pace {
         }
         self.used_up_to.retain(|_, used| *used > now);
         if self.used_up_to.len() >= self.most {
-            let mut all: Vec<Timestamp> = self.used_up_to.values().copied().collect();
-            let middle = all.len() / 2;
-            let (_, median, _) = all.select_nth_unstable(middle);
-            let median = *median;
-            self.used_up_to.retain(|_, used| *used > median);
+            forget_older_half(&mut self.used_up_to, |used| *used);
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 
+use crate::mail::memory::forget_older_half;
 use crate::mail::{Span, Timestamp};
 
 /// The connections that are open now.
@@ -76,11 +77,7 @@ impl Familiar {
     pub fn meet(&mut self, address: IpAddr, now: Timestamp) {
         if self.0.len() >= FAMILIAR_MAX && !self.0.contains_key(&key(address)) {
             // Full: the older half goes. It costs a pause, no mail.
-            let mut seen: Vec<Timestamp> = self.0.values().copied().collect();
-            let middle = seen.len() / 2;
-            let (_, median, _) = seen.select_nth_unstable(middle);
-            let median = *median;
-            self.0.retain(|_, at| *at > median);
+            forget_older_half(&mut self.0, |at| *at);
         }
         self.0.insert(key(address), now);
     }

@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod header;
+pub mod memory;
 pub mod mime;
 pub mod network;
 pub mod parcel;

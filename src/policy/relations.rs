@@ -395,7 +395,9 @@ pub fn host_and_port(place: &Place<'_>, text: &str, problems: &mut Vec<Problem>)
     parsed
 }
 
-/// A certificate and its key: readable, belonging together, and valid today.
+/// A certificate and its key: readable and belonging together. One that is not valid today is a warning: most senders
+/// look at no certificate, and a gateway that does not start after a reboot turns all mail away (THREATS §8: inbound
+/// stays open). The metric of its end and the alert on it speak, signing leaves it out and says so.
 pub fn pair(place: &Place<'_>, files: &Files<'_>, certificate: &Path, key: &Path, problems: &mut Vec<Problem>) {
     let spot = place.to("certificate");
     let chain = pem(&spot, files, certificate, "CERTIFICATE", problems);
@@ -420,14 +422,18 @@ fn validity(spot: &Place<'_>, facts: &CertificateFacts, now: Timestamp, problems
         let day = day(facts.not_after);
         problems.push(
             spot.problem(format!("the certificate ended on {day}"), format!("chứng thư đã hết hạn ngày {day}"))
-                .help(help),
+                .help(help)
+                .warning(),
         );
     } else if facts.not_before > now {
         let day = day(facts.not_before);
-        problems.push(spot.problem(
-            format!("the certificate begins on {day} only: is the clock right?"),
-            format!("chứng thư đến ngày {day} mới có hiệu lực: đồng hồ có đúng không?"),
-        ));
+        problems.push(
+            spot.problem(
+                format!("the certificate begins on {day} only: is the clock right?"),
+                format!("chứng thư đến ngày {day} mới có hiệu lực: đồng hồ có đúng không?"),
+            )
+            .warning(),
+        );
     } else if facts.not_after < now + Span::days(60) {
         let day = day(facts.not_after);
         problems.push(

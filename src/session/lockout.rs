@@ -9,6 +9,7 @@ use std::hash::Hash;
 use std::net::IpAddr;
 
 use crate::listen::admit::key;
+use crate::mail::memory::forget_older_half;
 use crate::mail::{Span, Timestamp};
 
 /// Accounts, addresses and acquaintances remembered; past it the oldest half goes.
@@ -96,14 +97,9 @@ fn count<K: Eq + Hash>(tallies: &mut HashMap<K, Tally>, who: K, now: Timestamp, 
 
 /// Makes room where there is none: the older half goes.
 fn trim<K: Eq + Hash, V>(map: &mut HashMap<K, V>, at: impl Fn(&V) -> Timestamp) {
-    if map.len() < MOST {
-        return;
+    if map.len() >= MOST {
+        forget_older_half(map, at);
     }
-    let mut all: Vec<Timestamp> = map.values().map(&at).collect();
-    let middle = all.len() / 2;
-    let (_, median, _) = all.select_nth_unstable(middle);
-    let median = *median;
-    map.retain(|_, value| at(value) > median);
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! What sessions count. No label carries an address or a name of a client.
 
+use std::collections::BTreeMap;
+
 use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
 
 use super::desk::Reason;
@@ -166,11 +168,17 @@ impl Metrics {
         let by = if pace == Pace::OverDomain { "domain" } else { "sender" };
         self.limited.with_label_values(&[&agency.to_string(), by]).inc();
     }
-    /// What is shown now; certificates of before are forgotten. The names are our own.
+    /// What is shown now; certificates of before are forgotten. The names are our own; where two certificates have the
+    /// same one (two listeners, RSA beside ECDSA), the one that ends first is told.
     pub(super) fn certificates(&self, all: impl Iterator<Item = (String, Timestamp)>) {
-        self.certificates.reset();
+        let mut ends: BTreeMap<String, i64> = BTreeMap::new();
         for (certificate, until) in all {
-            self.certificates.with_label_values(&[&certificate]).set(until.seconds());
+            let until = until.seconds();
+            ends.entry(certificate).and_modify(|end| *end = until.min(*end)).or_insert(until);
+        }
+        self.certificates.reset();
+        for (certificate, end) in ends {
+            self.certificates.with_label_values(&[&certificate]).set(end);
         }
     }
     pub(super) fn refused(&self, reason: Reason) {
@@ -216,5 +224,16 @@ mod tests {
         for line in ["{side=\"server\",version=\"TLSv1.3\"} 1", "{side=\"client\",version=\"TLSv1.2\"} 1"] {
             assert!(text.contains(&format!("luytre_tls_sessions_total{line}")), "{text}");
         }
+    }
+
+    #[test]
+    fn of_two_certificates_for_one_name_the_first_to_end_is_told() {
+        let registry = Registry::new();
+        let metrics = Metrics::new(&registry).unwrap();
+        let end = |seconds| ("mx.agency.test".to_owned(), Timestamp::from_seconds(seconds));
+        metrics.certificates([end(2_000_000_000), end(1_900_000_000), end(2_100_000_000)].into_iter());
+        let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+        let line = "luytre_certificate_expires_seconds{certificate=\"mx.agency.test\"} 1900000000";
+        assert!(text.contains(line), "{text}");
     }
 }

@@ -7,9 +7,10 @@
 use std::collections::HashMap;
 
 use super::settings::Outgoing;
+use crate::mail::memory::forget_older_half;
 use crate::mail::{Domain, Span, Timestamp};
 
-/// Senders and domains remembered; past it those silent for longest go.
+/// Senders and domains remembered; past it those silent for longest go, then those who sent least.
 const MOST: usize = 16_384;
 /// Below so many recipients an hour nothing is sudden.
 const QUIET: u64 = 50;
@@ -48,7 +49,7 @@ impl Paces {
     /// Counts one recipient of `sender` (an account's name, a certificate or an address) writing as `domain`.
     pub fn count(&mut self, sender: &str, domain: Option<&Domain>, now: Timestamp, limits: &Outgoing) -> Pace {
         let hour = now.millis().div_euclid(3_600_000);
-        let own = *turned(&mut self.senders, &sender.to_owned(), hour);
+        let own = turned(&mut self.senders, &sender.to_owned(), hour);
         if limits.sender_recipients > 0 && own.count >= limits.sender_recipients {
             return Pace::OverSender;
         }
@@ -59,7 +60,6 @@ impl Paces {
             }
             theirs.count = theirs.count.saturating_add(1);
         }
-        let own = turned(&mut self.senders, &sender.to_owned(), hour);
         own.count = own.count.saturating_add(1);
         let usual = (own.usual8 / 8).max(QUIET / 10);
         let sudden =
@@ -75,14 +75,8 @@ impl Paces {
 /// The entry of `who`, moved on to this hour: the hour before goes into what is usual.
 fn turned<'a, K: Clone + Eq + std::hash::Hash>(map: &'a mut HashMap<K, Hour>, who: &K, hour: i64) -> &'a mut Hour {
     if !map.contains_key(who) && map.len() >= MOST {
-        let mut hours: Vec<i64> = map.values().map(|h| h.hour).collect();
-        let middle = hours.len() / 2;
-        let (_, median, _) = hours.select_nth_unstable(middle);
-        let median = *median;
-        map.retain(|_, h| h.hour > median);
-        if map.len() >= MOST {
-            map.clear();
-        }
+        // Of this hour those go who sent least: whoever comes under many names does not so forget his count.
+        forget_older_half(map, |h| (h.hour, h.count));
     }
     let fresh = Hour { hour, count: 0, usual8: 0, told: false };
     let entry = map.entry(who.clone()).or_insert(fresh);
@@ -159,5 +153,12 @@ mod tests {
             paces.count(&format!("s{n}"), None, START + Span::millis(n), &limits);
         }
         assert!(paces.senders.len() <= MOST);
+        // In one hour, under ever new names: who sends much is not forgotten, nor is the limit.
+        let limits = Outgoing { sender_recipients: 3, domain_recipients: 0, sudden: 0 };
+        assert!(send(&mut paces, "much", 3, 1, &limits).iter().all(|p| *p == Pace::Usual));
+        for n in 0..50_000_u64 {
+            paces.count(&format!("t{n}"), None, START + Span::hours(1), &limits);
+        }
+        assert_eq!(send(&mut paces, "much", 1, 1, &limits), [Pace::OverSender]);
     }
 }

@@ -26,6 +26,9 @@ pub struct Receipt {
     pub client: String,
     pub helo: String,
     pub tls: Option<String>,
+    /// The account that logged in to send it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
     pub sender: String,
     pub recipients: Vec<String>,
     pub message_id: String,
@@ -107,12 +110,14 @@ impl Receipt {
             findings: g.weighed.clone(),
         });
         let headers = crate::mail::header::Headers::parse_limited(mail.raw(), 2000);
+        let tls = envelope.client().tls.as_ref();
         Self {
             id: envelope.id(),
             time: envelope.received_at().rfc3339(),
             client: envelope.client().address.to_string(),
             helo: envelope.helo().to_owned(),
-            tls: envelope.client().tls.as_ref().map(|t| format!("{} {}", t.version, t.cipher)),
+            tls: tls.map(|t| format!("{} {}", t.version, t.cipher)),
+            account: tls.and_then(|t| t.account.as_ref()).map(|account| account.name.clone()),
             sender: envelope.sender().to_string(),
             recipients: everyone.clone(),
             message_id: headers.text("message-id").unwrap_or_default().chars().take(250).collect(),
@@ -154,6 +159,7 @@ pub fn render(receipt: &Receipt, language: Language) -> String {
     line(word("Thời gian", "Time"), &receipt.time);
     line(word("Máy gửi", "Client"), &format!("{} ({})", receipt.client, receipt.helo));
     line("TLS", receipt.tls.as_deref().unwrap_or(word("không", "none")));
+    line(word("Tài khoản", "Account"), receipt.account.as_deref().unwrap_or_default());
     line(word("Người gửi", "Sender"), if receipt.sender.is_empty() { "<>" } else { &receipt.sender });
     line(word("Người nhận", "Recipients"), &receipt.recipients.join(", "));
     line("Message-ID", &receipt.message_id);

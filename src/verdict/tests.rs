@@ -12,7 +12,7 @@ use crate::inspect::case::AtomHit;
 use crate::inspect::rules::{RuleSet, Source};
 use crate::inspect::{AuthFacts, AuthResult, ContentFacts, Finding};
 use crate::intake::Mail;
-use crate::listen::{ClientFacts, Role};
+use crate::listen::{Account, ClientFacts, Role, TlsFacts};
 use crate::mail::transaction::Notify;
 use crate::mail::{AgencyId, Language, MailId, MailParams, Mailbox, Recipient, ReversePath, Timestamp};
 
@@ -29,11 +29,21 @@ fn inward(address: &str) -> Recipient {
 }
 
 fn case(recipients: Vec<Recipient>, codes: &[&str], auth: AuthFacts, content: ContentFacts) -> Case {
+    case_from(None, recipients, codes, auth, content)
+}
+
+fn case_from(
+    tls: Option<TlsFacts>,
+    recipients: Vec<Recipient>,
+    codes: &[&str],
+    auth: AuthFacts,
+    content: ContentFacts,
+) -> Case {
     let client = ClientFacts {
         address: "203.0.113.5:4711".parse().unwrap(),
         local: "192.0.2.1:25".parse().unwrap(),
-        role: Role::Mx,
-        tls: None,
+        role: if tls.is_some() { Role::Relay } else { Role::Mx },
+        tls,
     };
     let now = Timestamp::from_seconds(1_795_302_082);
     let sender = ReversePath::Mailbox(Mailbox::parse("a@x.vn").unwrap());
@@ -259,6 +269,20 @@ fn refusals_carry_codes_an_id_and_ascii_sentences_in_two_languages() {
     }
     let judged = judge(plain(&["malware.eicar"]), &with(|v| v.malware = Severe::Reject));
     assert_eq!(judged.refusal(Language::En).enhanced(), "5.7.1");
+}
+
+#[test]
+fn a_receipt_names_the_account_that_logged_in() {
+    let account = Account { name: "unit@a.vn".into(), agency: "so-a".parse().unwrap() };
+    let tls = TlsFacts { version: "TLSv1.3".into(), account: Some(account), ..TlsFacts::default() };
+    let case = case_from(Some(tls), vec![inward("b@a.vn")], &[], AuthFacts::default(), ContentFacts::default());
+    let receipt = Receipt::of(&judge(case, &Policy::default()), &[]);
+    assert_eq!(receipt.account.as_deref(), Some("unit@a.vn"));
+    assert!(render(&receipt, Language::En).contains("Account          unit@a.vn\n"));
+    let nobody = Receipt::of(&judge(plain(&[]), &Policy::default()), &[]);
+    let json = serde_json::to_string(&nobody).unwrap();
+    assert!(!json.contains("account") && !render(&nobody, Language::En).contains("Account"), "{json}");
+    assert_eq!(serde_json::from_str::<Receipt>(&json).unwrap(), nobody, "receipts of before are read");
 }
 
 #[test]

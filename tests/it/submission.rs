@@ -156,6 +156,21 @@ async fn guessing_locks_the_address_whatever_names_are_tried() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn guessing_in_many_sessions_at_once_tells_no_more_than_in_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let auth = Auth { failures: 3, ..Auth::default() };
+    let gate = relay(folder.path(), |l| l, Submission { auth, ..with_account() });
+    let clients: Vec<Client> = (0..5).map(|_| Client::connect(gate.address(), "gw.test", None)).collect();
+    let guess = |(n, mut client): (usize, Client)| {
+        std::thread::spawn(move || client.log_in(ACCOUNT.0, &format!("guess number {n}")))
+    };
+    let guesses: Vec<_> = clients.into_iter().enumerate().map(guess).collect();
+    let mut codes: Vec<u16> = guesses.into_iter().map(|guess| guess.join().unwrap()).collect();
+    codes.sort_unstable();
+    assert_eq!(codes, [421, 421, 535, 535, 535]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn domain_r17_an_account_sends_so_much_an_hour_and_an_alert_says_when_it_is_sudden() {
     let folder = tempfile::tempdir().unwrap();
     let outgoing = Outgoing { sender_recipients: 60, domain_recipients: 0, sudden: 10 };

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use super::samples::{Sample, Way};
 
-/// The last reply of the session that was not to QUIT: code and text.
+/// The last refusal of the session, else its last reply that was not to QUIT: code and last line.
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub code: u16,
@@ -77,10 +77,8 @@ fn answer(transcript: &str) -> Option<Answer> {
     };
     let replies: Vec<_> = transcript.lines().filter_map(reply).filter(|(code, ..)| *code != 221).collect();
     let refused = replies.iter().rfind(|(code, ..)| *code >= 400);
-    let (code, _, encrypted) = refused.or(replies.last())?.clone();
-    let text: Vec<String> = replies.iter().filter(|(c, ..)| *c == code).map(|(_, text, _)| text.clone()).collect();
-    // All lines of the last reply: they share its code and stand together at the end.
-    Some(Answer { code, text: text.last().cloned().unwrap_or_default(), encrypted })
+    let (code, text, encrypted) = refused.or(replies.last())?.clone();
+    Some(Answer { code, text, encrypted })
 }
 
 #[cfg(test)]

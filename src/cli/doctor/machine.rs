@@ -213,8 +213,11 @@ fn certificates(policy: &Policy, report: &mut Report) {
         else {
             continue;
         };
-        let days = facts.not_after.since(now).as_seconds() / 86_400;
-        report.good(&Words::new(format!("{shown}: còn {days} ngày"), format!("{shown}: {days} days left")));
+        // One that has ended was told there too.
+        if facts.not_after > now {
+            let days = facts.not_after.since(now).as_seconds() / 86_400;
+            report.good(&Words::new(format!("{shown}: còn {days} ngày"), format!("{shown}: {days} days left")));
+        }
         let hostname = policy.hostname.as_str();
         let covers = |name: &String| {
             let name = name.to_ascii_lowercase();

@@ -223,8 +223,11 @@ impl Writer {
 
     fn write_out(&mut self) {
         let written = self.append();
-        self.failing.store(written.is_err(), Ordering::Relaxed);
-        if let Err(error) = written {
+        let failed_before = self.failing.swap(written.is_err(), Ordering::Relaxed);
+        // Said once: with a full disk every batch fails, and the system's log may stand on the same disk.
+        if let Err(error) = written
+            && !failed_before
+        {
             tracing::error!(%error, "the receipt log cannot be written; receipts wait in memory");
         }
     }
@@ -235,6 +238,8 @@ impl Writer {
             let day = day_of(*first);
             // The clock may go back; the chain does not: an older day goes on in the file that is open.
             if self.file.is_none() || day > self.day {
+                // A flush syncs the file that is open; the day before must not stay behind.
+                self.sync();
                 self.day = self.day.clone().max(day);
                 let path = self.folder.join(format!("{}.jsonl", self.day));
                 let mut file = OpenOptions::new().create(true).append(true).read(true).open(path)?;

@@ -33,6 +33,7 @@ fn receipt(n: u128, sender: &str, action: Action) -> Entry {
         client: "203.0.113.1:4000".into(),
         helo: "h".into(),
         tls: None,
+        account: None,
         sender: sender.into(),
         recipients: vec!["an@a.vn".into()],
         message_id: format!("<{n}@x>"),

@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::talk::{Expected, Flow, Talk};
 use crate::env::pool::Pool;
+use crate::listen::admit::key;
 use crate::listen::{Account, Role};
 use crate::mail::{Destination, Recipient, Reply, ReversePath, Span};
 use crate::session::desk::Desk;
@@ -83,21 +84,25 @@ impl<D: Desk> Talk<D> {
         let (accounts, auth) = (station.submission.accounts.clone(), &station.submission.auth);
         let (address, now) = (self.dialogue.client().address.ip(), self.around.clock.now());
         let shared = &self.around.submission;
-        match shared.lockout().check(&name, address, now, auth.failures, auth.lock) {
-            Some(Locked::Account) => return Err(AuthRefusal::Locked),
-            Some(Locked::Address) => return Err(AuthRefusal::LockedOut),
-            None => {}
-        }
+        let check = |lockout: &Lockout| match lockout.check(&name, address, now, auth.failures, auth.lock) {
+            Some(Locked::Account) => Err(AuthRefusal::Locked),
+            Some(Locked::Address) => Err(AuthRefusal::LockedOut),
+            None => Ok(()),
+        };
+        check(&shared.lockout())?;
         let claimed = name.clone();
         let tried = shared.passwords.run(PATIENCE, move || accounts.verify(&claimed, &password)).await;
+        let mut lockout = shared.lockout();
+        // Others may have failed while this one waited: who asks in many sessions at once learns no more than in one.
+        check(&lockout)?;
         match tried {
             Ok(Some(account)) => {
-                shared.lockout().succeeded(&name, address, now);
+                lockout.succeeded(&name, address, now);
                 tracing::info!(account = %account.name, client = %address, "logged in");
                 Ok(account)
             }
             Ok(None) => {
-                let locked = shared.lockout().failed(&name, address, now, auth.failures, auth.lock);
+                let locked = lockout.failed(&name, address, now, auth.failures, auth.lock);
                 tracing::warn!(account = %name, client = %address, "wrong name or password");
                 if let Some(locked) = locked {
                     self.around.metrics.locked(locked);
@@ -112,7 +117,8 @@ impl<D: Desk> Talk<D> {
         }
     }
 
-    /// Counts a recipient outside against what the sender may send in an hour.
+    /// Counts a recipient outside against what the sender may send in an hour. An address of IPv6 is its /64: whoever has
+    /// one has them all.
     pub(super) fn paced(&self, recipient: Recipient) -> Result<Recipient, Reply> {
         let client = self.dialogue.client();
         let Destination::Outward(agency) = &recipient.destination else { return Ok(recipient) };
@@ -123,7 +129,7 @@ impl<D: Desk> Talk<D> {
         let sender = tls
             .and_then(|tls| tls.account.as_ref().map(|account| account.name.clone()))
             .or_else(|| tls.and_then(|tls| tls.client_certificate.clone()))
-            .unwrap_or_else(|| client.address.ip().to_string());
+            .unwrap_or_else(|| key(client.address.ip()).to_string());
         let domain = self.dialogue.opening().map(|opening| &opening.sender).and_then(ReversePath::domain);
         let limits = &self.dialogue.station().submission.outgoing;
         let mut paces = self.around.submission.paces.lock().unwrap_or_else(PoisonError::into_inner);

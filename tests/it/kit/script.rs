@@ -378,6 +378,9 @@ pub fn play(script: &Script, address: SocketAddr) -> Played {
                 player.write(bytes);
                 true
             }
+            // What stands before and behind is meant to come in packets of its own, in the middle of a message or before
+            // the banner, where the gateway says nothing that one could wait for instead. Nothing is timed: a wait that
+            // is too short makes one packet of two, and what must hold holds for that too.
             Step::Wait(time) => {
                 std::thread::sleep(*time);
                 true
