@@ -20,7 +20,7 @@ pub struct Args {
 
 #[derive(Subcommand, Debug)]
 enum Command {
-    /// Makes a key (readable by you only, never over an existing file) and prints its DNS record
+    /// Makes a key (readable by you only, never over an existing file) and prints its DNS record. / Tạo khóa mới.
     New {
         /// The domain of the From addresses, such as tttt.tinh.gov.vn
         #[arg(long)]
@@ -28,18 +28,22 @@ enum Command {
         /// A name for this key, such as 2026a
         #[arg(long)]
         selector: String,
+        /// What kind of key
         #[arg(long, value_enum, default_value_t = KeyKind::Rsa)]
         algorithm: KeyKind,
         /// The folder for the key file
         #[arg(long, default_value = ".")]
         out: PathBuf,
     },
-    /// Prints the DNS record of an existing key
+    /// Prints the DNS record of an existing key. / In lại bản ghi DNS của một khóa.
     Show {
+        /// The key file (PEM)
         #[arg(long)]
         key: PathBuf,
+        /// The domain it signs for
         #[arg(long)]
         domain: String,
+        /// The name of the key
         #[arg(long)]
         selector: String,
     },

@@ -28,11 +28,11 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Find messages.
+    /// Find messages. / Tìm thư.
     Search(Search),
-    /// Prove that no line was changed, removed or inserted.
+    /// Prove that no line was changed, removed or inserted. / Chứng minh nhật ký còn nguyên vẹn.
     Verify,
-    /// TLS sessions with the servers of other domains, as reports of RFC 8460.
+    /// TLS sessions with the servers of other domains, as reports of RFC 8460. / Báo cáo TLS với máy chủ ngoài.
     Tlsrpt(super::tlsrpt::Args),
 }
 

@@ -28,6 +28,7 @@ enum Action {
     List(Wanted),
     /// Why one is held, and its header. / Lý do và phần đầu thư.
     Show {
+        /// Id as `list` shows it.
         id: HeldKey,
         /// The whole message, octet by octet, to standard output. It may be harmful.
         #[arg(long)]

@@ -23,17 +23,21 @@ pub struct Args {
 
 #[derive(Subcommand, Debug)]
 enum Command {
-    /// Shows the certificates of a signed message (.eml) or of a PEM or DER file, with a verdict on each
+    /// Shows the certificates of a signed message (.eml) or of a PEM or DER file, with a verdict on each. / Xem chứng
+    /// thư.
     Show {
+        /// The message, or the certificates
         file: PathBuf,
         /// Files or folders of trusted certificates
         #[arg(long, default_value = "certs/trust")]
         trust: Vec<PathBuf>,
     },
-    /// Verifies signed messages; exit code 0 only if every one is valid
+    /// Verifies signed messages; exit code 0 only if every one is valid. / Kiểm tra chữ ký.
     Verify {
+        /// Signed messages
         #[arg(required = true)]
         files: Vec<PathBuf>,
+        /// Files or folders of trusted certificates
         #[arg(long, default_value = "certs/trust")]
         trust: Vec<PathBuf>,
         /// One JSON object a line

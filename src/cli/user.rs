@@ -30,18 +30,25 @@ pub struct Args {
 
 #[derive(Subcommand, Debug)]
 enum Command {
-    /// A new account; its password is the first line of standard input
+    /// A new account; its password is the first line of standard input. / Tạo tài khoản.
     Add {
+        /// The name to log in with, like an address
         name: String,
         /// Whose mail it may send: the id of an [[agency]]
         #[arg(long)]
         agency: AgencyId,
     },
-    /// A new password for an account
-    Passwd { name: String },
-    /// Takes an account away; open sessions of it send no more
-    Remove { name: String },
-    /// Every account and its agency
+    /// A new password for an account; it is the first line of standard input. / Đổi mật khẩu.
+    Passwd {
+        /// The account
+        name: String,
+    },
+    /// Takes an account away; open sessions of it send no more. / Xóa tài khoản.
+    Remove {
+        /// The account
+        name: String,
+    },
+    /// Every account and its agency. / Các tài khoản và cơ quan.
     List,
 }
 

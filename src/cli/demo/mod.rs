@@ -20,7 +20,6 @@ use crate::env::dns::zone;
 
 /// Runs the whole gateway on loopback with real mail and shows each verdict.
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Example: luytre demo --once")]
 pub struct Args {
     /// Ends after the table; exit code 0 only if every verdict was the expected one.
     #[arg(long)]

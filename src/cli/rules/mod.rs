@@ -22,13 +22,13 @@ pub struct Args {
 
 #[derive(Subcommand, Debug)]
 enum Command {
-    /// Run the tests that stand in the rules files
+    /// Run the tests that stand in the rules files. / Chạy các phép thử ghi trong tệp quy tắc.
     Test {
         /// Rules files or folders
         #[arg(default_value = "rules/spam")]
         paths: Vec<PathBuf>,
     },
-    /// Show the rules that are loaded
+    /// Show the rules that are loaded. / Liệt kê các quy tắc.
     List {
         /// Rules files or folders
         #[arg(default_value = "rules/spam")]
@@ -37,9 +37,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Show what an edit of the rules would have changed
+    /// Show what an edit of the rules would have changed. / Sửa quy tắc thì kết luận nào thay đổi.
     Replay(replay::Args),
-    /// Measure how much bad mail the rules catch and how much good mail they touch
+    /// Measure how much bad mail the rules catch and how much good mail they touch. / Đo mức bắt được và bắt nhầm.
     Rate(rate::Args),
 }
 
