@@ -4,9 +4,10 @@
 
 use super::file::{Agency, File};
 use super::files::Files;
+use super::keys::{pair, private_key};
 use super::place::Place;
 use super::recipients;
-use super::relations::{host_and_port, pair, private_key, verdict};
+use super::relations::{host_and_port, verdict};
 use crate::deliver::settings::{Delivery, TlsMode};
 use crate::listen::Role;
 use crate::mail::{Domain, Network, Problem};

@@ -11,6 +11,7 @@ pub mod fault;
 pub mod file;
 pub mod files;
 mod guard;
+pub mod keys;
 mod outgoing;
 pub mod place;
 pub mod read;

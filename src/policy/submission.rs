@@ -4,8 +4,8 @@
 use super::agencies::Placed;
 use super::file::File;
 use super::files::Files;
+use super::keys::{pair, pem};
 use super::place::Place;
-use super::relations::{pair, pem};
 use crate::listen::Role;
 use crate::listen::settings::Listener;
 use crate::mail::{Problem, Span};
