@@ -121,6 +121,10 @@ impl RuleSet {
     pub fn warnings(&self) -> &[Problem] {
         &self.warnings
     }
+    #[cfg(test)]
+    pub(super) fn atoms(&self) -> &[Atom] {
+        &self.atoms
+    }
     /// The matcher is built at the first use: the main process, which only evaluates, never needs it.
     pub(super) fn matcher(&self) -> &Matcher {
         self.matcher.get_or_init(|| Matcher::build(&self.atoms))

@@ -386,6 +386,18 @@ mod tests {
     }
 
     #[test]
+    fn the_quick_look_for_spelt_out_words_agrees_with_their_definition() {
+        let definition = regex::Regex::new(r"(?:^|[^\p{Alphabetic}\p{N}])\p{Alphabetic}[ .]\p{Alphabetic}[ .]\p{Alphabetic}(?:$|[^\p{Alphabetic}\p{N}])").unwrap();
+        let letters = ['a', 'ạ', ' ', '.', '1'];
+        for length in 0..=7_u32 {
+            for number in 0..5_usize.pow(length) {
+                let text: String = (0..length).map(|place| letters[number / 5_usize.pow(place) % 5]).collect();
+                assert_eq!(may_be_spelled_out(&text), definition.is_match(&text), "{text:?}");
+            }
+        }
+    }
+
+    #[test]
     fn mixed_alphabets_are_per_word() {
         assert!(is_mixed("mớі") && is_mixed("nhận-сat"));
         assert!(!is_mixed("Москва") && !is_mixed("10µm") && !is_mixed("Việt"));

@@ -4,6 +4,8 @@
 use regex_syntax::Parser;
 use regex_syntax::hir::{Class, Hir, HirKind};
 
+use super::text::fold::is_invisible;
+
 /// Shorter literals are everywhere and save nothing.
 const SHORTEST: usize = 3;
 const MOST: usize = 64;
@@ -79,9 +81,7 @@ fn concat(hir: &Hir, depth: usize) -> Vec<Clause> {
 /// The small letters of a piece that can only match them, in either case.
 fn letters(hir: &Hir) -> Option<String> {
     match hir.kind() {
-        HirKind::Literal(literal) => {
-            std::str::from_utf8(&literal.0).ok().map(|t| t.chars().flat_map(char::to_lowercase).collect())
-        }
+        HirKind::Literal(literal) => std::str::from_utf8(&literal.0).ok().map(|t| t.chars().map(small).collect()),
         HirKind::Class(Class::Unicode(class)) => {
             let mut members = class.iter().flat_map(|range| range.start()..=range.end());
             let first = small(members.next()?);
@@ -97,13 +97,13 @@ fn small(c: char) -> String {
     if c == 'ſ' { "s".to_owned() } else { c.to_lowercase().collect() }
 }
 
-/// The longest stretch that stands in the searched text as it does here: there blanks between words are single ones,
-/// and other white space may have become one, so literals end at it.
+/// The longest stretch that stands in the searched text as it does here. There invisible characters are gone, other white
+/// space may have become a blank, and several blanks may have become one or not (NFKD makes some of its own in the plain
+/// form), so literals end at them.
 fn longest_word(run: &str) -> Option<Clause> {
-    let stretches = run.split(|c: char| c.is_whitespace() && c != ' ');
-    let folded = stretches.map(|s| s.split(' ').filter(|w| !w.is_empty()).collect::<Vec<_>>().join(" "));
-    let longest = folded.max_by_key(String::len)?;
-    (longest.chars().count() >= SHORTEST).then(|| vec![longest])
+    let stretches = run.split(|c: char| c.is_whitespace() && c != ' ' || is_invisible(c));
+    let longest = stretches.flat_map(|stretch| stretch.split("  ")).map(str::trim).max_by_key(|s| s.len())?;
+    (longest.chars().count() >= SHORTEST).then(|| vec![longest.to_owned()])
 }
 
 #[cfg(test)]
@@ -119,6 +119,8 @@ mod tests {
         check("abcdef", &[&["abcdef"]]);
         check("(?i)password reset", &[&["password reset"]]);
         check("  Two  blanks\\nand a line ", &[&["and a line"]]);
+        check("one  and\u{200b}two", &[&["two"]]);
+        check("ſafe", &[&["safe"]]);
         check("so the|one two", &[&["so the", "one two"]]);
         check("(?i)AbcD[0-9]+xyz", &[&["abcd"], &["xyz"]]);
         check(r"\b(?:paypal|amazon)\b\s+\d", &[&["paypal", "amazon"]]);

@@ -142,9 +142,9 @@ impl Matcher {
             hits: BTreeMap::new(),
         };
         for lane in &self.lanes {
-            let text = surfaces.text(&lane.surface, lane.form);
-            if !text.is_empty() {
-                self.lane(lane, text, surfaces, &mut state);
+            // Nothing may be left of the text in this form; expressions look at it as it was written.
+            if surfaces.has(&lane.surface) {
+                self.lane(lane, surfaces.text(&lane.surface, lane.form), surfaces, &mut state);
             }
         }
         for (atom, condition) in &self.direct {
@@ -292,40 +292,4 @@ impl RuleSet {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::inspect::rules::{Outer, Source};
-    use crate::mail::mime::{self, Limits};
-
-    fn many(count: usize) -> RuleSet {
-        let rule = |i: usize| {
-            let when = if i.is_multiple_of(2) {
-                format!("{{ in = 'body', words = ['word{i} tail', 'other{i}'] }}")
-            } else {
-                format!("{{ in = ['subject', 'body'], regex = '(?i)offer{i}\\s+\\d+' }}")
-            };
-            format!(
-                "[[rule]]\nid = \"R{i:05}\"\nscore = 1.0\nmode = \"enforce\"\ndescription = {{ vi = \"v\", en = \"e\" }}\n\
-                 when = {when}\n[[test]]\nrule = \"R{i:05}\"\nhits = [{{}}]\nmisses = [{{}}]\n"
-            )
-        };
-        let text = (0..count).map(rule).collect();
-        RuleSet::from_sources(&[Source { name: "many.toml".into(), text }]).unwrap()
-    }
-
-    /// What a message pays for: automata over the text and the expressions whose literal was seen. Neither grows with
-    /// the number of rules, so 5,000 rules cost a message about what 300 do (DESIGN §6, growth).
-    #[test]
-    fn a_message_does_not_pay_for_rules_that_cannot_hit() {
-        for count in [300, 5000] {
-            let set = many(count);
-            let matcher = set.matcher();
-            assert!(matcher.lanes.iter().all(|lane| lane.always.is_empty()), "every expression has a literal");
-            assert_eq!(matcher.lanes.len(), 3, "subject and body for expressions, body for words: whatever the count");
-            let raw = b"Subject: offer7 12\r\n\r\nOther8 and offer9 without a number, word10  Tail\r\n";
-            let surfaces = Surfaces::from_tree(raw, &mime::parse(raw, &Limits::default()), &Outer::default());
-            let hits: Vec<u32> = set.match_atoms(&surfaces).iter().map(|h| h.atom).collect();
-            assert_eq!(hits, [7, 8, 10]);
-        }
-    }
-}
+mod tests;

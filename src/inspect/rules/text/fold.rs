@@ -95,7 +95,7 @@ pub enum Lines {
     Joined,
 }
 
-/// The accented form without diacritics; `đ` becomes `d`; full-width letters become plain ones.
+/// The accented form without diacritics; `đ` becomes `d`; full-width, bold and other drawn letters become plain small ones.
 #[must_use]
 pub fn plain(accented: &str) -> String {
     if accented.is_ascii() {
@@ -110,7 +110,8 @@ pub fn plain(accented: &str) -> String {
             _ => decompose_compatible(c, |d| match d {
                 'đ' | 'ð' | 'ɖ' => out.push('d'),
                 _ if is_combining_mark(d) => {}
-                _ => out.push(d),
+                // The bold, script and square capitals of Unicode have no small letter until they are plain ones.
+                _ => out.extend(d.to_lowercase()),
             }),
         }
     }
@@ -252,7 +253,8 @@ mod tests {
         }
         let small: String = small.nfc().collect();
         let bare = small.nfkd().filter(|c| !is_combining_mark(*c));
-        let bare: String = bare.map(|c| if matches!(c, 'đ' | 'ð' | 'ɖ') { 'd' } else { c }).collect();
+        let bare = bare.map(|c| if matches!(c, 'đ' | 'ð' | 'ɖ') { 'd' } else { c });
+        let bare: String = bare.flat_map(char::to_lowercase).collect();
         let letters = bare.chars().filter_map(|c| look_alike(c).or_else(|| c.is_alphanumeric().then_some(c)));
         let letters = letters.collect();
         (small, bare, letters)
@@ -281,7 +283,8 @@ mod tests {
         ]
         .map(str::to_owned)
         .to_vec();
-        texts.extend((0..0x2fff_u32).filter_map(char::from_u32).map(|c| format!("A {c}b\n {c} {c}\u{323}")));
+        let letters = (0..0x33ff_u32).chain(0x1d400..0x1d7ff).chain(0x1f100..0x1f1ff);
+        texts.extend(letters.filter_map(char::from_u32).map(|c| format!("A {c}b\n {c} {c}\u{323}")));
         for text in &texts {
             for lines in [Lines::Joined, Lines::Kept] {
                 let small = accented(text, lines);
@@ -299,5 +302,6 @@ mod tests {
         skeletons("s1êu rẻ, the0 dõi", "siêu rẻ theo dõi");
         skeletons("mớі nhận ɖồng сá nhà сáі", "mới nhận đồng cá nhà cái");
         skeletons("ｐａｙｐａｌ", "PAYPA1");
+        skeletons("𝐏𝐀𝐘𝐏𝐀𝐋 𝓥𝓪𝔂", "paypal vay");
     }
 }
