@@ -296,6 +296,21 @@ fn every_answer_about_the_message_is_kept_apart_from_the_hosts() {
 }
 
 #[test]
+fn rfc5321_4_2_1_a_3yz_says_yes_to_nothing() {
+    let mail = parcel(&["a@y.vn"], "A: b\r\n\r\n", "");
+    let scripts: [&[&str]; 4] = [
+        &["354 go"],
+        &["250 a", "354 go"],
+        &["250 a", "250 b", "354 go", "354 go on"],
+        &["250 a", "250 b", "354 go", "334 cGFzc3dvcmQ="],
+    ];
+    for script in scripts {
+        let trouble = play(&mail, SINGLE, script).1.unwrap_err();
+        assert!(matches!(trouble, Trouble::Nonsense(..)) && !trouble.is_answer(), "{script:?}: {trouble}");
+    }
+}
+
+#[test]
 fn rfc5321_4_1_1_5_an_open_transaction_is_reset_before_the_next() {
     let mail = parcel(&["a@y.vn"], "A: b\r\n\r\n", "");
     let to = [0];

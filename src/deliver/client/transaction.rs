@@ -357,7 +357,8 @@ impl<'a> Transaction<'a> {
 }
 
 /// DESIGN §5a: 421 and 452 4.3.x are about the host; so is Exchange's `412 4.3.2` (DOMAIN §2.1), and a 452 to MAIL
-/// without a finer code (RFC 5321 §4.2.3: insufficient system storage).
+/// without a finer code (RFC 5321 §4.2.3: insufficient system storage). A 3yz ends nothing (§4.2.1): only DATA asks for
+/// one, and anywhere else it is no yes.
 pub(in crate::deliver) fn host_trouble(stage: Stage, reply: &Reply) -> Option<Trouble> {
     match reply.code() {
         421 => Some(Trouble::NotReady(stage, reply.clone())),
@@ -365,6 +366,7 @@ pub(in crate::deliver) fn host_trouble(stage: Stage, reply: &Reply) -> Option<Tr
             Some(Trouble::Pressure(stage, reply.clone()))
         }
         412 => Some(Trouble::Pressure(stage, reply.clone())),
+        300..400 if stage != Stage::Data => Some(Trouble::Nonsense(stage, "a 3yz that nobody asked for")),
         _ => None,
     }
 }

@@ -16,6 +16,7 @@ use crate::deliver::client::{Answers, Stage, Transaction, Trouble, Wire};
 use crate::deliver::route::{Hop, Policy};
 use crate::deliver::schedule;
 use crate::deliver::settings::TlsMode;
+use crate::env::tls::guard::{Fault, FaultKind};
 use crate::mail::{Parcel, Reply};
 
 /// A whole opening (connect, banner, EHLO, TLS) of the queue may take this long; RFC 5321 §4.5.3.2.1 wants 5 min.
@@ -186,6 +187,8 @@ impl Deliver {
         let flexible = hop.tls == TlsMode::Opportunistic;
         if flexible && host.goes_clear() {
             metrics.downgraded(hop.internet, "remembered");
+            // For reports: whether it offers STARTTLS is not known, that its TLS fails is.
+            witness.fault(Fault { kind: FaultKind::Handshake, text: "TLS failed within the hour".to_owned() });
             return Conn::open(with(TlsMode::None)).await;
         }
         match Conn::open(with(hop.tls)).await {
@@ -232,7 +235,7 @@ const fn outcome(sent: &Sent) -> &'static str {
 
 /// Whether the next message would meet the same trouble: the host is left alone then. A connection that was cut or
 /// stood still in the middle of a message may have been about that message.
-fn is_the_hosts(trouble: &Trouble) -> bool {
+pub(super) fn is_the_hosts(trouble: &Trouble) -> bool {
     match trouble {
         Trouble::Connect(_) | Trouble::Tls(_) | Trouble::NoTls | Trouble::Pressure(..) | Trouble::NotReady(..) => true,
         Trouble::Nonsense(stage, _) | Trouble::Lost(stage) | Trouble::Slow(stage) => {

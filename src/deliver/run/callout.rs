@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Deliver;
 use super::conn::{Conn, Patience};
+use super::host::Host;
 use crate::deliver::callout::meaning;
 use crate::deliver::client::{Stage, Trouble};
 use crate::deliver::route::{Hop, Policy, Way};
@@ -42,10 +43,13 @@ impl Deliver {
             let turn = self.callouts.of(hop).await;
             // Somebody else asks it: our turn comes, or time is over.
             let Ok(mut quiet_until) = timeout_at(deadline, turn.lock()).await else { return Answer::Unsure };
-            if quiet_until.is_some_and(|until| Instant::now() < until) {
+            let host = self.host(hop, policy);
+            if quiet_until.is_some_and(|until| Instant::now() < until) || host.shut().is_some() {
                 continue;
             }
-            match self.ask_hop(hop, mailbox, policy, deadline).await {
+            // One of the connections that the host may have; that it is busy says nothing against it.
+            let Ok(Some(_place)) = timeout_at(deadline, host.place()).await else { return Answer::Unsure };
+            match self.ask_hop(hop, &host, mailbox, policy, deadline).await {
                 Ok(answer) => return answer,
                 Err(trouble) => {
                     *quiet_until = Some(Instant::now() + QUIET);
@@ -59,6 +63,7 @@ impl Deliver {
     async fn ask_hop(
         &self,
         hop: &Hop,
+        host: &Host,
         mailbox: &Mailbox,
         policy: &Policy,
         deadline: Instant,
@@ -67,8 +72,7 @@ impl Deliver {
         if !mailbox.is_ascii() {
             return Ok(Answer::Unsure);
         }
-        let host = self.host(hop, policy);
-        let mut conn = self.open(hop, &host, None, Patience::Until(deadline), policy).await?;
+        let mut conn = self.open(hop, host, None, Patience::Until(deadline), policy).await?;
         let answer = question(&mut conn, mailbox, deadline).await;
         conn.quit().await;
         answer

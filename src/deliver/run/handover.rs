@@ -125,7 +125,7 @@ impl Deliver {
         policy: &Arc<Policy>,
     ) -> Result<Handover, Trouble> {
         Ok(match tried? {
-            Sent::Answered(answers) => self.settle(parcel, hop, answers, policy).await,
+            Sent::Answered(answers) => self.settle(parcel, hop, host, answers, policy).await,
             Sent::Unfit(reply) => Handover::Refused { reply, hop: label(hop) },
             Sent::Doubt(doubt) => self.keep_in_doubt(parcel, hop, host, *doubt, policy).await,
         })
@@ -152,7 +152,7 @@ impl Deliver {
     }
 
     /// The hop answered: who was taken, who was refused, and who hears of it.
-    async fn settle(&self, parcel: &Parcel, hop: &Hop, answers: Answers, policy: &Policy) -> Handover {
+    async fn settle(&self, parcel: &Parcel, hop: &Hop, host: &Host, answers: Answers, policy: &Policy) -> Handover {
         let (mut taken, mut refused, mut later) = (Vec::new(), Vec::new(), Vec::new());
         for (i, fate) in answers.fates.into_iter().enumerate() {
             match fate {
@@ -182,7 +182,7 @@ impl Deliver {
                 return Self::deferred(&error);
             }
         }
-        if self.known(hop).is_none_or(|host| !self.reports_itself(hop, &host)) {
+        if !self.reports_itself(hop, host) {
             self.tell_success(parcel, &taken, policy).await;
         }
         let reply = answers.answer.as_ref().map_or_else(|| Reply::new(250, "2.0.0", "Ok"), bland);

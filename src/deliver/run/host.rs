@@ -196,9 +196,9 @@ impl Host {
         }
     }
 
-    /// A place for what may as well be left undone: half of them stay free for mail.
+    /// A place for what may as well be left undone: half of them, and the only one, stay free for mail.
     pub fn spare_place(&self) -> Option<OwnedSemaphorePermit> {
-        let plenty = self.permits.available_permits() > self.places / 2;
+        let plenty = self.permits.available_permits() > self.places.div_ceil(2);
         plenty.then(|| Arc::clone(&self.permits).try_acquire_owned().ok()).flatten()
     }
 

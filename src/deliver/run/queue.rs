@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::Deliver;
-use super::attempt::{Load, Sent};
+use super::attempt::{Load, Sent, is_the_hosts};
 use super::conn::Patience;
 use super::giveup::Failure;
 use super::host::Entry;
@@ -347,9 +347,10 @@ impl Deliver {
                     trouble = Some("no answer after the final dot".to_owned());
                     break;
                 }
-                Err(error) => match host.shut() {
+                // The line broke in the middle of this message: that says nothing about the next. Of a host that was
+                // asked as one that did not answer it would be "again at once", for ever.
+                Err(error) => match host.shut().filter(|_| is_the_hosts(&error)) {
                     Some((wait, reason)) => note(wait, reason, true),
-                    // The line broke in the middle of this message: that says nothing about the next.
                     None => trouble = Some(error.to_string()),
                 },
             }

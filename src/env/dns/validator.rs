@@ -249,7 +249,6 @@ impl Validator {
         let (four, six) = tokio::join!(self.ask(Kind::A, name), self.ask(Kind::Aaaa, name));
         match (four.answer, six.answer) {
             (Ok(a), Ok(b)) => Ok(a.iter().chain(b.iter()).cloned().collect()),
-            (Ok(found), Err(error)) | (Err(error), Ok(found)) if error.is_void() => Ok(found.to_vec()),
             // RFC 7672 §2.1.1: half an answer hides the other half; but an address is an address.
             (Ok(found), Err(_)) | (Err(_), Ok(found)) => Ok(found.to_vec()),
             (Err(error), Err(_)) if !error.is_void() => Err(error),

@@ -201,6 +201,17 @@ async fn dawdling_senders_hold_up_no_mail() {
     assert!(matches!(house.hand_over(&mail).await, Handover::Handed { .. }));
 }
 
+#[tokio::test]
+async fn the_only_place_of_a_host_is_for_mail() {
+    let peer = Peer::start(DATA, |_| None).await;
+    let house = before(&peer, 1);
+    let mail = parcel(&["a@y.vn"], "x\r\n");
+    let mut live = Live::default();
+    assert_eq!(ask(&house, &mut live, &mail).await, [Ok(())]);
+    assert_eq!(house.metric("luytre_live_recipients_total", &[("answer", "unasked")]), 1.0);
+    assert_eq!(word(&house.hand_over(&mail).await), "handed");
+}
+
 /// The whole gateway: the sender hears the server's answer at RCPT, and the message travels in the same transaction.
 #[test]
 fn the_sender_hears_the_server_at_rcpt() {

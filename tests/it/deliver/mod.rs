@@ -1,6 +1,7 @@
 //! Delivery against scripted servers: cut-through at every state, the queue, reports, TLS policies.
 
 mod bad_line;
+mod callout;
 mod cut_through;
 mod dnssec;
 mod faults;

@@ -299,3 +299,20 @@ async fn rfc5321_6_1_a_report_that_bounces_is_held_and_goes_in_no_circle() {
     assert!(head.starts_with("Received: by mx1.tinh.gov.vn (Luytre) id "), "{head}");
     assert_eq!(peer.commands().iter().filter(|c| c.starts_with("MAIL")).count(), 2);
 }
+
+#[tokio::test]
+async fn threats_r_06_a_probe_that_breaks_in_the_middle_of_its_message_is_not_repeated_at_once() {
+    // It was down; now it answers and cuts the line after the message.
+    let peer = Peer::start(CAN, |m| match m.at {
+        At::Banner if m.connection == 1 => Some(Act::Cut),
+        At::Dot if m.connection < 9 => Some(Act::Cut),
+        _ => None,
+    })
+    .await;
+    let house = House::before(&peer);
+    house.deliver.queue(&numbered(1)).await.unwrap();
+    house.run_due().await;
+    house.hand.advance(Span::seconds(10));
+    assert_eq!(house.run_due().await, 1, "once, and not again and again");
+    assert_eq!((peer.connections(), house.jobs()[0].tries), (2, 2), "an attempt like any other, with its own pause");
+}
