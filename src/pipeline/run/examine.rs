@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::env::{Clock, Dns};
+use crate::envelope::relay::Standing;
 use crate::inspect::checks::auth;
 use crate::inspect::inspector::Task;
 use crate::inspect::rules::RuleSet;
@@ -152,11 +153,14 @@ fn own_author(mail: &Mail, policy: &Policy) -> (AuthFacts, Vec<Finding>) {
     let from = auth::from::read(&Headers::parse_limited(mail.raw(), policy.limits.header_fields));
     let mut findings: Vec<Finding> =
         from.problem.iter().map(|(code, detail)| Finding::new(*code).with(detail)).collect();
-    let mut destinations = mail.envelope().recipients().iter().map(|r| r.destination.agency());
-    let ours = |mailbox: &Mailbox| {
-        destinations.any(|id| policy.agency(id).is_some_and(|agency| agency.domains.contains(mailbox.domain())))
+    // As at MAIL FROM, under the policy pinned there. The recipients' agencies have no say in whose mail it is.
+    let envelope = mail.envelope();
+    let agency = match policy.compiled.envelope.check_client(envelope.client(), envelope.sender()) {
+        Ok(Standing::Outward(id)) => policy.agency(&id),
+        _ => None,
     };
-    if from.mailbox.as_ref().is_some_and(|mailbox| !{ ours }(mailbox)) {
+    let ours = |mailbox: &Mailbox| agency.is_some_and(|agency| agency.domains.contains(mailbox.domain()));
+    if from.mailbox.as_ref().is_some_and(|mailbox| !ours(mailbox)) {
         findings
             .push(Finding::new("from.foreign-domain").with("the author is not of the agency whose server sent this"));
     }
