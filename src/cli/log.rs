@@ -6,8 +6,10 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+use super::place::{Record, Site, Trouble, finish};
 use crate::gateway::control::client::Client;
 use crate::gateway::control::{FLUSH_RECEIPTS, Request};
+use crate::guard::settings::Day;
 use crate::mail::{Language, MailId};
 use crate::report::record::chain::Verifier;
 use crate::report::record::run::Lines;
@@ -18,12 +20,8 @@ use crate::verdict::Action;
 pub struct Args {
     #[command(subcommand)]
     command: Command,
-    /// The gateway's data folder.
-    #[arg(long, global = true, value_name = "FOLDER", default_value = "/var/lib/luytre")]
-    data_dir: PathBuf,
-    /// The configuration file: takes data folder and language from it.
-    #[arg(long, global = true, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    place: Record,
 }
 
 #[derive(Debug, Subcommand)]
@@ -45,13 +43,13 @@ struct Search {
     #[arg(long, alias = "to")]
     recipient: Option<String>,
     /// deliver, tag, quarantine, defer or reject.
-    #[arg(long)]
-    action: Option<String>,
-    /// Not before: 2026-11-21, or 2026-11-21T08:00.
-    #[arg(long)]
+    #[arg(long, value_parser = action)]
+    action: Option<Action>,
+    /// Not before (UTC): 2026-11-21, or 2026-11-21T08:00.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
     since: Option<String>,
-    /// Not after.
-    #[arg(long)]
+    /// Not after; a day is taken whole.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
     until: Option<String>,
     /// Part of Message-ID.
     #[arg(long)]
@@ -67,48 +65,36 @@ struct Search {
     json: bool,
 }
 
-/// A running gateway writes out what it has buffered before the files are read; without one there is nothing to wait for.
-fn settle(data_dir: &Path) {
-    if let Ok(Some(mut gateway)) = Client::connect(data_dir) {
+/// Where the record is kept. A running gateway first writes out what it has buffered; without one there is nothing to wait
+/// for.
+fn settled(place: &Record) -> Result<Site, Trouble> {
+    let site = place.site()?;
+    if let Ok(Some(mut gateway)) = Client::connect(&site.data) {
         let flush = Request::Other { name: FLUSH_RECEIPTS.to_owned(), body: serde_json::Value::Null };
         // Not answering means reading what is there.
         let _ = gateway.ask(&flush);
     }
+    Ok(site)
 }
 
-/// Data folder and language, from the configuration file where one is named.
-pub(super) fn place(config: Option<&Path>, data_dir: PathBuf) -> Result<(PathBuf, Language), ExitCode> {
-    let Some(config) = config else {
-        settle(&data_dir);
-        return Ok((data_dir, Language::default()));
-    };
-    let built = crate::policy::run::examine(config);
-    match built.policy {
-        Some(policy) => {
-            settle(&policy.data_dir);
-            Ok((policy.data_dir.clone(), policy.language))
-        }
-        None => {
-            for problem in &built.problems {
-                eprintln!("{problem}");
-            }
-            Err(ExitCode::FAILURE)
-        }
-    }
+/// The folder of the receipts and the language.
+pub(super) fn receipts(place: &Record) -> Result<(PathBuf, Language), Trouble> {
+    let Site { data, language } = settled(place)?;
+    let folder = data.join("receipts");
+    if folder.exists() { Ok((folder, language)) } else { Err(Trouble::NoRecord(folder)) }
 }
 
 #[must_use]
 pub fn run(args: Args) -> ExitCode {
-    let (data_dir, language) = match place(args.config.as_deref(), args.data_dir) {
-        Ok(pair) => pair,
-        Err(code) => return code,
+    let done = match args.command {
+        Command::Tlsrpt(wanted) => settled(&args.place).map(|site| super::tlsrpt::run(&site.data, &wanted)),
+        Command::Verify => receipts(&args.place).map(|(folder, language)| told(&folder, prove(&folder, language))),
+        Command::Search(search) => receipts(&args.place).map(|(folder, _)| told(&folder, find(&folder, search))),
     };
-    let folder = data_dir.join("receipts");
-    let outcome = match args.command {
-        Command::Verify => prove(&folder, language),
-        Command::Search(search) => find(&folder, search),
-        Command::Tlsrpt(wanted) => return super::tlsrpt::run(&data_dir, &wanted),
-    };
+    done.unwrap_or_else(|trouble| finish("log", Err(trouble)))
+}
+
+fn told(folder: &Path, outcome: io::Result<ExitCode>) -> ExitCode {
     outcome.unwrap_or_else(|error| {
         eprintln!("{}: {error}", folder.display());
         ExitCode::FAILURE
@@ -166,19 +152,11 @@ pub(super) fn answers(folder: &Path, query: &Query) -> io::Result<Vec<Found>> {
 }
 
 fn find(folder: &Path, wanted: Search) -> io::Result<ExitCode> {
-    let action = match wanted.action.as_deref().map(action) {
-        Some(Err(text)) => {
-            eprintln!("\"{text}\" is not an action: use deliver, tag, quarantine, defer or reject");
-            return Ok(ExitCode::from(2));
-        }
-        Some(Ok(action)) => Some(action),
-        None => None,
-    };
     let query = Query {
         id: wanted.id,
         sender: wanted.sender,
         recipient: wanted.recipient,
-        action,
+        action: wanted.action,
         since: wanted.since,
         until: wanted.until,
         message_id: wanted.message_id,
@@ -198,7 +176,26 @@ fn action(text: &str) -> Result<Action, String> {
     [Action::Deliver, Action::Tag, Action::Quarantine, Action::Defer, Action::Reject]
         .into_iter()
         .find(|a| a.as_str() == text)
-        .ok_or_else(|| text.to_owned())
+        .ok_or_else(|| "use deliver, tag, quarantine, defer or reject".to_owned())
+}
+
+/// A day.
+pub(super) fn day(text: &str) -> Result<String, String> {
+    Day::try_from(text.to_owned()).map(String::from)
+}
+
+/// A day, or a moment as RFC 3339 begins it: what receipts are compared with as text.
+fn moment(text: &str) -> Result<String, String> {
+    let wrong = || format!("\"{text}\" is no time: write it like 2026-11-21 or 2026-11-21T08:00");
+    let (date, rest) = text.split_at_checked("2026-11-21".len()).ok_or_else(wrong)?;
+    day(date).map_err(|_| wrong())?;
+    let fits = |(c, shape): (char, char)| if shape == '0' { c.is_ascii_digit() } else { c == shape };
+    if rest.trim_end_matches('Z').chars().zip("T00:00:00.000".chars()).all(fits) && rest.len() <= "T00:00:00.000Z".len()
+    {
+        Ok(text.to_owned())
+    } else {
+        Err(wrong())
+    }
 }
 
 /// One message on one line.
@@ -212,6 +209,23 @@ fn line(found: &Found) -> String {
         }
         Found::Refusal(r) => {
             clean(&format!("{} {} {:<10} {:<11} {} -> {}", r.time, r.id, "refused", r.reply, r.sender, r.recipient))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::moment;
+
+    #[test]
+    fn only_a_time_that_sorts_as_receipts_do_is_taken() {
+        for good in ["2026-11-21", "2026-11-21T08:00", "2026-11-21T08:00:59Z", "2026-11-21T08:00:59.123Z"] {
+            assert_eq!(moment(good).unwrap(), good);
+        }
+        for bad in
+            ["", "yesterday", "2026", "21/11/2026", "2026-13-01", "2026-11-21 08:00", "2026-11-21T8:00", "2026-11-2ạ"]
+        {
+            assert!(moment(bad).is_err(), "{bad}");
         }
     }
 }

@@ -14,6 +14,11 @@ use crate::mail::{Language, Problem};
 #[derive(Debug)]
 pub enum Trouble {
     Config(Problem),
+    NoConfig(PathBuf, std::io::Error),
+    /// No folder of receipts.
+    NoRecord(PathBuf),
+    /// The folder that the configuration names is not there.
+    NoData(PathBuf),
     /// Only the running gateway can do this.
     NotRunning(PathBuf),
     Socket(PathBuf, std::io::Error),
@@ -35,6 +40,23 @@ impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(problem) => problem.fmt(f),
+            Self::NoConfig(file, error) => {
+                write!(f, "{}: cannot be read: {error}; name the file with --config", file.display())
+            }
+            Self::NoRecord(folder) => {
+                let folder = folder.display();
+                write!(
+                    f,
+                    "there is no folder {folder}; no mail was taken yet, or --config or --data-dir must name another"
+                )
+            }
+            Self::NoData(data) => {
+                write!(
+                    f,
+                    "there is no data folder {}; no gateway has run there yet, or data_dir is another",
+                    data.display()
+                )
+            }
             Self::NotRunning(data) => {
                 write!(f, "the gateway is not running on {}; start it and say this again", data.display())
             }
@@ -66,9 +88,33 @@ pub struct Site {
 }
 
 impl Common {
-    /// Reads the configuration; nothing else in it needs to be right.
+    /// Reads the configuration; nothing else in it needs to be right. The data folder is there.
     pub fn site(&self) -> Result<Site, Trouble> {
-        site(&self.config).map_err(Trouble::Config)
+        let site = site(&self.config)?;
+        if site.data.is_dir() { Ok(site) } else { Err(Trouble::NoData(site.data)) }
+    }
+}
+
+/// What the commands take that read the record. A folder may be named without any configuration.
+#[derive(Debug, clap::Args)]
+pub struct Record {
+    /// The gateway's data folder; without it the configuration's, and without one /var/lib/luytre.
+    #[arg(long, global = true, value_name = "FOLDER")]
+    data_dir: Option<PathBuf>,
+    /// The configuration file: takes data folder and language from it [default: /etc/luytre/luytre.toml if it is there].
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl Record {
+    /// Where the record is kept, and the language to tell of it.
+    pub fn site(&self) -> Result<Site, Trouble> {
+        let usual = || Some(PathBuf::from(DEFAULT_CONFIG)).filter(|file| self.data_dir.is_none() && file.exists());
+        let named = match self.config.clone().or_else(usual) {
+            Some(config) => site(&config)?,
+            None => Site { data: crate::policy::file::File::default().data_dir, language: Language::default() },
+        };
+        Ok(Site { data: self.data_dir.clone().unwrap_or(named.data), ..named })
     }
 }
 
@@ -84,11 +130,15 @@ pub fn finish(command: &str, done: Result<(), Trouble>) -> ExitCode {
     }
 }
 
-fn site(config: &Path) -> Result<Site, Problem> {
-    let text = std::fs::read_to_string(config).map_err(|error| Problem::new(config, error.to_string()))?;
-    let table: toml::Table = toml::from_str(&text).map_err(|error| {
+fn site(config: &Path) -> Result<Site, Trouble> {
+    let text = std::fs::read_to_string(config).map_err(|error| Trouble::NoConfig(config.to_owned(), error))?;
+    read(config, &text).map_err(Trouble::Config)
+}
+
+fn read(config: &Path, text: &str) -> Result<Site, Problem> {
+    let table: toml::Table = toml::from_str(text).map_err(|error| {
         let offset = error.span().map_or(0, |span| span.start);
-        Problem::new(config, error.message()).at_offset(&text, offset)
+        Problem::new(config, error.message()).at_offset(text, offset)
     })?;
     let folder = match table.get("data_dir") {
         None => crate::policy::file::File::default().data_dir,

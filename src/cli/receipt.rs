@@ -1,9 +1,9 @@
 //! `luytre receipt ID`: why a message got what it got. Reads the log files directly, so it works with the gateway
 //! down as well.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::place::{Record, finish};
 use crate::mail::{Language, MailId};
 use crate::report::record::search::{Found, Query};
 use crate::verdict::receipt::render;
@@ -12,12 +12,8 @@ use crate::verdict::receipt::render;
 pub struct Args {
     /// The id: it stands in our SMTP reply and in the header X-Luytre-Receipt.
     id: MailId,
-    /// The gateway's data folder.
-    #[arg(long, value_name = "FOLDER", default_value = "/var/lib/luytre")]
-    data_dir: PathBuf,
-    /// The configuration file: takes data folder and language from it.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    place: Record,
     /// Print it as JSON.
     #[arg(long)]
     json: bool,
@@ -28,14 +24,13 @@ pub struct Args {
 
 #[must_use]
 pub fn run(args: Args) -> ExitCode {
-    let (data_dir, mut language) = match super::log::place(args.config.as_deref(), args.data_dir) {
+    let (folder, mut language) = match super::log::receipts(&args.place) {
         Ok(pair) => pair,
-        Err(code) => return code,
+        Err(trouble) => return finish("receipt", Err(trouble)),
     };
     if args.english {
         language = Language::En;
     }
-    let folder = data_dir.join("receipts");
     let query = Query { id: Some(args.id), ..Query::default() };
     let found = match super::log::answers(&folder, &query) {
         Ok(found) => found,

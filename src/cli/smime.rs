@@ -64,7 +64,7 @@ fn load(paths: &[PathBuf]) -> Result<TrustStore, String> {
         eprintln!("luytre smime: {problem}");
     }
     if problems.iter().any(|p| p.severity == Severity::Error) {
-        return Err("the trust store is not usable".to_owned());
+        return Err("the trusted certificates are not usable; name them with --trust (installed: /usr/share/luytre/certs/trust)".into());
     }
     Ok(TrustStore::from_der(&material))
 }

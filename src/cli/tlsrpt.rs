@@ -10,7 +10,7 @@ use crate::env::disk::Real;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The day, UTC: 2026-11-21. Without it: the last one there is.
-    #[arg(long)]
+    #[arg(long, value_parser = super::log::day)]
     day: Option<String>,
     /// One domain only.
     #[arg(long)]
@@ -32,7 +32,8 @@ pub(super) fn run(data_dir: &Path, args: &Args) -> ExitCode {
     };
     let counted = match day.map(|day| read_day(&Real, &folder, &day)) {
         None | Some(Ok(None)) => {
-            eprintln!("nothing was counted");
+            let on = args.day.as_ref().map_or_else(String::new, |day| format!(" on {day}"));
+            eprintln!("nothing was counted{on}: {} has no such day", folder.display());
             return ExitCode::FAILURE;
         }
         Some(Err(error)) => return wrong(error),

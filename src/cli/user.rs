@@ -78,7 +78,10 @@ fn place(args: &Args) -> Result<PathBuf, String> {
     }
     let built = examine(&args.config);
     // With errors elsewhere in the configuration accounts can still be named by --users.
-    let policy = built.policy.ok_or("the configuration has errors (luytre check); or name the file with --users")?;
+    let policy = built.policy.ok_or_else(|| {
+        let problems: String = built.problems.iter().map(|problem| format!("{problem}\n")).collect();
+        format!("{problems}the configuration has errors; mend them, or name the file of accounts with --users")
+    })?;
     let users = policy.auth.users.clone();
     if users.as_os_str().is_empty() {
         Err("set [auth] users first, or name the file with --users".into())
@@ -153,8 +156,16 @@ fn add(file: &Path, name: &str, agency: &AgencyId) -> Result<String, String> {
     Ok(format!("{name} may send as agency {agency} ({})\n", file.display()))
 }
 
+/// As [`read`], of a file that must be there.
+fn read_existing(file: &Path) -> Result<(String, Accounts), String> {
+    if file.exists() {
+        return read(file);
+    }
+    Err(format!("{}: there is no such file yet; luytre user add makes it", file.display()))
+}
+
 fn passwd(file: &Path, name: &str) -> Result<String, String> {
-    let (text, accounts) = read(file)?;
+    let (text, accounts) = read_existing(file)?;
     let account = accounts.find(name).ok_or_else(|| format!("there is no account {name}"))?;
     let new = made(&account.name, &account.agency)?;
     write(file, &without(&text, &account.name, Some(&new)))?;
@@ -162,14 +173,14 @@ fn passwd(file: &Path, name: &str) -> Result<String, String> {
 }
 
 fn remove(file: &Path, name: &str) -> Result<String, String> {
-    let (text, accounts) = read(file)?;
+    let (text, accounts) = read_existing(file)?;
     let account = accounts.find(name).ok_or_else(|| format!("there is no account {name}"))?;
     write(file, &without(&text, &account.name, None))?;
     Ok(format!("{name} is gone\n"))
 }
 
 fn list(file: &Path) -> Result<String, String> {
-    let (_, accounts) = read(file)?;
+    let (_, accounts) = read_existing(file)?;
     Ok(accounts.iter().map(|account| format!("{}\t{}\n", account.name, account.agency)).collect())
 }
 

@@ -98,9 +98,12 @@ fn data_folder(policy: &Policy, report: &mut Report) {
     let shown = folder.display();
     if !folder.is_dir() {
         report.tell(
-            Weight::Bad,
-            &Words::new(format!("không có thư mục {shown}"), format!("the folder {shown} is missing")),
-            &Words::new(format!("mkdir -p {shown}"), format!("mkdir -p {shown}")),
+            Weight::Odd,
+            &Words::new(format!("chưa có thư mục {shown}"), format!("the folder {shown} is not there yet")),
+            &Words::new(
+                "systemd tạo nó khi khởi động lần đầu; chạy tay thì luytre serve tạo",
+                "systemd makes it at the first start, luytre serve does when started by hand",
+            ),
         );
         return;
     }

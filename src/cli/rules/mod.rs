@@ -58,6 +58,7 @@ pub fn run(args: Args) -> ExitCode {
 fn load(paths: &[PathBuf]) -> Result<RuleSet, ExitCode> {
     RuleSet::load(paths).map_err(|problems| {
         complain(&problems);
+        hint(paths);
         ExitCode::from(1)
     })
 }
@@ -70,12 +71,20 @@ fn complain(problems: &[Problem]) {
     eprintln!("{} {noun}", problems.len());
 }
 
+/// Where rules may be, for who named none that are there.
+fn hint(paths: &[PathBuf]) {
+    if paths.iter().any(|path| !path.exists()) {
+        eprintln!("rules stand in /etc/luytre/rules/spam or /usr/share/luytre/rules/spam: name their folder");
+    }
+}
+
 fn test(paths: &[PathBuf]) -> ExitCode {
     let outcome = run::read(paths).and_then(|sources| RuleSet::from_sources(&sources).map(|set| (set, sources)));
     let (set, sources) = match outcome {
         Ok(pair) => pair,
         Err(problems) => {
             complain(&problems);
+            hint(paths);
             return ExitCode::from(1);
         }
     };
