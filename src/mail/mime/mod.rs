@@ -5,7 +5,9 @@
 //! another client could read differently (a second boundary, another encoding, base64 behind padding) is kept beside
 //! it in [`Tree::alternatives`], so that scanners see every plausible reading (THREATS §4).
 
+mod encode;
 mod entity;
+pub mod rewrite;
 mod split;
 #[cfg(test)]
 mod tests;
@@ -16,6 +18,7 @@ mod walk;
 pub mod words;
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use super::header::Headers;
 
@@ -62,6 +65,8 @@ pub struct Part<'a> {
     pub names: Vec<String>,
     /// Content-Transfer-Encoding, lower case; empty when there is none.
     pub encoding: String,
+    /// Where the whole entity, header section and body, lies in the message. The body is its end.
+    pub span: Range<usize>,
     /// The encoded body as it stands in the message.
     pub body: &'a [u8],
     /// The body after its transfer encoding; empty for multiparts.

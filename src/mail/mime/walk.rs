@@ -31,6 +31,8 @@ pub(super) struct Walk<'a> {
 #[derive(Clone)]
 struct Item<'a> {
     octets: &'a [u8],
+    /// Where the octets begin in the message; meaningless off the main reading.
+    at: usize,
     /// The header ends here and the body begins there, whatever the octets say.
     cut_at: Option<(usize, usize)>,
     parent: Option<usize>,
@@ -57,6 +59,7 @@ impl<'a> Walk<'a> {
     pub fn new(raw: &'a [u8], limits: Limits) -> Self {
         let root = Item {
             octets: raw,
+            at: 0,
             cut_at: None,
             parent: None,
             depth: 0,
@@ -126,6 +129,7 @@ impl<'a> Walk<'a> {
             encoding: content.encodings.first().cloned().unwrap_or_default(),
             content_type: content.kind.main,
             params: content.kind.params,
+            span: item.at..item.at.saturating_add(item.octets.len()),
             body,
             decoded: Cow::Borrowed(&[]),
         };
@@ -345,6 +349,7 @@ impl<'a> Walk<'a> {
             let path = if item.path.is_empty() { number.to_string() } else { format!("{}.{number}", item.path) };
             let child = Item {
                 octets: body.get(range.clone()).unwrap_or_default(),
+                at: item.body_at(body).saturating_add(range.start),
                 cut_at: None,
                 parent,
                 depth: item.depth + 1,
@@ -377,6 +382,7 @@ impl<'a> Walk<'a> {
         }
         let child = Item {
             octets: body,
+            at: item.body_at(body),
             cut_at: None,
             parent,
             depth: item.depth + 1,

@@ -10,6 +10,10 @@ use super::{Item, Walk};
 use crate::mail::header::Headers;
 
 impl<'a> Item<'a> {
+    /// Where the body, which is the end of the octets, begins in the message.
+    pub(super) const fn body_at(&self, body: &[u8]) -> usize {
+        self.at.saturating_add(self.octets.len().saturating_sub(body.len()))
+    }
     /// Octets inside this entity that somebody may take for one of its own, a level deeper.
     fn inner(&self, octets: &'a [u8], path: &str, why: &'static str) -> Self {
         Self {
