@@ -10,11 +10,13 @@ use serde::{Deserialize, Serialize};
 pub use super::policy::Loaded;
 
 use super::ContentFacts;
+use super::checks::content::archive::Budget;
 use super::checks::content::{self, ContentCheck, View, objects};
+use crate::env::Clock;
 use crate::env::jail::wire::Inner;
 use crate::env::jail::{cage, memory, probe};
 use crate::mail::mime::{self, words};
-use crate::mail::{Mailbox, ReversePath, Timestamp};
+use crate::mail::{Mailbox, ReversePath, Span, Timestamp};
 
 /// Names the policy's longest serialised form: rules as native code included.
 const POLICY_MAX: u64 = 256 << 20;
@@ -69,7 +71,8 @@ impl<'p> Examiner<'p> {
             return facts;
         }
         let tree = mime::parse(raw, &self.loaded.limits().tree());
-        let (objects, unpacked) = objects::collect(&tree, self.loaded.limits());
+        let budget = self.budget(task);
+        let (objects, unpacked) = objects::collect(&tree, self.loaded.limits(), budget);
         let root = tree.parts.first();
         facts.subject = root.map(|p| subject(&p.headers)).unwrap_or_default();
         let from = root.and_then(|p| sender(&p.headers));
@@ -78,6 +81,13 @@ impl<'p> Examiner<'p> {
             check.examine(&view, &mut facts);
         }
         facts
+    }
+
+    /// What may be unpacked: the configured time, or half of what is left for this message, whichever is less.
+    fn budget(&self, task: &Task) -> Budget {
+        let limits = self.loaded.limits();
+        let time = limits.archive_time.min(Span::millis(task.budget_ms / 2));
+        Budget::new(limits).within(Clock::system(), time)
     }
 }
 
