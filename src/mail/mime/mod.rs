@@ -5,6 +5,7 @@
 //! another client could read differently (a second boundary, another encoding, base64 behind padding) is kept beside
 //! it in [`Tree::alternatives`], so that scanners see every plausible reading (THREATS §4).
 
+mod charset;
 mod encode;
 mod entity;
 pub mod rewrite;
@@ -15,12 +16,15 @@ pub mod transfer;
 pub mod uu;
 pub mod value;
 mod walk;
+mod why;
 pub mod words;
 
 use std::borrow::Cow;
 use std::ops::Range;
 
 use super::header::Headers;
+
+pub use why::Why;
 
 /// Bounds of one tree.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -109,6 +113,8 @@ pub struct Oddity {
     /// `mime.unknown-encoding`.
     pub code: &'static str,
     pub path: String,
+    /// What is ambiguous, for `mime.ambiguous`.
+    pub why: Option<Why>,
     pub detail: String,
 }
 
