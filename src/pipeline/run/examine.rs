@@ -165,7 +165,12 @@ fn own_author(mail: &Mail, policy: &Policy) -> (AuthFacts, Vec<Finding>) {
         Ok(Standing::Outward(id)) => policy.agency(&id),
         _ => None,
     };
-    let ours = |mailbox: &Mailbox| agency.is_some_and(|agency| agency.domains.contains(mailbox.domain()));
+    // A report is written by a host of the agency, under the host's own name: MAILER-DAEMON@mail.agency (DOMAIN §2.3).
+    let report = envelope.sender().is_null();
+    let ours = |mailbox: &Mailbox| {
+        let domain = mailbox.domain();
+        agency.is_some_and(|a| a.domains.iter().any(|own| own == domain || (report && domain.is_within(own))))
+    };
     if from.mailbox.as_ref().is_some_and(|mailbox| !ours(mailbox)) {
         findings
             .push(Finding::new("from.foreign-domain").with("the author is not of the agency whose server sent this"));
