@@ -6,6 +6,7 @@
 
 mod answers;
 pub mod control;
+mod descriptors;
 mod holder;
 mod internet;
 mod logging;
@@ -83,6 +84,7 @@ fn begin(policy: Policy) -> Result<(), StartError> {
         tracing::warn!(%address, "systemd passed a socket that no listener in the configuration has");
     }
     let identity = if policy.user.is_empty() { None } else { Some(Identity::find(&policy.user, &policy.group)?) };
+    descriptors::raise(policy.limits.connections);
     prepare(&policy.data_dir, identity.as_ref())?;
     if let Some(identity) = &identity {
         identity.assume()?;

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use super::desk::Reason;
 use super::lockout::Locked;
 use super::pace::Pace;
 use crate::listen::Role;
+use crate::listen::stress::{Cause, Turn};
 use crate::mail::{AgencyId, Timestamp};
 
 /// The counters of `listen` and `session`.
@@ -22,6 +23,8 @@ pub struct Metrics {
     sudden: IntCounterVec,
     limited: IntCounterVec,
     certificates: IntGaugeVec,
+    stress: IntGauge,
+    stresses: IntCounterVec,
 }
 
 /// What came of an AUTH command.
@@ -100,6 +103,14 @@ impl Metrics {
             &["certificate"],
         )?;
         registry.register(Box::new(certificates.clone()))?;
+        let stress = IntGauge::new(
+            "luytre_stress",
+            "1 while connections or memory run short and strangers get less patience, else 0.",
+        )?;
+        registry.register(Box::new(stress.clone()))?;
+        let stresses =
+            counter("luytre_stress_total", "How often connections or memory began to run short.", &["cause"])?;
+        Cause::ALL.iter().for_each(|cause| drop(stresses.with_label_values(&[cause.as_str()])));
         Ok(Self {
             sessions: counter(
                 "luytre_sessions_total",
@@ -134,6 +145,8 @@ impl Metrics {
                 &["agency", "by"],
             )?,
             certificates,
+            stress,
+            stresses,
         })
     }
 
@@ -180,6 +193,12 @@ impl Metrics {
         for (certificate, end) in ends {
             self.certificates.with_label_values(&[&certificate]).set(end);
         }
+    }
+    pub(super) fn stressed(&self, turn: Turn) {
+        if let Turn::Begins(cause) = turn {
+            self.stresses.with_label_values(&[cause.as_str()]).inc();
+        }
+        self.stress.set(i64::from(matches!(turn, Turn::Begins(_))));
     }
     pub(super) fn refused(&self, reason: Reason) {
         self.refusals.with_label_values(&[reason.as_str()]).inc();
