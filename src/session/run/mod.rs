@@ -110,6 +110,7 @@ impl Front {
             let door = Arc::clone(&around);
             doors.push(tokio::spawn(accept(listener, move |tcp, peer| admit(&door, address, tcp, peer))));
         }
+        certificates::publish(&around);
         doors.push(tokio::spawn(certificates::follow(Arc::clone(&around))));
         let (sessions, gate) = (Arc::clone(&around.sessions), around.gate.clone());
         Ok(Self { doors, sessions, stop, gate, addresses })
@@ -238,6 +239,7 @@ async fn serve<D: Desk>(
         stop,
         transaction: None,
         chunks: None,
+        since: tokio::time::Instant::now(),
     };
     let outcome = talk.run().await;
     counted.end(outcome);
