@@ -1,6 +1,7 @@
 //! A desk that keeps what it is handed in memory: the session and the relay decision without the rest of the gateway.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use luytre::envelope::relay::{Policy, Standing};
@@ -15,6 +16,7 @@ pub struct MemoryDesk {
     pub policy: Policy,
     pub store: Store,
     pub taken: Mutex<Vec<(Letter, Bytes)>>,
+    arrived: Condvar,
     /// Ids and reasons of what the session refused.
     pub refused: Mutex<Vec<(String, &'static str)>>,
     /// While this is held, `take` does not answer.
@@ -27,9 +29,17 @@ impl MemoryDesk {
             policy,
             store,
             taken: Mutex::default(),
+            arrived: Condvar::new(),
             refused: Mutex::default(),
             hold: tokio::sync::Semaphore::new(1000),
         })
+    }
+
+    /// Whether `count` messages have come, within two minutes.
+    pub fn wait_for(&self, count: usize) -> bool {
+        let taken = self.taken.lock().unwrap();
+        let waited = self.arrived.wait_timeout_while(taken, Duration::from_secs(120), |taken| taken.len() < count);
+        !waited.unwrap().1.timed_out()
     }
 
     pub fn sink(&self) -> Vec<Delivered> {
@@ -66,6 +76,7 @@ impl Desk for MemoryDesk {
         let _permit = self.hold.acquire().await.unwrap();
         let id = letter.opening.id;
         self.taken.lock().unwrap().push((letter, raw));
+        self.arrived.notify_all();
         Reply::new(250, "2.0.0", format!("Taken, id {id}"))
     }
 
