@@ -22,6 +22,8 @@ pub struct Limits {
     pub junk_commands: u32,
     pub command_timeout: Span,
     pub data_timeout: Span,
+    /// A session may last so long from its beginning, and again from each message taken.
+    pub session_timeout: Span,
     pub connections: usize,
     pub connections_per_address: usize,
     /// Of one network (an IPv4 /24, an IPv6 /48); at least what one address may have, 0: as many as come.
@@ -64,6 +66,8 @@ impl Default for Limits {
             junk_commands: 100,
             command_timeout: Span::seconds(60),
             data_timeout: Span::minutes(30),
+            // Nobody who has mail needs an hour to hand over one letter; a trickle of commands would keep a place for days.
+            session_timeout: Span::hours(1),
             connections: 20_000,
             connections_per_address: 20,
             // Mail services send from many addresses of one network; one percent of the places at most.
