@@ -11,6 +11,7 @@ pub mod objects;
 pub mod rules;
 pub mod smime;
 mod smime_check;
+mod wrap;
 pub mod yara;
 
 #[cfg(test)]
