@@ -12,6 +12,7 @@ pub mod rewrite;
 mod split;
 #[cfg(test)]
 mod tests;
+pub mod tnef;
 pub mod transfer;
 pub mod uu;
 pub mod value;
