@@ -11,6 +11,7 @@ pub mod ldap;
 pub mod net;
 pub mod pool;
 pub mod tls;
+pub mod vault;
 
 pub use clock::Clock;
 pub use dice::Dice;
