@@ -26,6 +26,10 @@ pub(super) enum Done {
     Held {
         key: HeldKey,
     },
+    /// On the shelf, for delivery found nobody whom it may reach; why.
+    Stray {
+        why: String,
+    },
     /// Not taken, by policy: the sender keeps it.
     Refused,
     /// The next hop said no, and this is its answer.
@@ -46,7 +50,7 @@ impl Done {
         match self {
             Self::Handed { .. } => "delivered",
             Self::Spooled { .. } => "spooled",
-            Self::Held { .. } => "quarantined",
+            Self::Held { .. } | Self::Stray { .. } => "quarantined",
             Self::Refused | Self::HopRefused { .. } => "refused",
             Self::Trouble { .. } => "deferred",
         }
@@ -58,6 +62,7 @@ impl Done {
             Self::Spooled { why } if why.is_empty() => "queued".to_owned(),
             Self::Spooled { why } => format!("queued: {why}"),
             Self::Held { key } => format!("held in quarantine as {key}"),
+            Self::Stray { why } => format!("held in quarantine: {why}"),
             Self::Refused => "refused".to_owned(),
             Self::HopRefused { hop, reply } => format!("{hop} refused: {reply}"),
             Self::Trouble { why, .. } => format!("not taken, trouble here: {why}"),
@@ -124,16 +129,11 @@ impl Pipeline {
 
     /// To the next hop while the sender waits, where this is the only copy; else into the queue.
     async fn send_on(&self, parcel: &Parcel, live: Option<Live>, policy: &Policy) -> Done {
-        let Some(live) = live else {
-            return match self.parts.deliver.queue(parcel).await {
-                Ok(_) => Done::Spooled { why: String::new() },
-                Err(error) => Done::Trouble { reply: error.reply(), why: error.to_string() },
-            };
-        };
-        match self.parts.deliver.hand_over_live(parcel, live, &policy.compiled.deliver).await {
+        match self.parts.deliver.send(parcel, live, &policy.compiled.deliver).await {
             Handover::Handed { reply, hop, .. } => Done::Handed { hop, reply },
             Handover::Spooled { why, .. } => Done::Spooled { why },
             Handover::InDoubt { hop, .. } => Done::Spooled { why: format!("{hop} has not answered yet") },
+            Handover::Held { why } => Done::Stray { why },
             Handover::Refused { reply, hop } => Done::HopRefused { hop, reply },
             Handover::Deferred { reply, why } => Done::Trouble { reply, why },
         }
@@ -247,7 +247,7 @@ impl Outcome {
                 Done::HopRefused { reply, .. } => {
                     return Reply::new(reply.code(), reply.enhanced().to_owned(), format!("{} [{id}]", reply.text()));
                 }
-                Done::Handed { .. } | Done::Spooled { .. } | Done::Held { .. } => {}
+                Done::Handed { .. } | Done::Spooled { .. } | Done::Held { .. } | Done::Stray { .. } => {}
             }
         }
         Reply::new(250, "2.0.0", format!("Accepted / Da nhan [{id}]"))

@@ -245,6 +245,7 @@ fn times(file: &File, root: &Place<'_>, problems: &mut Vec<Problem>) {
         (root.to("inspect").to("deadline"), "deadline", file.inspect.deadline),
         (root.to("limits").to("command_timeout"), "command_timeout", file.limits.command_timeout),
         (root.to("limits").to("data_timeout"), "data_timeout", file.limits.data_timeout),
+        (root.to("limits").to("archive_time"), "archive_time", file.limits.archive_time),
         (root.to("deliver").to("cut_through_wait"), "cut_through_wait", file.deliver.cut_through_wait),
         (root.to("deliver").to("retry_first"), "retry_first", file.deliver.retry_first),
         (root.to("quarantine").to("keep"), "keep", file.quarantine.keep),

@@ -31,6 +31,8 @@ pub struct Limits {
     pub archive_files: usize,
     pub archive_bytes: ByteSize,
     pub archive_ratio: u64,
+    /// For unpacking all of a message; never more than half of what is left of its deadline.
+    pub archive_time: Span,
     /// Address space of an inspector process, everything in it together: program, rules, stack, heap, message.
     pub inspector_memory: ByteSize,
     pub dkim_signatures: usize,
@@ -67,6 +69,8 @@ impl Default for Limits {
             archive_files: 2000,
             archive_bytes: ByteSize::mib(100),
             archive_ratio: 200,
+            // Honest archives of 25 MiB take a second; a message may cost 10 s in all.
+            archive_time: Span::seconds(5),
             inspector_memory: ByteSize::mib(512),
             dkim_signatures: 8,
             dns_queries: 40,

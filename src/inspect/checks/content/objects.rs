@@ -2,8 +2,9 @@
 //! A list of work and a budget, no recursion; what does not fit the budget becomes a finding, never silence.
 
 use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::archive::{self, Budget};
+use super::archive::{self, Budget, Member, Opener, Report};
 use super::{Limits, kind, smime};
 use crate::inspect::Finding;
 use crate::mail::mime::{self, Tree};
@@ -50,11 +51,13 @@ impl Object<'_> {
     }
 }
 
+/// The openers of every room, one room a line.
+const ROOMS: &[&[Opener]] = &[archive::OPENERS];
+
 /// All objects of a message, and what could not be opened.
 #[must_use]
-pub fn collect<'a>(tree: &'a Tree<'a>, limits: &Limits) -> (Vec<Object<'a>>, Vec<Finding>) {
+pub fn collect<'a>(tree: &'a Tree<'a>, limits: &Limits, mut budget: Budget) -> (Vec<Object<'a>>, Vec<Finding>) {
     let mut findings = Vec::new();
-    let mut budget = Budget::new(limits);
     let mut list: Vec<Object<'a>> = Vec::new();
     for part in tree.parts.iter().filter(|p| !p.decoded.is_empty() || (!p.is_multipart() && !p.names.is_empty())) {
         // The octets of an embedded message are its parts, which follow.
@@ -112,16 +115,15 @@ fn open(
     if let Some(content) = smime::opaque_content(&object.data) {
         return signed(object, content, limits, budget, findings);
     }
-    if !archive::is_container(object.kind, &object.data) {
+    if openers(object).next().is_none() {
         return Vec::new();
     }
-    if object.depth >= limits.archive_depth {
-        findings.push(Finding::new("unpack.limit").with(format!("{}: nested too deep", object.path)));
+    if object.depth >= limits.archive_depth || budget.is_late() {
+        let why = if budget.is_late() { "the time for unpacking is over" } else { "nested too deep" };
+        findings.push(Finding::new("unpack.limit").with(format!("{}: {why}", object.path)));
         return Vec::new();
     }
-    let members = archive::open(object, budget, findings);
-    let origin = Origin::Member;
-    members
+    members(object, budget, findings)
         .into_iter()
         .map(|member| Object {
             path: format!("{}/{}", object.path, cut(&member.name)),
@@ -129,10 +131,31 @@ fn open(
             names: vec![member.name],
             declared: String::new(),
             data: Cow::Owned(member.data),
-            origin,
+            origin: Origin::Member,
             depth: object.depth + 1,
         })
         .collect()
+}
+
+fn openers<'o>(object: &'o Object<'_>) -> impl Iterator<Item = &'static Opener> + use<'o> {
+    ROOMS.iter().copied().flatten().filter(move |opener| (opener.takes)(object))
+}
+
+/// What every opener that takes `object` finds in it.
+pub(super) fn members(object: &Object<'_>, budget: &mut Budget, findings: &mut Vec<Finding>) -> Vec<Member> {
+    // Word and PowerPoint keep a zip of their theme in the streams of the old formats.
+    let embedded = object.kind == "application/x-ole-storage";
+    let mut report = Report::new(&object.path, findings).embedded(embedded);
+    let mut found = Vec::new();
+    for opener in openers(object) {
+        // Readers of other people's making may give up on what nobody thought of: that closes one container only.
+        let opened = catch_unwind(AssertUnwindSafe(|| (opener.open)(object, budget, &mut report)));
+        match opened {
+            Ok(members) => found.extend(members),
+            Err(_) => report.unknown("archive.malformed", "its reader gave up"),
+        }
+    }
+    found
 }
 
 /// The entity inside an opaque signature (RFC 8551 §3.5.2): mail programs show it, so scanners see it too.
