@@ -112,12 +112,7 @@ impl Stages {
         let memory = self.live.current().limits.memory;
         Ok(Arc::new(Pipeline::new(pipeline::Parts {
             policy: self.feeds.policy.subscribe(),
-            examiner: Examiner {
-                dns: Some(self.dns.clone()),
-                inspectors: self.inspectors.clone(),
-                metrics: self.metrics.clone(),
-                clock: self.clock.clone(),
-            },
+            examiner: self.examiner(),
             guard: self.guard.clone(),
             census: Census::new(
                 Arc::clone(&self.deliver),
@@ -135,6 +130,16 @@ impl Stages {
             clock: self.clock.clone(),
             free_disk: Arc::clone(&self.free_disk),
         })))
+    }
+
+    /// Whoever looks at mail.
+    pub fn examiner(&self) -> Examiner {
+        Examiner {
+            dns: Some(self.dns.clone()),
+            inspectors: self.inspectors.clone(),
+            metrics: self.metrics.clone(),
+            clock: self.clock.clone(),
+        }
     }
 
     /// Whether mail can be taken; the sentence says why not.
