@@ -6,10 +6,13 @@
 
 mod answers;
 pub mod control;
+mod descriptors;
 mod holder;
 mod internet;
 mod logging;
+mod officer;
 pub mod privileges;
+mod recheck;
 mod reload;
 mod serve;
 pub mod sockets;
@@ -85,6 +88,7 @@ fn begin(policy: Policy) -> Result<(), StartError> {
         tracing::warn!(%address, "systemd passed a socket that no listener in the configuration has");
     }
     let identity = if policy.user.is_empty() { None } else { Some(Identity::find(&policy.user, &policy.group)?) };
+    descriptors::raise(policy.limits.connections);
     prepare(&policy.data_dir, identity.as_ref())?;
     if let Some(identity) = &identity {
         identity.assume()?;

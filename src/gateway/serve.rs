@@ -11,6 +11,8 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::answers::Answers;
 use super::control::serve::Control;
 use super::control::stores::Stores;
+use super::officer::Officer;
+use super::recheck::Recheck;
 use super::stages::{Stages, part};
 use super::{StartError, upkeep};
 use crate::deliver::Deliver;
@@ -97,8 +99,10 @@ fn front(stages: &Stages, posts: Vec<Post>) -> Result<Front, StartError> {
 /// The socket for operators' commands.
 fn control(stages: &Stages) -> Result<JoinHandle<()>, StartError> {
     let control = Control::bind(&stages.data).map_err(|e| StartError::Data(stages.data.clone(), e))?;
+    let stores = Stores { spool: stages.spool.clone(), shelf: stages.shelf.clone(), clock: stages.clock.clone() };
+    let recheck = Recheck { examiner: stages.examiner(), live: Arc::clone(&stages.live), clock: stages.clock.clone() };
     let answers = Answers {
-        stores: Stores { spool: stages.spool.clone(), shelf: stages.shelf.clone(), clock: stages.clock.clone() },
+        officer: Officer::new(stores, recheck, stages.record.clone()),
         deliver: Arc::clone(&stages.deliver),
         live: Arc::clone(&stages.live),
         record: stages.record.clone(),

@@ -303,8 +303,9 @@ fn resolved(file: File, files: &Files<'_>, hostname: Domain, agencies: Vec<Agenc
     rules.yara.iter_mut().for_each(resolve);
     smime.trust.iter_mut().for_each(resolve);
     let internet = &mut deliver.internet;
+    let mut quarantine = file.quarantine;
     // An empty path stands for none.
-    [&mut internet.roots, &mut internet.trust_anchors]
+    [&mut internet.roots, &mut internet.trust_anchors, &mut quarantine.key]
         .into_iter()
         .filter(|path| !path.as_os_str().is_empty())
         .for_each(resolve);
@@ -334,7 +335,7 @@ fn resolved(file: File, files: &Files<'_>, hostname: Domain, agencies: Vec<Agenc
         verdict: file.verdict,
         dmarc: file.dmarc,
         deliver,
-        quarantine: file.quarantine,
+        quarantine,
         receipts: file.receipts,
         http,
         log: file.log,

@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use super::desk::Reason;
 use super::lockout::Locked;
 use super::pace::Pace;
 use crate::listen::Role;
+use crate::listen::stress::{Cause, Turn};
 use crate::mail::{AgencyId, Timestamp};
 
 /// The counters of `listen` and `session`.
@@ -25,6 +26,8 @@ pub struct Metrics {
     sudden: IntCounterVec,
     limited: IntCounterVec,
     certificates: Ends,
+    stress: IntGauge,
+    stresses: IntCounterVec,
 }
 
 /// The certificates in use: names, which are our own, and ends.
@@ -146,6 +149,14 @@ impl Metrics {
         )?;
         let certificates = Ends { family: certificates, shown: Arc::default(), turn: Arc::default() };
         registry.register(Box::new(certificates.clone()))?;
+        let stress = IntGauge::new(
+            "luytre_stress",
+            "1 while connections or memory run short and strangers get less patience, else 0.",
+        )?;
+        registry.register(Box::new(stress.clone()))?;
+        let stresses =
+            counter("luytre_stress_total", "How often connections or memory began to run short.", &["cause"])?;
+        Cause::ALL.iter().for_each(|cause| drop(stresses.with_label_values(&[cause.as_str()])));
         Ok(Self {
             sessions: counter(
                 "luytre_sessions_total",
@@ -180,6 +191,8 @@ impl Metrics {
                 &["agency", "by"],
             )?,
             certificates,
+            stress,
+            stresses,
         })
     }
 
@@ -217,6 +230,12 @@ impl Metrics {
     /// Where the certificates in use are found whenever somebody reads the metrics. The first word counts.
     pub(super) fn certificates(&self, shown: Shown) {
         let _ = self.certificates.shown.set(shown);
+    }
+    pub(super) fn stressed(&self, turn: Turn) {
+        if let Turn::Begins(cause) = turn {
+            self.stresses.with_label_values(&[cause.as_str()]).inc();
+        }
+        self.stress.set(i64::from(matches!(turn, Turn::Begins(_))));
     }
     pub(super) fn refused(&self, reason: Reason) {
         self.refusals.with_label_values(&[reason.as_str()]).inc();

@@ -75,6 +75,19 @@ fn the_agencys_server_is_asked_once_and_its_absence_refuses_nobody() {
     assert_eq!(rcpt(&gateway, "an@agency.test").code, 250, "nobody can tell, so the letter is taken");
 }
 
+#[test]
+fn a_server_that_says_yes_to_everybody_is_found_out_and_its_no_still_counts() {
+    let site = Site::new("catch-all");
+    site.sink.refuse("ghost@agency.test", "550 5.1.1 unknown");
+    let gateway = start(&site, "recipients = { from = \"callout\" }");
+    assert_eq!(rcpt(&gateway, "an@agency.test").code, 250);
+    assert_eq!(gateway.metric("luytre_recipient_catch_all{agency=\"so-tttt\"}"), 1.0);
+    assert_eq!(rcpt(&gateway, "ghost@agency.test").code, 550);
+    assert_eq!(rcpt(&gateway, "binh@agency.test").code, 250);
+    let questions = |name: &str| site.sink.asked().iter().filter(|to| to.starts_with(name)).count();
+    assert_eq!((questions("no-such-user-"), questions("an@"), questions("binh@")), (1, 1, 1), "asked once a day");
+}
+
 /// A slapd of the test's own, with one mailbox; killed when dropped.
 struct Slapd {
     folder: Folder,

@@ -3,6 +3,7 @@
 pub mod examine;
 pub mod exists;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -23,14 +24,15 @@ use crate::guard::weigh::Assessment;
 use crate::inspect::AuthResult;
 use crate::inspect::checks::auth::spf;
 use crate::intake::{self, Mail};
-use crate::listen::ClientFacts;
-use crate::mail::{Destination, Recipient, Reply};
+use crate::listen::stress::Turn;
+use crate::listen::{ClientFacts, Role};
+use crate::mail::{Destination, Domain, Recipient, Reply, Timestamp};
 use crate::policy::Policy;
 use crate::quarantine::Shelf;
 use crate::report::metrics::{Metrics, Stage};
 use crate::report::record::run::Log;
 use crate::report::record::{self, Entry};
-use crate::session::desk::{Desk, Letter, Opening, Refusal, Request, Target};
+use crate::session::desk::{Desk, Letter, Opening, Reason, Refusal, Request, Target};
 use crate::spool::Spool;
 use crate::verdict::receipt::{Reached, Receipt};
 use crate::verdict::{Action, Judged};
@@ -71,6 +73,8 @@ pub struct Pinned {
     assessment: Assessment,
     /// Who gets the letter besides those who were named: the rest of an alias, copies.
     others: Vec<Recipient>,
+    /// Whose share of the memory its bytes take; nobody's for a trusted machine.
+    debtor: Option<IpAddr>,
     /// Which recipient brought them.
     reached: Vec<Reached>,
 }
@@ -88,12 +92,18 @@ impl Pipeline {
         let started = Instant::now();
         let evidence = match self.parts.examiner.examine(mail.clone(), policy).await {
             Ok(evidence) => evidence,
-            Err(reply) => return self.put_off(&mail, &reply),
+            Err(reply) => return self.put_off(&mail, &reply, policy),
         };
         let judged = evidence.judge(&policy.compiled.verdict);
         let outcome = self.carry_out(&judged, live, policy).await;
         self.count(&judged, &outcome, started);
         let reply = outcome.reply(&judged, policy.language);
+        self.remember_good(&judged, &reply, policy);
+        if !reply.is_positive() {
+            let codes: Vec<&str> =
+                judged.groups().iter().flat_map(|g| &g.weighed).map(|line| line.code.as_str()).collect();
+            self.tell(judged.case().mail(), &reply.clone().because(codes.join(" ")), policy);
+        }
         // Buffered: a full log never stops mail.
         let receipt = Receipt { reached, ..self.receipt(&judged, &outcome, &reply, started) };
         self.parts.record.write(self.parts.clock.now(), Entry::Receipt(Box::new(receipt)));
@@ -130,7 +140,7 @@ impl Pipeline {
     }
 
     /// Mail that could not be looked at now: its sender keeps it, and what we said is on record all the same.
-    fn put_off(&self, mail: &Mail, reply: &Reply) -> Reply {
+    fn put_off(&self, mail: &Mail, reply: &Reply, policy: &Policy) -> Reply {
         let envelope = mail.envelope();
         let id = envelope.id();
         let reply = reply.clone().line(format!("[{id}]"));
@@ -141,6 +151,7 @@ impl Pipeline {
                 self.parts.metrics.message(&recipient.destination, Action::Defer);
             }
         }
+        self.tell(mail, &reply, policy);
         let recipients: Vec<String> = envelope.recipients().iter().map(|r| r.mailbox.to_string()).collect();
         let entry = record::Refusal {
             id,
@@ -154,6 +165,32 @@ impl Pipeline {
         self.parts.record.write(self.parts.clock.now(), Entry::Refused(entry));
         tracing::info!(%id, action = %Action::Defer, reply = reply.code(), "message");
         reply
+    }
+
+    /// A message that was not taken becomes an event, as every refusal does.
+    fn tell(&self, mail: &Mail, reply: &Reply, policy: &Policy) {
+        let envelope = mail.envelope();
+        let recipients: Vec<String> = envelope.recipients().iter().map(|r| r.mailbox.to_string()).collect();
+        let refusal = Refusal {
+            id: envelope.id(),
+            at: self.parts.clock.now(),
+            client: envelope.client(),
+            helo: envelope.helo(),
+            sender: Some(envelope.sender()),
+            recipient: Some(&recipients.join(" ")),
+            reason: Reason::Content,
+            reply,
+        };
+        self.parts.guard.noticed(&policy.compiled.guard, &refusal);
+    }
+
+    /// Mail from outside that nothing was held against.
+    fn remember_good(&self, judged: &Judged, reply: &Reply, policy: &Policy) {
+        let envelope = judged.case().mail().envelope();
+        let client = envelope.client();
+        if client.role == Role::Mx && reply.is_positive() && judged.strictest() == Action::Deliver {
+            self.parts.guard.found_clean(&policy.compiled.guard, client.address.ip(), envelope.sender());
+        }
     }
 
     fn receipt(&self, judged: &Judged, outcome: &Outcome, reply: &Reply, started: Instant) -> Receipt {
@@ -193,6 +230,23 @@ impl Desk for Pipeline {
         self.parts.guard.welcome(&policy.compiled.guard, client)
     }
 
+    async fn hold_back(&self, client: &ClientFacts) {
+        let policy = Arc::clone(&self.parts.policy.borrow());
+        self.parts.guard.hold_back(&policy.compiled.guard, client).await;
+    }
+
+    fn trusts(&self, client: &ClientFacts) -> bool {
+        self.parts.policy.borrow().compiled.guard.is_trusted(client.address.ip())
+    }
+
+    fn memory_used_percent(&self) -> u32 {
+        self.parts.store.used_percent()
+    }
+
+    fn stressed(&self, turn: Turn, at: Timestamp) {
+        self.parts.guard.stressed(turn, at);
+    }
+
     async fn open(&self, opening: &Opening) -> Result<Pinned, Reply> {
         let policy = Arc::clone(&self.parts.policy.borrow());
         let wanted = policy.limits.disk_free.as_u64().saturating_add(opening.params.size.unwrap_or(0));
@@ -204,8 +258,19 @@ impl Desk for Pipeline {
         }
         let standing = policy.compiled.envelope.check_client(&opening.client, &opening.sender)?;
         let authenticated = self.is_really(opening, &policy).await;
-        let assessment = self.parts.guard.sender(&policy.compiled.guard, opening, authenticated).await?;
-        Ok(Pinned { policy, standing, live: Live::default(), assessment, others: Vec::new(), reached: Vec::new() })
+        let claims_us =
+            Domain::parse(&opening.helo).is_ok_and(|name| policy.compiled.envelope.agency_of(&name).is_some());
+        let assessment = self.parts.guard.sender(&policy.compiled.guard, opening, authenticated, claims_us).await?;
+        let debtor = Some(opening.client.address.ip()).filter(|ip| !policy.compiled.guard.is_trusted(*ip));
+        Ok(Pinned {
+            policy,
+            standing,
+            live: Live::default(),
+            assessment,
+            others: Vec::new(),
+            debtor,
+            reached: Vec::new(),
+        })
     }
 
     async fn recipient(&self, pinned: &mut Pinned, opening: &Opening, request: Request) -> Result<Recipient, Reply> {
@@ -237,8 +302,9 @@ impl Desk for Pipeline {
         Ok(recipient)
     }
 
-    fn basin(&self, _: &Pinned) -> intake::run::Basin {
-        self.parts.store.basin()
+    fn basin(&self, pinned: &Pinned) -> intake::run::Basin {
+        let store = &self.parts.store;
+        pinned.debtor.map_or_else(|| store.basin(), |client| store.basin_for(client))
     }
 
     async fn take(&self, pinned: Pinned, mut letter: Letter, raw: Bytes) -> Reply {
