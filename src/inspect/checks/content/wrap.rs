@@ -94,7 +94,7 @@ mod tests {
 
     fn limits() -> Limits {
         let all = crate::session::settings::Limits::default();
-        Limits { archive_bytes: ByteSize::from_bytes(1000), ..Limits::from(&all) }
+        Limits { archive_bytes: ByteSize::bytes(1000), ..Limits::from(&all) }
     }
 
     fn open(data: Vec<u8>) -> (Vec<Member>, Vec<String>) {
