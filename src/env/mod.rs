@@ -12,6 +12,7 @@ pub mod net;
 pub mod pool;
 pub mod talk;
 pub mod tls;
+pub mod vault;
 
 pub use clock::Clock;
 pub use dice::Dice;
