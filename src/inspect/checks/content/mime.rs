@@ -7,8 +7,13 @@ use sha2::{Digest as _, Sha256};
 
 use super::name::Name;
 use super::{ContentCheck, Object, Origin, View, kind};
+use crate::inspect::case::OutgoingKind;
 use crate::inspect::policy::Loaded;
 use crate::inspect::{ContentFacts, Finding, PartFact};
+use crate::mail::mime::{self as tree, rewrite};
+
+/// What the copy is called among what leaves the cage.
+const CANONICAL: &str = "canonical";
 
 /// At most this many findings come from names and types; the first ones decide.
 const FINDINGS: usize = 100;
@@ -26,13 +31,14 @@ const ENCRYPTED_STREAM: [u8; 32] = {
 
 pub struct Mime {
     parts: usize,
+    tree: tree::Limits,
 }
 
 impl Mime {
     #[must_use]
     pub fn new(loaded: &Loaded) -> Self {
         let limits = loaded.limits();
-        Self { parts: limits.mime_parts.saturating_add(limits.archive_files) }
+        Self { parts: limits.mime_parts.saturating_add(limits.archive_files), tree: limits.tree() }
     }
 }
 
@@ -47,8 +53,20 @@ impl ContentCheck for Mime {
         for object in view.objects {
             judge(object, &mut said);
         }
+        if view.task.wants.message && view.tree.oddities.iter().any(|o| o.code == "mime.ambiguous") {
+            said.say(canonical_copy(view, &self.tree));
+        }
         let parts = view.objects.iter().filter(|o| o.origin != Origin::Reading).take(self.parts);
         facts.parts.extend(parts.map(fact));
+    }
+}
+
+/// Puts a copy with one reading into the outbox; the finding says whether there is one, and why not.
+fn canonical_copy(view: &View<'_>, limits: &tree::Limits) -> Finding {
+    match rewrite::canonical(view.raw, limits) {
+        Ok(copy) if view.outbox.put(OutgoingKind::Message, CANONICAL, &copy) => Finding::new("mime.canonical"),
+        Ok(_) => Finding::new("mime.not-rewritten").with("the copy did not fit into what may leave the inspector"),
+        Err(why) => Finding::new("mime.not-rewritten").with(why.to_string()),
     }
 }
 
