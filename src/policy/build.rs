@@ -92,6 +92,7 @@ pub struct Material {
     pub spam: Vec<(PathBuf, Vec<u8>)>,
     pub yara: Vec<(PathBuf, Vec<u8>)>,
     pub trust: Vec<(PathBuf, Vec<u8>)>,
+    pub passwords: Vec<(PathBuf, Vec<u8>)>,
 }
 
 impl Material {
@@ -125,6 +126,7 @@ impl Material {
                 &with_pools(&settings.smime.trust, files),
                 &["pem", "crt", "cer", "der", "crl"],
             ),
+            passwords: load("rules", "passwords", &settings.rules.passwords, &["txt"]),
         }
     }
 }
@@ -296,6 +298,7 @@ fn resolved(file: File, files: &Files<'_>, hostname: Domain, agencies: Vec<Agenc
     }
     rules.spam.iter_mut().for_each(resolve);
     rules.yara.iter_mut().for_each(resolve);
+    rules.passwords.iter_mut().for_each(resolve);
     smime.trust.iter_mut().for_each(resolve);
     let internet = &mut deliver.internet;
     // An empty path stands for none.
