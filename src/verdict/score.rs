@@ -47,6 +47,7 @@ pub const WEIGHTS: &[(&str, f64)] = &[
     ("from.malformed", 3.0),
     ("received.forged", 2.0),
     // Structure and attachments (THREATS §4). Ambiguity is held by class; these add up beside it.
+    ("mime.ambiguous", 2.0),
     ("mime.malformed", 0.7),
     ("mime.unknown-encoding", 1.0),
     ("attachment.executable", 9.0),
@@ -78,6 +79,7 @@ pub const WEIGHTS: &[(&str, f64)] = &[
     // Any YARA rule that is not marked as malware; `"yara.documents.macro_dropper" = 9.0` sets one by itself.
     ("yara", 4.0),
     ("yara.failed", 0.0),
+    ("tnef.malformed", 1.0),
 ];
 
 /// Points of `code`: the agency's own weight, else the built-in one; `yara.NAME` falls back on `yara.*`.

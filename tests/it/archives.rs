@@ -4,15 +4,16 @@
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use base64::Engine as _;
 use luytre::env::Dice;
 use luytre::inspect::checks::content::archive::{Budget, Passwords};
 use luytre::inspect::checks::content::{Limits, objects};
-use luytre::inspect::inspector::{Examiner, Task};
+use luytre::inspect::inspector::{Examiner, Task, Wants};
 use luytre::inspect::policy::Loaded;
-use luytre::inspect::{ContentFacts, Policy, settings};
-use luytre::mail::{ReversePath, Timestamp};
+use luytre::inspect::{ContentFacts, Policy, Pool, settings};
+use luytre::mail::{ReversePath, Span, Timestamp};
 
 #[path = "../../fuzz/archive.rs"]
 mod body;
@@ -40,6 +41,7 @@ fn task() -> Task {
         helo: String::new(),
         // A build for tests is slow, and the machine busy: the time for unpacking is not what is tested here.
         budget_ms: 600_000,
+        wants: Wants::default(),
     }
 }
 
@@ -351,4 +353,58 @@ fn mutant_archives_never_panic_or_burst() {
         assert!(outcome.is_ok(), "{name}: seed {seed}, round {round}");
     }
     println!("archives: {rounds} inputs, seed {seed}");
+}
+
+/// Every sample through a real inspector: nothing that a reader does is beyond what the cage allows, and none dies of
+/// memory or hangs.
+#[tokio::test]
+async fn every_sample_is_opened_within_the_cage() {
+    let registry = prometheus::Registry::new();
+    let metrics = luytre::inspect::metrics::Metrics::new(&registry).unwrap();
+    let checks = ["mime", "yara"].map(str::to_owned).to_vec();
+    let inspect =
+        settings::Inspect { workers: 2, deadline: Span::seconds(120), checks, ..settings::Inspect::default() };
+    let rules = settings::Rules { spam: Vec::new(), ..settings::Rules::default() };
+    let smime = settings::Smime { trust: Vec::new() };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let limits = luytre::session::settings::Limits::default();
+    let policy = Arc::new(Policy::compile(&inspect, &rules, &limits, &smime, root).unwrap());
+    let exe = PathBuf::from(env!("CARGO_BIN_EXE_luytre"));
+    let pool = Pool::start(policy, &inspect, metrics.clone(), exe).await.unwrap();
+    let mut all = samples();
+    all.retain(|(_, data)| data.len() < 8 << 20);
+    for path in shared("archives") {
+        all.push((path.display().to_string(), std::fs::read(&path).unwrap()));
+    }
+    for (name, data) in all {
+        let raw = bytes::Bytes::from(letter("Hoa don", "mk: hoso2026", "tep.dat", &data));
+        let facts = pool.examine(&raw, Task { budget_ms: 60_000, ..task() }).await.unwrap().facts;
+        let failed = facts.findings.iter().any(|finding| finding.code.starts_with("inspect."));
+        assert!(!failed && !facts.parts.is_empty(), "{name}: {:?}", facts.findings);
+    }
+    for reason in ["crash", "panic", "deadline", "nonsense"] {
+        assert_eq!(metrics.restarts.with_label_values(&[reason]).get(), 0, "{reason}");
+    }
+    pool.drain().await;
+}
+
+/// The name promises a picture, the octets are a program; and the other way round nothing is said.
+#[test]
+fn names_that_promise_something_else_are_told() {
+    let loaded = loaded();
+    let examiner = Examiner::new(&loaded);
+    let program = [b"MZ".as_slice(), &[0; 200]].concat();
+    for (name, data, told) in [
+        ("anh.jpg", &*program, true),
+        ("bao-cao.docx", &program, true),
+        ("van-ban.pdf", b"PK\x03\x04\x14\0\0\0\0\0", true),
+        ("van-ban.pdf", b"%PDF-1.7 x", false),
+        ("ghi-chu.doc", b"{\\rtf1 x}", false),
+        ("bang.xls", b"<html><table></table></html>", false),
+        ("anh.jpg", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", false),
+        ("anh.png", b"", false),
+    ] {
+        let facts = examiner.examine(&letter("x", "x", name, data), &task());
+        assert_eq!(codes(&facts).contains(&"attachment.type-mismatch"), told, "{name}: {:?}", facts.findings);
+    }
 }

@@ -194,6 +194,21 @@ pub fn is_executable(kind: &str) -> bool {
     )
 }
 
+/// The type that a file name's last extension promises; empty where it promises nothing that matters here. Documents
+/// and archives promise only that they are no program: Word opens pages and RTF under `.doc`, 7-Zip a rar under `.zip`.
+#[must_use]
+pub fn promised(extension: &str) -> &'static str {
+    match extension {
+        "bmp" | "gif" | "heic" | "ico" | "jfif" | "jpe" | "jpeg" | "jpg" | "png" | "tif" | "tiff" | "webp" => "image/*",
+        "aac" | "avi" | "flac" | "m4a" | "mkv" | "mov" | "mp3" | "mp4" | "mpeg" | "mpg" | "ogg" | "wav" | "wma"
+        | "wmv" => "audio/*",
+        "pdf" => "application/pdf",
+        "csv" | "doc" | "docx" | "eml" | "htm" | "html" | "json" | "log" | "md" | "odt" | "ods" | "ppt" | "pptx"
+        | "rar" | "rtf" | "txt" | "xls" | "xlsx" | "xml" | "zip" | "7z" => "text/*",
+        _ => "",
+    }
+}
+
 /// The family that a declared type and a true type are compared by.
 #[must_use]
 pub fn family(kind: &str) -> &'static str {

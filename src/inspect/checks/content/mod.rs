@@ -8,9 +8,11 @@ pub mod kind;
 pub mod mime;
 pub mod name;
 pub mod objects;
+pub mod outbox;
 pub mod rules;
 pub mod smime;
 mod smime_check;
+mod wrap;
 pub mod yara;
 
 #[cfg(test)]
@@ -19,6 +21,7 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 pub use objects::{Object, Origin};
+pub use outbox::Outbox;
 pub use smime_check::initialise;
 
 use crate::inspect::ContentFacts;
@@ -63,6 +66,11 @@ impl From<&crate::session::settings::Limits> for Limits {
 }
 
 impl Limits {
+    /// Octets that may leave the cage with one message: everything unpacked, every part, two rewritten copies.
+    #[must_use]
+    pub fn outgoing(&self) -> u64 {
+        self.message.as_u64().saturating_mul(3).saturating_add(self.archive_bytes.as_u64()).min(1 << 30)
+    }
     #[must_use]
     pub const fn tree(&self) -> tree::Limits {
         tree::Limits { depth: self.mime_depth, parts: self.mime_parts, header_fields: self.header_fields }
@@ -81,6 +89,8 @@ pub struct View<'a> {
     pub task: &'a Task,
     /// The mailbox of the first From field, when it can be read.
     pub from: Option<&'a Mailbox>,
+    /// Octets for the main process go in here.
+    pub outbox: &'a Outbox,
 }
 
 /// One way to look at content. It reports and never scores; it does not await.
