@@ -61,6 +61,10 @@ pub const WEIGHTS: &[(&str, f64)] = &[
     ("archive.inconsistent", 5.0),
     ("archive.traversal", 7.0),
     ("archive.link", 3.0),
+    // An archive behind a picture or a program: programs that unpack themselves are made so, pictures are not.
+    ("archive.embedded", 2.0),
+    // Agencies write the password into the letter too; what was found inside counts by itself.
+    ("archive.password_in_text", 1.0),
     ("name.control", 2.0),
     ("name.suspicious", 2.0),
     ("name.malformed", 1.0),

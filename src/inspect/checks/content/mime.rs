@@ -104,6 +104,13 @@ fn judge(object: &Object<'_>, said: &mut Said<'_>) {
     for raw in &object.names {
         let name = Name::read(raw);
         by_name(object, &name, said);
+        let promised = kind::promised(&name.extension);
+        // A text may well be a zip by its octets; a program it may not.
+        let text = kind::family(promised) == "text" && !kind::is_executable(object.kind);
+        if !object.data.is_empty() && !text && lies(promised, object.kind) {
+            let ending = format!("ends in .{} and is {}", name.extension, object.kind);
+            said.about("attachment.type-mismatch", object, &ending);
+        }
         if name.text.chars().count() > 255 {
             said.about("name.malformed", object, "is longer than any file name");
         }
@@ -114,7 +121,7 @@ fn judge(object: &Object<'_>, said: &mut Said<'_>) {
     office(object, said);
     let declared = kind::family(&object.declared);
     let hidden = kind::is_executable(object.kind) && declared != "program" && declared != "other";
-    if hidden || lies(object) {
+    if hidden || lies(&object.declared, object.kind) {
         said.about("attachment.type-mismatch", object, &format!("is {}, not {}", object.kind, object.declared));
     }
 }
@@ -172,8 +179,8 @@ fn holds(data: &[u8], word: &str) -> bool {
 }
 
 /// A declared picture, sound, PDF or text that is something else which can be opened.
-fn lies(object: &Object<'_>) -> bool {
-    let (declared, actual) = (kind::family(&object.declared), object.kind);
+fn lies(declared: &str, actual: &str) -> bool {
+    let declared = kind::family(declared);
     let opaque = matches!(actual, "application/octet-stream" | "text/plain");
     match declared {
         "image" => !opaque && !actual.starts_with("image/"),
