@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use super::archive::{self, Budget};
-use super::{Limits, kind, smime};
+use super::{Limits, document, kind, smime};
 use crate::inspect::Finding;
 use crate::mail::mime::{self, Tree};
 
@@ -92,7 +92,10 @@ pub fn collect<'a>(tree: &'a Tree<'a>, limits: &Limits) -> (Vec<Object<'a>>, Vec
     }
     let mut next = 0;
     while let Some(object) = list.get(next) {
-        let opened = open(object, limits, &mut budget, &mut findings);
+        let mut opened = document::open(object, limits, &mut budget, &mut findings);
+        if !document::is_piece(object) {
+            opened.extend(open(object, limits, &mut budget, &mut findings));
+        }
         list.extend(opened);
         next += 1;
     }
@@ -106,7 +109,7 @@ fn open(
     budget: &mut Budget,
     findings: &mut Vec<Finding>,
 ) -> Vec<Object<'static>> {
-    if object.kind == kind::ENTITY || (object.kind == kind::MESSAGE && object.depth > 0) {
+    if object.kind == kind::ENTITY || (object.kind == kind::MESSAGE && (object.depth > 0 || is_page_archive(object))) {
         return entity(object, limits, budget);
     }
     if let Some(content) = smime::opaque_content(&object.data) {
@@ -133,6 +136,12 @@ fn open(
             depth: object.depth + 1,
         })
         .collect()
+}
+
+/// A web page with its parts in one file (RFC 2557), under whatever name: Word opens `.doc` files that are such.
+fn is_page_archive(object: &Object<'_>) -> bool {
+    let head = object.data.get(..object.data.len().min(4096)).unwrap_or_default();
+    !object.names.is_empty() && memchr::memmem::find(&head.to_ascii_lowercase(), b"mime-version:").is_some()
 }
 
 /// The entity inside an opaque signature (RFC 8551 §3.5.2): mail programs show it, so scanners see it too.

@@ -53,7 +53,7 @@ impl Budget {
 
     /// Reads `source` as one file that came from `packed` octets. What could be read before an error or a limit is
     /// kept: a client may show it.
-    fn read(&mut self, mut source: impl Read, packed: usize) -> (Vec<u8>, Stop) {
+    pub(super) fn read(&mut self, mut source: impl Read, packed: usize) -> (Vec<u8>, Stop) {
         let dense = packed.saturating_mul(self.ratio).saturating_add(DENSE_FREE);
         let cap = self.bytes.min(dense);
         let (mut out, mut chunk) = (Vec::new(), vec![0; 16 << 10]);
@@ -75,7 +75,7 @@ impl Budget {
 
 /// Why reading a member ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Stop {
+pub(super) enum Stop {
     End,
     Broken,
     /// Too many octets out for one in.
