@@ -25,10 +25,14 @@ pub struct Budget {
     bytes: usize,
     files: usize,
     ratio: usize,
+    /// Of pictures that are searched for codes.
+    pixels: usize,
 }
 
 /// Small members may be as dense as they like: a kilobyte of zeros is no bomb.
 const DENSE_FREE: usize = 1 << 20;
+/// Pixels of one message that are searched for codes.
+const PIXELS: usize = 24_000_000;
 /// At most this many findings of unpacking a message.
 const FINDINGS: usize = 50;
 
@@ -39,7 +43,20 @@ impl Budget {
             bytes: limits.archive_bytes.as_usize(),
             files: limits.archive_files,
             ratio: usize::try_from(limits.archive_ratio).unwrap_or(usize::MAX),
+            pixels: PIXELS,
         }
+    }
+
+    /// Whether so many pixels may still be searched for codes.
+    pub const fn has_pixels(&self, count: usize) -> bool {
+        count <= self.pixels
+    }
+
+    /// Counts them.
+    pub fn take_pixels(&mut self, count: usize) -> bool {
+        let left = self.pixels.checked_sub(count);
+        self.pixels = left.unwrap_or(self.pixels);
+        left.is_some()
     }
 
     /// Room for one file of `length` octets.

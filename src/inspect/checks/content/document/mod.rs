@@ -13,6 +13,7 @@ mod markup;
 pub mod office;
 mod page;
 mod pdf;
+mod picture;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -53,6 +54,8 @@ const OPENERS: &[(fn(&Object<'_>) -> bool, Opener)] = &[
     (link::is_shortcut, link::shortcut),
     (link::is_script, link::script),
     (link::is_help, link::help),
+    (picture::is_picture, picture::open),
+    (picture::is_drawn, picture::drawn),
 ];
 
 /// Everything inside `object` when it is a document of any kind.

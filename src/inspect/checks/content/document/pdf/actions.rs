@@ -161,6 +161,11 @@ fn action(object: &Object, report: &mut Report<'_>, strings: &BTreeMap<u32, &Vec
             _ => {}
         }
     }
+    if object.stream.is_some()
+        && object.pairs.iter().any(|(k, v)| k == "FFilter" || (k == "F" && matches!(v, Value::String(_))))
+    {
+        report.say("pdf.remote-file", format!("takes the content of a stream from another file: {}", file()));
+    }
     found.sort_unstable();
     found.dedup();
     found
