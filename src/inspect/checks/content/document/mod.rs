@@ -19,6 +19,7 @@ mod report;
 mod tests;
 
 use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::archive::Budget;
 use super::{Limits, Object, Origin, kind};
@@ -71,9 +72,15 @@ pub fn open(
     }
     let mut found = Vec::new();
     let mut report = Report::new(object, findings);
-    for (applies, opener) in OPENERS {
-        if applies(object) {
-            found.extend(opener(object, budget, &mut report));
+    for (_, opener) in OPENERS.iter().filter(|(applies, _)| applies(object)) {
+        if budget.is_late() {
+            report.say("unpack.limit", "the time for unpacking is over");
+            break;
+        }
+        // What nobody thought of closes one document, not the message.
+        match catch_unwind(AssertUnwindSafe(|| opener(object, budget, &mut report))) {
+            Ok(inside) => found.extend(inside),
+            Err(_) => report.unknown("archive.malformed", "its reader gave up"),
         }
     }
     let links = report.links();

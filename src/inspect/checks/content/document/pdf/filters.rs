@@ -32,14 +32,13 @@ pub struct Decoded {
 pub fn decode(data: &[u8], coding: &Coding, most: usize, budget: &Budget) -> Decoded {
     let (mut current, mut left, mut bomb) = (data.to_vec(), None, false);
     for filter in coding.filters.iter().take(CHAIN) {
-        // A copy: what counts is decided by the caller, who knows what the stream is for.
-        let mut room = budget.clone();
+        // Not counted here: that is decided by the caller, who knows what the stream is for.
         let next = match filter.as_str() {
             "FlateDecode" | "Fl" => {
-                let (mut out, stop) = room.read(ZlibDecoder::new(current.as_slice()), current.len());
+                let (mut out, stop) = budget.peek(ZlibDecoder::new(current.as_slice()), current.len());
                 if out.is_empty() {
                     let body = current.get(2..).unwrap_or_default();
-                    out = room.read(DeflateDecoder::new(body), current.len()).0;
+                    out = budget.peek(DeflateDecoder::new(body), current.len()).0;
                 }
                 bomb |= stop == Stop::Bomb;
                 predict(out, coding)
