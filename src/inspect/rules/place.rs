@@ -17,7 +17,7 @@ static URL: LazyLock<Regex> = LazyLock::new(|| {
 });
 
 /// Links in running text, cut at 2,000 characters.
-pub(super) fn urls_in(text: &str) -> impl Iterator<Item = String> {
+pub fn urls_in(text: &str) -> impl Iterator<Item = String> {
     candidates(text).flat_map(|token| URL.find_iter(token)).map(|m| {
         let end = m.as_str().trim_end_matches(['.', ',', ';', ':', '!', '?', '*', '_']);
         end.chars().take(2000).collect()

@@ -214,6 +214,13 @@ impl Surfaces {
     /// Reads what rules look at from `raw` and its tree.
     #[must_use]
     pub fn from_tree(raw: &[u8], tree: &Tree<'_>, outer: &Outer<'_>) -> Self {
+        Self::with_links(raw, tree, outer, Vec::new())
+    }
+
+    /// The same with links that stood inside documents and pictures: conditions on `url` and `host` see them; features
+    /// that weigh the letter's own links do not.
+    #[must_use]
+    pub fn with_links(raw: &[u8], tree: &Tree<'_>, outer: &Outer<'_>, inside: Vec<String>) -> Self {
         let mut reading = Reading { left: TEXT_BYTES, ..Reading::default() };
         for (i, part) in tree.parts.iter().enumerate() {
             reading.part(part, i == 0, is_embedded(tree, part));
@@ -223,7 +230,7 @@ impl Surfaces {
         if let Some(root) = tree.parts.first() {
             this.read_header(root, &mut people);
         }
-        let hosts = this.read_links(&reading);
+        let hosts = this.read_links(&reading, &inside);
         let joined = |items: &[String]| items.join("\n");
         this.put(Surface::Body, &reading.body);
         this.put(Surface::Html, &reading.html);
@@ -238,6 +245,9 @@ impl Surfaces {
         this.put(Surface::Client, outer.client);
         this.numbers = feature::numbers(raw, tree, &reading, outer, this.urls.len(), this.subject());
         this.features = feature::find(&this, &reading, &people, outer, &hosts);
+        let known: std::collections::HashSet<String> = this.urls.iter().cloned().collect();
+        this.urls.extend(inside.into_iter().filter(|url| !known.contains(url)));
+        this.urls.truncate(URLS);
         this
     }
 
@@ -331,7 +341,7 @@ impl Surfaces {
     }
 
     /// Links of pages and of text; returns their host names.
-    fn read_links(&mut self, reading: &Reading) -> Vec<String> {
+    fn read_links(&mut self, reading: &Reading, inside: &[String]) -> Vec<String> {
         let mut words = Vec::new();
         for page in reading.pages.iter().chain(&reading.attached_pages) {
             for link in &page.links {
@@ -349,9 +359,12 @@ impl Surfaces {
         let mut hosts: Vec<String> = self.urls.iter().filter_map(|url| host_of(url)).collect();
         hosts.sort_unstable();
         hosts.dedup();
-        let urls = self.urls.join("\n");
-        self.put(Surface::Url, &urls);
-        self.put(Surface::Host, &hosts.join("\n"));
+        let urls: Vec<&str> = self.urls.iter().chain(inside).map(String::as_str).collect();
+        self.put(Surface::Url, &urls.join("\n"));
+        let mut all: Vec<String> = hosts.iter().cloned().chain(inside.iter().filter_map(|url| host_of(url))).collect();
+        all.sort_unstable();
+        all.dedup();
+        self.put(Surface::Host, &all.join("\n"));
         self.put(Surface::LinkText, &words.join("\n"));
         hosts
     }

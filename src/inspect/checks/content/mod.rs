@@ -4,6 +4,7 @@
 //! archives. The checks then look at that view, in the order of [`REGISTER`].
 
 pub mod archive;
+pub mod document;
 pub mod kind;
 pub mod mime;
 pub mod name;

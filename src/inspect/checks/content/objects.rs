@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::archive::{self, Budget, Member, Opener, Report};
-use super::{Limits, kind, smime, wrap};
+use super::{Limits, document, kind, smime, wrap};
 use crate::inspect::Finding;
 use crate::mail::mime::{self, Tree};
 
@@ -112,7 +112,10 @@ pub fn unpack<'a>(data: &'a [u8], name: &str, limits: &Limits, mut budget: Budge
 fn follow(list: &mut Vec<Object<'_>>, limits: &Limits, budget: &mut Budget, findings: &mut Vec<Finding>) {
     let mut next = 0;
     while let Some(object) = list.get(next) {
-        let opened = open(object, limits, budget, findings);
+        let mut opened = document::open(object, limits, budget, findings);
+        if !document::is_piece(object) {
+            opened.extend(open(object, limits, budget, findings));
+        }
         list.extend(opened);
         next += 1;
     }

@@ -1,9 +1,12 @@
 //! Which conditions of the spam rules hold: patterns over the texts of a message. What follows from them is
 //! arithmetic in the main process.
 
-use super::{ContentCheck, View};
+use super::{ContentCheck, View, document};
 use crate::inspect::ContentFacts;
 use crate::inspect::rules::{Outer, RuleSet, Surfaces};
+
+/// Links out of documents that rules look at, all documents of a message together.
+const INSIDE: usize = 500;
 
 pub struct Rules<'p>(&'p RuleSet);
 
@@ -20,7 +23,8 @@ impl ContentCheck for Rules<'_> {
         let task = view.task;
         let sender = task.sender.mailbox().map(ToString::to_string).unwrap_or_default();
         let outer = Outer { sender: &sender, recipients: &task.recipients, helo: &task.helo, client: &task.client_ip };
-        let surfaces = Surfaces::from_tree(view.raw, view.tree, &outer);
+        let inside = document::links(view.objects).take(INSIDE).map(str::to_owned).collect();
+        let surfaces = Surfaces::with_links(view.raw, view.tree, &outer, inside);
         facts.atoms = self.0.match_atoms(&surfaces);
         facts.urls = surfaces.urls().to_vec();
     }

@@ -10,6 +10,8 @@ use crate::mail::Span;
 
 /// Small members may be as dense as they like: a kilobyte of zeros is no bomb.
 const DENSE_FREE: usize = 1 << 20;
+/// Pixels of one message that are searched for codes.
+const PIXELS: usize = 24_000_000;
 /// How much is unpacked between two looks at the clock.
 const CHUNK: usize = 32 << 10;
 /// The most memory that a decoder may ask for its window: what 7-Zip's highest level uses.
@@ -21,6 +23,8 @@ pub struct Budget {
     bytes: usize,
     files: usize,
     ratio: usize,
+    /// Of pictures that are searched for codes.
+    pixels: usize,
     /// When the time began, and how much there is.
     time: Option<(Clock, Span, Span)>,
     /// What encrypted members are tried with.
@@ -46,9 +50,23 @@ impl Budget {
             bytes: limits.archive_bytes.as_usize(),
             files: limits.archive_files,
             ratio: usize::try_from(limits.archive_ratio).unwrap_or(usize::MAX),
+            pixels: PIXELS,
             time: None,
             passwords: Passwords::default(),
         }
+    }
+
+    /// Whether so many pixels may still be searched for codes.
+    #[must_use]
+    pub fn has_pixels(&self, count: usize) -> bool {
+        count <= self.pixels && !self.is_late()
+    }
+
+    /// Counts them.
+    pub fn take_pixels(&mut self, count: usize) -> bool {
+        let fits = self.has_pixels(count);
+        self.pixels = self.pixels.saturating_sub(count);
+        fits
     }
 
     /// Nothing is unpacked any more when `clock` has gone on by `time`.
@@ -106,7 +124,7 @@ impl Budget {
     /// A budget of so many octets and files.
     #[cfg(test)]
     pub(super) fn small(bytes: usize, files: usize) -> Self {
-        Self { bytes, files, ratio: 200, time: None, passwords: Passwords::default() }
+        Self { bytes, files, ratio: 200, pixels: PIXELS, time: None, passwords: Passwords::default() }
     }
 
     /// Room for one file of `length` octets.

@@ -1,0 +1,1 @@
+//! Small documents made here: each hostile class is found, its harmless twin is not.

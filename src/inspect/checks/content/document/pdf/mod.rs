@@ -1,0 +1,279 @@
+//! PDF (ISO 32000-1): what acts, what leads out, what lies inside. Every object that any viewer could use is looked
+//! at, in every revision, wherever it stands.
+
+mod actions;
+mod filters;
+mod lex;
+mod scan;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::bytes::slice;
+use super::report::{Found, Report, Role};
+use crate::inspect::checks::content::archive::Budget;
+use crate::inspect::checks::content::{Object as Item, kind};
+use filters::decode;
+use scan::{Object, Value};
+
+/// Octets of one decoded stream that is a file, and of one that is only looked at.
+const FILE: usize = 64 << 20;
+const PEEK: usize = 1 << 20;
+/// Octets of streams that are only looked at, all together.
+const PEEKED: usize = 16 << 20;
+/// Text of pages, all together.
+const TEXT: usize = 256 << 10;
+/// Object streams, and pictures that are looked at.
+const STREAMS: usize = 5000;
+const PICTURES: usize = 20;
+
+pub fn is_pdf(object: &Item<'_>) -> bool {
+    object.kind == "application/pdf"
+        || memchr::memmem::find(slice(&object.data, 0, 1 << 20), b"%PDF-").is_some_and(|at| at > 0)
+            && object.kind != "application/x-ole-storage"
+}
+
+pub fn open(item: &Item<'_>, budget: &mut Budget, report: &mut Report<'_>) -> Vec<Found> {
+    let data: &[u8] = &item.data;
+    let mut file = File { data, peeked: 0, text: String::new(), found: Vec::new() };
+    let objects = scan::objects(data);
+    if objects.is_empty() {
+        if data.len() > 64 {
+            report.unknown("pdf.malformed", "has no objects");
+        }
+        return Vec::new();
+    }
+    let encrypted = objects.iter().any(|o| o.get("Encrypt").is_some());
+    if encrypted {
+        report.unknown("pdf.encrypted", "is encrypted: its strings and streams were not seen");
+    }
+    let mut inner: Vec<Object> = Vec::new();
+    if !encrypted {
+        for object in objects.iter().filter(|o| o.is("Type", "ObjStm")).take(STREAMS) {
+            inner.extend(file.object_stream(object, budget, report));
+        }
+    }
+    let all: Vec<&Object> = objects.iter().chain(&inner).collect();
+    let roles = actions::judge(&all, report);
+    if !encrypted {
+        file.streams(&objects, &roles, budget, report);
+    }
+    file.finish(budget, report)
+}
+
+/// What an object is for, by who refers to it.
+#[derive(Default)]
+struct Roles {
+    /// JavaScript in streams.
+    scripts: BTreeSet<u32>,
+    /// Embedded files and their names.
+    files: BTreeMap<u32, String>,
+    /// Forms in XML.
+    forms: BTreeSet<u32>,
+    /// JavaScript in strings.
+    sources: Vec<String>,
+}
+
+struct File<'d> {
+    data: &'d [u8],
+    peeked: usize,
+    text: String,
+    found: Vec<Found>,
+}
+
+impl File<'_> {
+    fn raw(&self, object: &Object) -> &[u8] {
+        object.stream.clone().and_then(|range| self.data.get(range)).unwrap_or_default()
+    }
+
+    /// The objects in an object stream (§7.5.7): pairs of number and place, then the objects.
+    fn object_stream(&mut self, object: &Object, budget: &mut Budget, report: &mut Report<'_>) -> Vec<Object> {
+        let decoded = decode(self.raw(object), &object.coding(), FILE, budget);
+        if decoded.bomb {
+            report.say("archive.bomb", "an object stream unpacks to far more than it holds");
+        }
+        if !budget.take(decoded.data.len()) {
+            report.say("unpack.limit", "the budget of unpacked octets or files is spent");
+            return Vec::new();
+        }
+        let data = decoded.data;
+        let first = object.number_of("First").unwrap_or(0).min(data.len());
+        let numbers: Vec<usize> = String::from_utf8_lossy(slice(&data, 0, first))
+            .split_whitespace()
+            .map_while(|w| w.parse().ok())
+            .take(20_000)
+            .collect();
+        let mut places: Vec<(usize, u32)> = numbers
+            .chunks_exact(2)
+            .filter_map(|pair| Some((first.checked_add(*pair.get(1)?)?, u32::try_from(*pair.first()?).ok()?)))
+            .collect();
+        places.sort_unstable();
+        let ends: Vec<usize> = places.iter().skip(1).map(|p| p.0).chain([data.len()]).collect();
+        let mut out = Vec::new();
+        for ((at, number), end) in places.iter().zip(ends) {
+            let mut inside = scan::read(slice(&data, 0, end), *at);
+            inside.number = *number;
+            inside.stream = None;
+            out.push(inside);
+        }
+        if out.is_empty() && !data.is_empty() {
+            out.push(scan::read(&data, 0));
+        }
+        self.found.push(Found::text("objects", data));
+        out
+    }
+
+    fn streams(&mut self, objects: &[Object], roles: &Roles, budget: &mut Budget, report: &mut Report<'_>) {
+        let mut pictures = 0;
+        for object in objects.iter().filter(|o| o.stream.is_some() && !o.is("Type", "ObjStm") && !o.is("Type", "XRef"))
+        {
+            let name = roles.files.get(&object.number);
+            if name.is_some() || object.is("Type", "EmbeddedFile") {
+                self.embedded(object, name.map_or("embedded", String::as_str), budget, report);
+            } else if roles.scripts.contains(&object.number) || roles.forms.contains(&object.number) {
+                let script = roles.scripts.contains(&object.number);
+                self.source(object, script, budget, report);
+            } else if object.is("Subtype", "Image") {
+                if pictures < PICTURES {
+                    pictures += usize::from(self.picture(object, budget));
+                }
+            } else if self.peeked < PEEKED {
+                self.peek(object, budget, report);
+            }
+        }
+    }
+
+    fn embedded(&mut self, object: &Object, name: &str, budget: &mut Budget, report: &mut Report<'_>) {
+        let decoded = decode(self.raw(object), &object.coding(), FILE, budget);
+        if decoded.bomb {
+            report.say("archive.bomb", format!("{name} unpacks to far more than it holds"));
+        }
+        if let Some(filter) = &decoded.left {
+            report.unknown("pdf.malformed", format!("{name} is coded with {filter}"));
+        }
+        if budget.take(decoded.data.len()) {
+            self.found.push(Found::member(name, decoded.data));
+        } else {
+            report.say("unpack.limit", "the budget of unpacked octets or files is spent");
+        }
+    }
+
+    fn source(&mut self, object: &Object, script: bool, budget: &mut Budget, report: &mut Report<'_>) {
+        let decoded = decode(self.raw(object), &object.coding(), FILE, budget);
+        let text = lex::text(&decoded.data);
+        if script {
+            actions::script(&text, report);
+        } else {
+            actions::form(&text, report);
+        }
+        report.links_in(&text);
+        if budget.take(text.len()) {
+            self.found.push(Found::text(if script { "script" } else { "form" }, text));
+        }
+    }
+
+    /// A picture for the reader of QR codes: a JPEG as it is, plain samples as a portable map (Netpbm).
+    fn picture(&mut self, object: &Object, budget: &mut Budget) -> bool {
+        let raw = self.raw(object);
+        let coding = object.coding();
+        let decoded = decode(raw, &coding, PEEK * 8, budget);
+        let data = match decoded.left.as_deref() {
+            Some("DCTDecode" | "DCT") => decoded.data,
+            None => match bitmap(object, &decoded.data) {
+                Some(map) => map,
+                None => return false,
+            },
+            Some(_) => return false,
+        };
+        let enough = data.len() > 200 && budget.take(data.len());
+        if enough {
+            self.found.push(Found { name: format!("picture {}", object.number), data, role: Role::Stream });
+        }
+        enough
+    }
+
+    /// Content of pages, fonts and whatever nobody named: its text, and files that hide there.
+    fn peek(&mut self, object: &Object, budget: &mut Budget, report: &mut Report<'_>) {
+        let decoded = decode(slice(self.raw(object), 0, PEEK), &object.coding(), PEEK, budget);
+        self.peeked += decoded.data.len();
+        let data = decoded.data;
+        let kind = kind::of(&data);
+        let file = !matches!(kind, "application/octet-stream" | "text/plain" | "text/xml")
+            && !kind.starts_with("font/")
+            && !kind.contains("font");
+        if file && !kind.starts_with("image/") && !object.is("Type", "Metadata") && budget.take(data.len()) {
+            self.found.push(Found::stream(format!("stream {}", object.number), data));
+            return;
+        }
+        if object.is("Type", "Metadata") || object.get("Length1").is_some() {
+            return;
+        }
+        if memchr::memmem::find(&data, b" obj").is_some() && memchr::memmem::find(&data, b"/S").is_some() {
+            // Objects inside a stream: some viewers find them when tables are missing.
+            let inside = scan::objects(&data);
+            actions::judge(&inside.iter().collect::<Vec<_>>(), report);
+        }
+        if self.text.len() < TEXT {
+            page_text(&data, &mut self.text);
+        }
+    }
+
+    fn finish(mut self, budget: &mut Budget, report: &mut Report<'_>) -> Vec<Found> {
+        report.links_in(&self.text);
+        if !self.text.is_empty() && budget.take(self.text.len()) {
+            let text = std::mem::take(&mut self.text);
+            self.found.push(Found::text("text", text));
+        }
+        self.found
+    }
+}
+
+/// Strings that content shows (§9.4.3), where fonts use common codes; a new line for each move.
+fn page_text(data: &[u8], out: &mut String) {
+    if memchr::memmem::find(data, b"BT").is_none() {
+        return;
+    }
+    for token in lex::Lexer::new(data, 0).take(100_000) {
+        match token {
+            lex::Token::String(text) if text.iter().all(|b| !b.is_ascii_control()) => out.push_str(&lex::text(&text)),
+            lex::Token::Word(word) if matches!(word.as_str(), "Td" | "TD" | "T*" | "Tm" | "ET" | "'") => out.push('\n'),
+            _ => {}
+        }
+        if out.len() > TEXT {
+            break;
+        }
+    }
+}
+
+/// Samples of one or eight bits, grey or in colour, as a portable map.
+fn bitmap(object: &Object, data: &[u8]) -> Option<Vec<u8>> {
+    let (width, height) = (object.number_of("Width")?, object.number_of("Height")?);
+    if !(20..=5000).contains(&width) || !(20..=5000).contains(&height) {
+        return None;
+    }
+    let area = width.checked_mul(height)?;
+    let one_bit = object.number_of("BitsPerComponent") == Some(1) || object.pairs.iter().any(|(k, _)| k == "ImageMask");
+    let grey: Vec<u8> = if one_bit {
+        let row = width.div_ceil(8);
+        let bit = |x: usize, y: usize| data.get(y * row + x / 8).map_or(0, |b| b >> (7 - x % 8) & 1);
+        (0..height).flat_map(|y| (0..width).map(move |x| bit(x, y) * 255)).collect()
+    } else if data.len() >= area.checked_mul(3)? {
+        data.chunks_exact(3).take(area).map(|p| p.get(1).copied().unwrap_or(0)).collect()
+    } else if data.len() >= area {
+        slice(data, 0, area).to_vec()
+    } else {
+        return None;
+    };
+    let mut map = format!("P5\n{width} {height}\n255\n").into_bytes();
+    map.extend_from_slice(&grey);
+    Some(map)
+}
+
+/// Number of the object a value points to.
+const fn target(value: &Value) -> Option<u32> {
+    match value {
+        Value::Reference(number) => Some(*number),
+        _ => None,
+    }
+}

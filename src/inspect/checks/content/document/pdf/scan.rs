@@ -1,0 +1,244 @@
+//! Every object of a PDF, wherever it stands: cross-reference tables are not asked, because what they leave out another
+//! viewer may show (before the header, behind the end, in older revisions, twice under one number).
+//!
+//! An object is read as pairs of a name and what follows it, without nesting: enough to know what it does, and nothing
+//! in it can loop or grow.
+
+use std::collections::BTreeMap;
+
+use memchr::memmem;
+
+use super::super::bytes::slice;
+use super::filters::Coding;
+use super::lex::{Hidden, Lexer, Token};
+
+/// Objects of one file, pairs of one object.
+const OBJECTS: usize = 100_000;
+const PAIRS: usize = 5000;
+
+/// What follows a name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Value {
+    Name(String),
+    String(Vec<u8>),
+    Number(i64),
+    /// To the object of this number.
+    Reference(u32),
+    /// A dictionary.
+    Inline,
+    /// An array, with the names and numbers in it as far as they matter.
+    List(Vec<Value>),
+    Other,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Object {
+    pub number: u32,
+    pub generation: u32,
+    pub pairs: Vec<(String, Value)>,
+    /// Strings and pieces outside pairs: an object may be a lone string.
+    pub lone: Vec<Vec<u8>>,
+    /// Names with letters written as numbers.
+    pub hidden: Vec<String>,
+    pub stream: Option<std::ops::Range<usize>>,
+}
+
+impl Object {
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        self.pairs.iter().find(|(k, _)| k == key).map(|(_, v)| v)
+    }
+    pub fn is(&self, key: &str, wanted: &str) -> bool {
+        self.pairs.iter().any(|(k, v)| k == key && matches!(v, Value::Name(n) if n == wanted))
+    }
+    pub fn number_of(&self, key: &str) -> Option<usize> {
+        match self.get(key)? {
+            Value::Number(n) => usize::try_from(*n).ok(),
+            _ => None,
+        }
+    }
+    pub fn coding(&self) -> Coding {
+        let names = |value: &Value| match value {
+            Value::Name(n) => vec![n.clone()],
+            Value::List(list) => {
+                list.iter().filter_map(|v| if let Value::Name(n) = v { Some(n.clone()) } else { None }).collect()
+            }
+            _ => Vec::new(),
+        };
+        let filters =
+            self.get("Filter").or_else(|| self.get("F").filter(|v| matches!(v, Value::Name(_) | Value::List(_))));
+        Coding {
+            filters: filters.map(names).unwrap_or_default(),
+            predictor: self.number_of("Predictor").unwrap_or(1),
+            columns: self.number_of("Columns").unwrap_or(1),
+            colours: self.number_of("Colors").unwrap_or(1),
+            bits: self.number_of("BitsPerComponent").unwrap_or(8),
+            late: self.number_of("EarlyChange") == Some(0),
+        }
+    }
+}
+
+/// All objects and trailers.
+pub fn objects(data: &[u8]) -> Vec<Object> {
+    let mut starts: Vec<(usize, u32, u32)> = memmem::find_iter(data, b"obj").filter_map(|at| head(data, at)).collect();
+    starts.extend(memmem::find_iter(data, b"trailer").map(|at| (at + 7, 0, 0)));
+    starts.sort_unstable();
+    starts.dedup();
+    let ends: Vec<usize> = starts.iter().skip(1).map(|s| s.0).chain([data.len()]).collect();
+    let mut found: Vec<Object> = starts
+        .iter()
+        .zip(ends)
+        .take(OBJECTS)
+        .map(|((start, number, generation), end)| {
+            let mut object = read(slice(data, 0, end), *start);
+            (object.number, object.generation) = (*number, *generation);
+            object
+        })
+        .collect();
+    let lengths: BTreeMap<u32, usize> = found.iter().filter_map(|o| Some((o.number, lone_number(o)?))).collect();
+    for object in &mut found {
+        if let Some(range) = object.stream.clone() {
+            let length = match object.get("Length") {
+                Some(Value::Number(n)) => usize::try_from(*n).ok(),
+                Some(Value::Reference(r)) => lengths.get(r).copied(),
+                _ => None,
+            };
+            object.stream = Some(range.start..stream_end(data, range.start, length));
+        }
+    }
+    found
+}
+
+/// `12 0 obj`: where its content begins, and its numbers; `at` is the place of the word.
+fn head(data: &[u8], at: usize) -> Option<(usize, u32, u32)> {
+    let before = data.get(at.saturating_sub(40)..at)?;
+    let text = before.trim_ascii_end();
+    if text.len() == before.len() && !before.last()?.is_ascii_digit() {
+        return None;
+    }
+    let mut words = text.rsplit(|b| b.is_ascii_whitespace() || *b == 0).filter(|w| !w.is_empty());
+    let number = |w: &[u8]| {
+        let digits = w.iter().rev().take_while(|b| b.is_ascii_digit()).count();
+        std::str::from_utf8(w.get(w.len() - digits..)?).ok()?.parse::<u32>().ok()
+    };
+    let generation = number(words.next()?)?;
+    let own = number(words.next()?)?;
+    Some((at + 3, own, generation))
+}
+
+fn lone_number(object: &Object) -> Option<usize> {
+    object.pairs.iter().find(|(k, _)| k.is_empty()).and_then(|(_, v)| match v {
+        Value::Number(n) => usize::try_from(*n).ok(),
+        _ => None,
+    })
+}
+
+/// Where a stream ends: by its length when the word stands there, else at the next such word.
+fn stream_end(data: &[u8], start: usize, length: Option<usize>) -> usize {
+    if let Some(end) = length.and_then(|l| start.checked_add(l))
+        && slice(data, end, 32).trim_ascii_start().starts_with(b"endstream")
+    {
+        return end;
+    }
+    let rest = data.get(start..).unwrap_or_default();
+    let stop = memmem::find(rest, b"endstream").or_else(|| memmem::find(rest, b"endobj"));
+    start + stop.unwrap_or(rest.len())
+}
+
+/// The pairs of the object that begins at `at`; `data` ends where the next one begins.
+pub fn read(data: &[u8], at: usize) -> Object {
+    let (mut object, mut lexer) = (Object::default(), Lexer::new(data, at));
+    let mut tokens: Vec<Token> = Vec::new();
+    let mut key: Option<String> = None;
+    while object.pairs.len() < PAIRS {
+        let Some(token) = tokens.pop().or_else(|| lexer.next()) else { break };
+        match token {
+            Token::Word(word) => {
+                let lower = word.to_ascii_lowercase();
+                if lower.starts_with("endobj") {
+                    break;
+                }
+                if lower.starts_with("stream") {
+                    object.stream = Some(data_start(data, lexer.at, &word)..data.len());
+                    break;
+                }
+            }
+            Token::Name(name, hidden) => {
+                if hidden == Hidden::Yes {
+                    object.hidden.push(name.clone());
+                }
+                match key.take() {
+                    Some(key) => object.pairs.push((key, Value::Name(name))),
+                    None => key = Some(name),
+                }
+            }
+            Token::String(text) => match key.take() {
+                Some(key) => object.pairs.push((key, Value::String(text))),
+                None => object.lone.push(text),
+            },
+            Token::Number(number) => {
+                let value = reference(number, &mut lexer, &mut tokens);
+                object.pairs.push((key.take().unwrap_or_default(), value));
+            }
+            Token::Open => object.pairs.extend(key.take().map(|k| (k, Value::Inline))),
+            Token::Start => {
+                if let Some(key) = key.take() {
+                    let list = list(&mut lexer, &mut tokens);
+                    object.pairs.push((key, Value::List(list)));
+                }
+            }
+            Token::Close | Token::End => object.pairs.extend(key.take().map(|k| (k, Value::Other))),
+        }
+    }
+    object
+}
+
+/// A number, or a reference when `0 R` follows.
+fn reference(number: i64, lexer: &mut Lexer<'_>, tokens: &mut Vec<Token>) -> Value {
+    let Some(next) = tokens.pop().or_else(|| lexer.next()) else { return Value::Number(number) };
+    if let Token::Number(_) = next {
+        let Some(third) = tokens.pop().or_else(|| lexer.next()) else { return Value::Number(number) };
+        if matches!(&third, Token::Word(w) if w.eq_ignore_ascii_case("r")) {
+            return u32::try_from(number).map_or(Value::Other, Value::Reference);
+        }
+        tokens.push(third);
+    }
+    tokens.push(next);
+    Value::Number(number)
+}
+
+/// Names, strings and references at the start of an array; a dictionary ends it, and is read as pairs of the object.
+fn list(lexer: &mut Lexer<'_>, tokens: &mut Vec<Token>) -> Vec<Value> {
+    let mut out = Vec::new();
+    while out.len() < 64 {
+        match tokens.pop().or_else(|| lexer.next()) {
+            Some(Token::Name(name, _)) => out.push(Value::Name(name)),
+            Some(Token::String(text)) => out.push(Value::String(text)),
+            Some(Token::Number(number)) => {
+                let value = reference(number, lexer, tokens);
+                out.push(value);
+            }
+            Some(Token::Word(_)) => {}
+            Some(other) => {
+                if other != Token::End {
+                    tokens.push(other);
+                }
+                break;
+            }
+            None => break,
+        }
+    }
+    out
+}
+
+/// The data begins behind the end of line of `stream` (§7.3.8.1); some writers leave it out or use a lone CR.
+fn data_start(data: &[u8], behind: usize, word: &str) -> usize {
+    let at = behind - word.len().saturating_sub(6).min(behind);
+    let skip = |at: usize| match slice(data, at, 2) {
+        b"\r\n" => at + 2,
+        [b'\r' | b'\n', ..] => at + 1,
+        _ => at,
+    };
+    let blank = slice(data, at, 8).iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
+    let after = skip(at + blank);
+    if after > at + blank { after } else { skip(at) }
+}
