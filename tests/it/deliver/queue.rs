@@ -248,6 +248,7 @@ async fn domain_2_2_a_server_that_says_not_now_for_ever_means_no() {
     }
     assert!((90..150).contains(&hours), "given up after {hours} half hours");
     assert!(house.shelf.0.lock().unwrap()[0].1.contains("account disabled"));
+    assert_eq!(house.metric("luytre_delivery_late_refusals_total", &[("profile", "mdaemon")]), 1.0);
 }
 
 /// Outgoing mail to several domains, with a zone of our own.
