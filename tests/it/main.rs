@@ -17,6 +17,7 @@ mod flow;
 mod front;
 mod fuzz;
 mod guard;
+mod infected;
 mod inspect;
 mod inspect_corpus;
 mod kit;
