@@ -104,7 +104,8 @@ impl Metrics {
             )?,
             reports: counter(
                 "luytre_delivery_reports_total",
-                "What was done about mail whose sender had to hear of it: bounced, delayed, relayed (success); or held, for nobody may hear",
+                "What was done about mail whose sender had to hear of it: bounced, delayed, relayed (success); \
+                 or held, for nobody may hear; stray: a report of an agency's server to a stranger, held",
                 &["kind"],
             )?,
             hosts_down: by_peer(

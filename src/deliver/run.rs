@@ -13,6 +13,7 @@ mod pace;
 pub mod live;
 mod queue;
 mod standing;
+mod strays;
 mod turn;
 
 use std::collections::HashMap;
@@ -112,9 +113,11 @@ impl Deliver {
         self.stirred.notify_one();
     }
 
-    /// Writes out what was counted for TLS reports.
+    /// Writes out what was counted for TLS reports, and who wrote.
     pub async fn save_counts(&self) {
-        self.parts.internet.save(self.parts.clock.now(), true).await;
+        let now = self.parts.clock.now();
+        self.parts.internet.save(now, true).await;
+        self.parts.internet.guests.save(now, true).await;
     }
 
     /// Says goodbye on all resting connections. Call it when sessions and queue have ended.
@@ -132,6 +135,7 @@ impl Deliver {
         close(hosts.iter().flat_map(|host| host.stale()).collect()).await;
         let now = self.parts.clock.now();
         self.parts.internet.save(now, false).await;
+        self.parts.internet.guests.save(now, false).await;
         self.pace.lock().unwrap_or_else(PoisonError::into_inner).sweep(now);
         let many = hosts.len() > HOSTS / 2;
         if many || hosts.iter().any(|host| host.is_abandoned()) {

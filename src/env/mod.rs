@@ -10,7 +10,9 @@ pub mod jail;
 pub mod ldap;
 pub mod net;
 pub mod pool;
+pub mod talk;
 pub mod tls;
+pub mod vault;
 
 pub use clock::Clock;
 pub use dice::Dice;

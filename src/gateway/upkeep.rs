@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::officer::Officer;
 use super::stages::Stages;
 use crate::env::Clock;
 use crate::env::clock::Chronicle;
@@ -34,6 +35,7 @@ pub(super) fn start(stages: &Stages) -> JoinSet<()> {
     };
     space.look(&policy.borrow().limits);
     tasks.spawn(every_second(space, stages.record.clone(), stages.metrics.clone(), policy.clone()));
+    tasks.spawn(following(stages.shelf.clone(), policy.clone()));
     tasks.spawn(guarding(stages.guard.clone(), policy.clone()));
     tasks.spawn(every_hour(stages.shelf.clone(), stages.record.clone(), stages.clock.clone(), policy));
     tasks.spawn(Arc::clone(&stages.live).follow());
@@ -97,6 +99,14 @@ async fn guarding(guard: Guard, policy: watch::Receiver<Arc<Policy>>) {
     }
 }
 
+/// The quarantine's settings, as the policy changes.
+async fn following(shelf: Shelf, mut policy: watch::Receiver<Arc<Policy>>) {
+    while policy.changed().await.is_ok() {
+        let policy = Arc::clone(&policy.borrow_and_update());
+        shelf.configure(&policy.quarantine);
+    }
+}
+
 async fn every_hour(shelf: Shelf, record: Log, clock: Clock, policy: watch::Receiver<Arc<Policy>>) {
     let mut hour = tokio::time::interval(Duration::from_secs(3600));
     let mut chronicle = Chronicle::new(clock.now(), clock.uptime());
@@ -108,11 +118,7 @@ async fn every_hour(shelf: Shelf, record: Log, clock: Clock, policy: watch::Rece
         if !chronicle.is_settled(Timestamp::EPOCH) {
             continue;
         }
-        match shelf.expire(now).await {
-            Ok(0) => {}
-            Ok(count) => tracing::info!(count, "held mail whose time was over was removed"),
-            Err(error) => tracing::error!(%error, "held mail could not be expired"),
-        }
+        Officer::expire(&shelf, &record, now).await;
         let keep = policy.borrow().receipts.keep;
         record.expire(now, keep);
     }

@@ -324,16 +324,17 @@ fn the_network_of_an_address_is_its_24_or_48() {
 
 #[test]
 fn threats_s_26_hostile_bytes_end_no_line_and_put_no_word_into_our_mouth() {
+    let long = "đ".repeat(5000);
     let hostile = [
         "x\r\n<13>1 2026 forged event",
         "x|y=z\\ src=192.0.2.1",
         "\u{1b}[2J\u{9b}31m\u{7f}",
         "\u{202e}gro.knab\u{2066}\u{2028}x",
         "\0\u{1}\t",
-        &"đ".repeat(5000),
+        &long,
     ];
     for text in hostile {
-        let (client, reply) = (client("2001:db8::9"), Reply::new(550, "5.7.1", "No").because(text));
+        let (client, reply) = (client("2001:db8::9"), Reply::new(550, "5.7.1", "No").because(text.to_owned()));
         let refusal = Refusal { helo: text, recipient: Some(text), ..refusal(&client, Reason::Recipient, &reply) };
         let event = Event::refusal(&refusal);
         let cef = event.cef();

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::Finding;
@@ -15,13 +16,24 @@ pub struct Case {
     auth: AuthFacts,
     content: ContentFacts,
     findings: Vec<Finding>,
+    released: Released,
 }
 
 impl Case {
     /// Made by `inspect::run` when every check has run or left a finding that says it did not.
     #[must_use]
-    pub const fn closed(mail: Mail, auth: AuthFacts, content: ContentFacts, findings: Vec<Finding>) -> Self {
-        Self { mail, auth, content, findings }
+    pub fn closed(mail: Mail, auth: AuthFacts, content: ContentFacts, findings: Vec<Finding>) -> Self {
+        Self { mail, auth, content, findings, released: Released::default() }
+    }
+    /// With what left the cage.
+    #[must_use]
+    pub fn with_released(self, released: Released) -> Self {
+        Self { released, ..self }
+    }
+    /// Octets that the inspector handed out: parts, members, a rewritten message.
+    #[must_use]
+    pub const fn released(&self) -> &Released {
+        &self.released
     }
     #[must_use]
     pub const fn mail(&self) -> &Mail {
@@ -166,6 +178,68 @@ pub enum DmarcPolicy {
     Reject,
 }
 
+/// Octets that left the cage beside the facts, and what they are. The octets themselves are in [`Released`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Outgoing {
+    pub kind: OutgoingKind,
+    /// Where they lie in the memory handed out.
+    pub offset: u64,
+    pub length: u64,
+    /// Of the octets, hex, as the inspector says.
+    pub sha256: String,
+    /// As in the list of parts; empty for a message.
+    pub path: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum OutgoingKind {
+    /// A decoded part of the message, or another reading of one.
+    Part,
+    /// A member of a container, decrypted and unpacked.
+    Member,
+    /// The whole message, rewritten: a canonical copy, one without some of its parts.
+    Message,
+}
+
+/// What left the cage with one message.
+#[derive(Clone, Debug, Default)]
+pub struct Released {
+    items: Vec<Outgoing>,
+    bytes: Bytes,
+}
+
+impl Released {
+    /// `bytes` is the memory that `items` speak of. `None` when an item lies outside it: the inspector lies.
+    #[must_use]
+    pub fn new(items: Vec<Outgoing>, bytes: Bytes) -> Option<Self> {
+        let released = Self { items, bytes };
+        let whole = released.items.iter().all(|item| released.slice(item).is_some());
+        whole.then_some(released)
+    }
+
+    fn slice(&self, item: &Outgoing) -> Option<Bytes> {
+        let start = usize::try_from(item.offset).ok()?;
+        let end = start.checked_add(usize::try_from(item.length).ok()?)?;
+        (end <= self.bytes.len()).then(|| self.bytes.slice(start..end))
+    }
+
+    /// Every item with its octets (no copy), in the order they were put out.
+    pub fn iter(&self) -> impl Iterator<Item = (&Outgoing, Bytes)> {
+        self.items.iter().filter_map(|item| Some((item, self.slice(item)?)))
+    }
+
+    /// The octets of the first item of a kind: `Message` for the rewritten one.
+    #[must_use]
+    pub fn first(&self, kind: OutgoingKind) -> Option<Bytes> {
+        self.iter().find(|(item, _)| item.kind == kind).map(|(_, bytes)| bytes)
+    }
+
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+}
+
 /// What an inspector answers: everything known of the content. Crosses the process border as postcard.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct ContentFacts {
@@ -178,6 +252,8 @@ pub struct ContentFacts {
     pub subject: String,
     /// Host names and URLs seen in text, HTML and headers; at most 500, each cut at 2,000 octets.
     pub urls: Vec<String>,
+    /// What left the cage beside these facts.
+    pub outgoing: Vec<Outgoing>,
 }
 
 /// A rule pattern that hit.

@@ -10,11 +10,13 @@ use serde::{Deserialize, Serialize};
 pub use super::policy::Loaded;
 
 use super::ContentFacts;
-use super::checks::content::{self, ContentCheck, View, objects};
+use super::checks::content::archive::Budget;
+use super::checks::content::{self, ContentCheck, Outbox, View, objects, outbox};
+use crate::env::Clock;
 use crate::env::jail::wire::Inner;
 use crate::env::jail::{cage, memory, probe};
 use crate::mail::mime::{self, words};
-use crate::mail::{Mailbox, ReversePath, Timestamp};
+use crate::mail::{Mailbox, ReversePath, Span, Timestamp};
 
 /// Names the policy's longest serialised form: rules as native code included.
 const POLICY_MAX: u64 = 256 << 20;
@@ -29,6 +31,35 @@ pub struct Task {
     pub helo: String,
     /// What is left of the message's deadline.
     pub budget_ms: u64,
+    /// What may leave the cage beside the facts; by default nothing.
+    pub wants: Wants,
+}
+
+/// What the main process wants of the octets themselves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Wants {
+    /// For the virus engines.
+    pub parts: WantsParts,
+    /// A rewritten copy of the message, where a check makes one.
+    pub message: bool,
+}
+
+/// Which parts the engines of the policy are shown.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
+pub enum WantsParts {
+    #[default]
+    None,
+    /// All but the text of the letter, which stands in the whole message.
+    Attachments,
+    All,
+}
+
+impl Wants {
+    /// Whether any octets may leave at all.
+    #[must_use]
+    pub fn any(self) -> bool {
+        self != Self::default()
+    }
 }
 
 /// What an inspector says.
@@ -59,9 +90,15 @@ impl<'p> Examiner<'p> {
         Self { loaded, checks: loaded.checks() }
     }
 
-    /// Everything known of the content of `raw`.
+    /// Everything known of the content of `raw`. Nothing leaves beside it.
     #[must_use]
     pub fn examine(&self, raw: &[u8], task: &Task) -> ContentFacts {
+        self.examine_into(raw, task, Outbox::closed())
+    }
+
+    /// As [`Self::examine`]; what the task wants of the octets is put into `outbox`.
+    #[must_use]
+    pub fn examine_into(&self, raw: &[u8], task: &Task, outbox: Outbox) -> ContentFacts {
         let mut facts = ContentFacts::default();
         if self.checks.is_empty() {
             let headers = crate::mail::header::Headers::parse_limited(raw, self.loaded.limits().header_fields);
@@ -69,15 +106,28 @@ impl<'p> Examiner<'p> {
             return facts;
         }
         let tree = mime::parse(raw, &self.loaded.limits().tree());
-        let (objects, unpacked) = objects::collect(&tree, self.loaded.limits());
+        let budget = self.budget(task);
+        let (objects, unpacked) = objects::collect(&tree, self.loaded.limits(), budget);
         let root = tree.parts.first();
         facts.subject = root.map(|p| subject(&p.headers)).unwrap_or_default();
         let from = root.and_then(|p| sender(&p.headers));
-        let view = View { raw, tree: &tree, objects: &objects, unpacked: &unpacked, task, from: from.as_ref() };
+        let (unpacked, from) = (unpacked.as_slice(), from.as_ref());
+        let view = View { raw, tree: &tree, objects: &objects, unpacked, task, from, outbox: &outbox };
         for check in &self.checks {
             check.examine(&view, &mut facts);
         }
+        if outbox.is_open() {
+            outbox::put_parts(&view, task.wants.parts, &mut facts);
+            facts.outgoing = outbox.into_items();
+        }
         facts
+    }
+
+    /// What may be unpacked: the configured time, or half of what is left for this message, whichever is less.
+    fn budget(&self, task: &Task) -> Budget {
+        let limits = self.loaded.limits();
+        let time = limits.archive_time.min(Span::millis(task.budget_ms / 2));
+        Budget::new(limits).within(Clock::system(), time)
     }
 }
 
@@ -113,10 +163,12 @@ fn serve(link: &mut Inner, memory_bytes: u64, probe: Option<&str>) -> Result<(),
     // OpenSSL's configuration and error strings are files; after landlock it could not read them.
     content::initialise();
     let meter = probe.map(|_| probe::Meter::open()).transpose().map_err(text)?;
-    let Some((_, Some(policy))) = link.receive().map_err(text)? else { return Err("no policy came".to_owned()) };
-    let bytes = memory::read(policy, POLICY_MAX).map_err(text)?;
+    let policy = link.receive().map_err(text)?.and_then(|(_, memory)| memory.into_iter().next());
+    let bytes = memory::read(policy.ok_or("no policy came")?, POLICY_MAX).map_err(text)?;
     let loaded = Loaded::open(&bytes, None)?;
     drop(bytes);
+    let room = loaded.limits().outgoing();
+    cage::limit_outgoing(room).map_err(|e| e.to_string())?;
     let landlock = cage::close_files().map_err(|e| e.to_string())?;
     let examiner = Examiner::new(&loaded);
     warm_up(&examiner);
@@ -124,15 +176,26 @@ fn serve(link: &mut Inner, memory_bytes: u64, probe: Option<&str>) -> Result<(),
     cage::close_kernel().map_err(|e| e.to_string())?;
     say(link, &Answer::Ready { landlock });
     while let Some((record, memory)) = link.receive().map_err(text)? {
-        let (Ok(task), Some(memory)) = (postcard::from_bytes::<Task>(&record), memory) else {
+        let mut memory = memory.into_iter();
+        let (Ok(task), Some(message)) = (postcard::from_bytes::<Task>(&record), memory.next()) else {
             return Err("a message came without its bytes".to_owned());
         };
+        let slate = memory.next().map(std::fs::File::from);
+        // A probe writes on it once more.
+        let mut again = slate.as_ref().filter(|_| probe.is_some()).and_then(|file| file.try_clone().ok());
         let limit = loaded.limits().message.as_u64().saturating_mul(2).max(64 << 20);
-        let raw = memory::read(memory, limit).map_err(text)?;
-        match catch_unwind(AssertUnwindSafe(|| examiner.examine(&raw, &task))) {
+        let raw = memory::read(message, limit).map_err(text)?;
+        let looked = catch_unwind(AssertUnwindSafe(|| {
+            let limits = loaded.limits();
+            let items = limits.mime_parts.saturating_add(limits.archive_files);
+            let outbox = slate.map_or_else(Outbox::closed, |slate| Outbox::open(Box::new(slate), room, items));
+            examiner.examine_into(&raw, &task, outbox)
+        }));
+        match looked {
             Ok(facts) => {
                 if let (Some(name), Some(meter)) = (probe, &meter) {
-                    say(link, &Answer::Probed(probe::attempt(name, memory_bytes, meter).err()));
+                    let attempt = probe::attempt(name, memory_bytes, meter, again.as_mut().map(|file| (file, room)));
+                    say(link, &Answer::Probed(attempt.err()));
                     return Ok(());
                 }
                 say(link, &Answer::Facts(Box::new(facts)));
@@ -167,6 +230,7 @@ fn warm_up(examiner: &Examiner<'_>) {
         client_ip: String::new(),
         helo: String::new(),
         budget_ms: 10_000,
+        wants: Wants::default(),
     };
     let _ = examiner.examine(LETTER, &task);
 }

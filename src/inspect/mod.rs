@@ -13,7 +13,10 @@ pub mod rules;
 pub mod run;
 pub mod settings;
 
-pub use case::{AuthFacts, AuthResult, Case, ContentFacts, PartFact, SmimeFact, SmimeStatus};
+pub use case::{
+    AuthFacts, AuthResult, Case, ContentFacts, Outgoing, OutgoingKind, PartFact, Released, SmimeFact, SmimeStatus,
+};
 pub use check::{Certainty, Finding};
+pub use inspector::{Wants, WantsParts};
 pub use policy::Policy;
 pub use run::{Examined, InspectError, Pool};

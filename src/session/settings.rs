@@ -22,6 +22,8 @@ pub struct Limits {
     pub junk_commands: u32,
     pub command_timeout: Span,
     pub data_timeout: Span,
+    /// A session may last so long from its beginning, and again from each message taken.
+    pub session_timeout: Span,
     pub connections: usize,
     pub connections_per_address: usize,
     /// Of one network (an IPv4 /24, an IPv6 /48); at least what one address may have, 0: as many as come.
@@ -34,6 +36,8 @@ pub struct Limits {
     pub archive_files: usize,
     pub archive_bytes: ByteSize,
     pub archive_ratio: u64,
+    /// For unpacking all of a message; never more than half of what is left of its deadline.
+    pub archive_time: Span,
     /// Address space of an inspector process, everything in it together: program, rules, stack, heap, message.
     pub inspector_memory: ByteSize,
     pub dkim_signatures: usize,
@@ -62,6 +66,8 @@ impl Default for Limits {
             junk_commands: 100,
             command_timeout: Span::seconds(60),
             data_timeout: Span::minutes(30),
+            // Nobody who has mail needs an hour to hand over one letter; a trickle of commands would keep a place for days.
+            session_timeout: Span::hours(1),
             connections: 20_000,
             connections_per_address: 20,
             // Mail services send from many addresses of one network; one percent of the places at most.
@@ -73,6 +79,8 @@ impl Default for Limits {
             archive_files: 2000,
             archive_bytes: ByteSize::mib(100),
             archive_ratio: 200,
+            // Honest archives of 25 MiB take a second; a message may cost 10 s in all.
+            archive_time: Span::seconds(5),
             inspector_memory: ByteSize::mib(512),
             dkim_signatures: 8,
             dns_queries: 40,

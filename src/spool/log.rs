@@ -18,7 +18,7 @@ use super::nursery::{Nursery, Spare};
 use super::segment::{Place, Segment};
 use super::{JobKey, SpoolError};
 use crate::env::Dice;
-use crate::env::disk::{Disk, is_full};
+use crate::env::disk::{Disk, Room, is_full};
 
 /// So many segments in a row may fail before the spool takes no more mail until a restart.
 const MOST_FAILURES: u32 = 8;
@@ -185,13 +185,14 @@ impl Log {
     fn find_spare(&self, need: u64, kind: Kind) -> Result<Spare, SpoolError> {
         let size = self.nursery.size;
         if need > size {
-            return self.nursery.make(need.next_multiple_of(ALIGN)).map_err(|e| trouble(&e));
+            return self.nursery.make(need.next_multiple_of(ALIGN), Room::Reserved).map_err(|e| trouble(&e));
         }
         let leave = usize::from(kind == Kind::Accepted);
         if let Some(spare) = self.nursery.take(leave) {
             return Ok(spare);
         }
-        self.nursery.make(size).map_err(|e| trouble(&e))
+        // Mail waits for this one.
+        self.nursery.make(size, Room::Reserved).map_err(|e| trouble(&e))
     }
 
     /// Leaves the active segment, if there is one.

@@ -126,7 +126,7 @@ impl Spool {
         });
         shared.show();
         let thread = Arc::clone(&shared);
-        let committer = Committer { log, shared: thread, provided_for: 0, damages_told: 0 };
+        let committer = Committer { log, shared: thread, provided_for: 0, batches: u64::MAX, damages_told: 0 };
         let started = std::thread::Builder::new().name("spool".to_owned()).spawn(move || committer.run());
         started.map_err(SpoolError::Disk)?;
         Ok((Self::on(Arc::new(Local(shared))), report))

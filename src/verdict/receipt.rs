@@ -31,6 +31,9 @@ pub struct Receipt {
     pub account: Option<String>,
     pub sender: String,
     pub recipients: Vec<String>,
+    /// Recipients that were written and reach others: aliases, copies.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reached: Vec<Reached>,
     pub message_id: String,
     /// The first 16 hex digits of SHA-256 over id and subject.
     pub subject_digest: String,
@@ -45,6 +48,18 @@ pub struct Receipt {
     /// Milliseconds by stage.
     pub timings: Vec<(String, u64)>,
     pub outcome: Vec<Outcome>,
+}
+
+/// What became of one RCPT TO where more, or somebody else, gets the message.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Reached {
+    /// As the sender wrote it.
+    pub written: String,
+    /// By aliases; those that another recipient had added already are not named again.
+    pub mailboxes: Vec<String>,
+    /// By `always_bcc`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub copies: Vec<String>,
 }
 
 /// The decision for one destination.
@@ -120,6 +135,7 @@ impl Receipt {
             account: tls.and_then(|t| t.account.as_ref()).map(|account| account.name.clone()),
             sender: envelope.sender().to_string(),
             recipients: everyone.clone(),
+            reached: Vec::new(),
             message_id: headers.text("message-id").unwrap_or_default().chars().take(250).collect(),
             subject_digest: subject_digest(envelope.id(), &case.content().subject),
             size_bytes: mail.raw().len() as u64,
@@ -162,6 +178,12 @@ pub fn render(receipt: &Receipt, language: Language) -> String {
     line(word("Tài khoản", "Account"), receipt.account.as_deref().unwrap_or_default());
     line(word("Người gửi", "Sender"), if receipt.sender.is_empty() { "<>" } else { &receipt.sender });
     line(word("Người nhận", "Recipients"), &receipt.recipients.join(", "));
+    for reached in &receipt.reached {
+        let copies = if reached.copies.is_empty() { "" } else { word("; bản sao: ", "; copies: ") };
+        let text =
+            format!("{} → {}{copies}{}", reached.written, reached.mailboxes.join(", "), reached.copies.join(", "));
+        line(word("Bí danh", "Alias"), &text);
+    }
     line("Message-ID", &receipt.message_id);
     line(word("Dung lượng", "Size"), &format!("{} B", receipt.size_bytes));
     let auth = &receipt.auth;

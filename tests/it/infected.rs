@@ -30,9 +30,9 @@ fn domain_r17_virus_and_spam_of_an_own_machine_do_not_leave() {
     // Put together here, so that no scanner trips over this source file.
     let eicar = ["X5O!P%@AP[4\\PZX54(P^)7CC)7}$", "EICAR-STANDARD-", "ANTIVIRUS-TEST-FILE!$H+H*"].concat();
     let virus = send(&eicar);
-    assert_eq!(virus.code, 550, "{virus:?}");
+    assert_eq!(virus.code, 554, "{virus:?}");
     let spam = send(FRAUD);
-    assert_eq!(spam.code, 550, "{spam:?}");
+    assert!(spam.code >= 550, "{spam:?}");
     let good = send("Kinh gui anh, em gui bao cao thang 11.");
     assert_eq!(good.code, 250, "{good:?}");
     let left = internet.wait_for_count(1);
@@ -43,7 +43,7 @@ fn domain_r17_virus_and_spam_of_an_own_machine_do_not_leave() {
     assert_eq!((&first["listener"], &first["sender"]), (&"relay".into(), &"an@agency.test".into()));
     assert!(first["rule"].as_str().unwrap().contains("malware.eicar"), "{first}");
     assert!(second["rule"].as_str().unwrap().contains("rule.EN_ADVANCE_FEE"), "{second}");
-    assert!(first["reply"].as_str().unwrap().starts_with("550 5.7.1"), "{first}");
+    assert!(first["reply"].as_str().unwrap().starts_with("554 5.7.1"), "{first}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use luytre::env::jail::{Launcher, cage, memory, probe};
 use luytre::inspect::inspector::Task;
 use luytre::inspect::metrics::Metrics;
-use luytre::inspect::{Certainty, ContentFacts, Examined, Policy, Pool, settings};
+use luytre::inspect::{Certainty, ContentFacts, Examined, OutgoingKind, Policy, Pool, Wants, WantsParts, settings};
 use luytre::mail::{ReversePath, Span, Timestamp};
 use luytre::session::settings::Limits;
 
@@ -42,6 +42,7 @@ fn task() -> Task {
         client_ip: "192.0.2.1".to_owned(),
         helo: "mx.example.org".to_owned(),
         budget_ms: 60_000,
+        wants: Wants::default(),
     }
 }
 
@@ -85,6 +86,25 @@ async fn an_inspector_finds_what_the_same_code_finds_in_process() {
     assert!(pool.examine(&Bytes::from_static(LETTER), task()).await.is_err());
 }
 
+#[tokio::test]
+async fn parts_leave_the_cage_sealed_and_only_where_they_are_wanted() {
+    let (pool, _) = pool(2, Span::seconds(60)).await;
+    let nothing = pool.examine(&Bytes::from_static(EICAR_LETTER), task()).await.unwrap();
+    assert!(nothing.released.is_empty() && nothing.facts.outgoing.is_empty());
+    for (parts, paths) in [(WantsParts::Attachments, vec!["2"]), (WantsParts::All, vec!["1", "2"])] {
+        let wants = Wants { parts, ..Wants::default() };
+        let examined = pool.examine(&Bytes::from_static(EICAR_LETTER), Task { wants, ..task() }).await.unwrap();
+        let found: Vec<_> = examined.released.iter().map(|(item, bytes)| (item.path.clone(), bytes)).collect();
+        assert_eq!(found.iter().map(|(path, _)| path.as_str()).collect::<Vec<_>>(), paths);
+        let (_, program) = found.last().unwrap();
+        assert!(program.ends_with(b"$H+H*") && program.len() == 68, "{program:?}");
+        let fact = examined.facts.parts.iter().find(|p| p.path == "2").unwrap();
+        assert_eq!(examined.facts.outgoing.last().unwrap().sha256, fact.sha256);
+        assert!(examined.released.first(OutgoingKind::Message).is_none());
+    }
+    pool.drain().await;
+}
+
 /// What the production binary says of a probe after its first scan.
 struct Probed {
     /// `None`: no answer came.
@@ -99,11 +119,12 @@ async fn probed(policy: &Policy, name: &str) -> Probed {
     // A child dies with the launcher that started it.
     let launcher = Launcher::new(exe(), args).unwrap();
     let mut child = launcher.start().await.unwrap();
-    child.link.send(&[], Some(&memory::seal(policy.bytes()).unwrap())).await.unwrap();
+    child.link.send(&[], &[&memory::seal(policy.bytes()).unwrap()]).await.unwrap();
     let ready = child.link.receive().await.expect("ready");
     assert!(matches!(ready.as_slice(), [0, _]), "{ready:?}");
     let question = postcard::to_stdvec(&task()).unwrap();
-    child.link.send(&question, Some(&memory::seal(EICAR_LETTER).unwrap())).await.unwrap();
+    let slate = memory::slate(policy.limits().outgoing()).unwrap();
+    child.link.send(&question, &[&memory::seal(EICAR_LETTER).unwrap(), &slate]).await.unwrap();
     let answer = child.link.receive().await;
     let status = child.process.wait().await.unwrap();
     // The record's first octet is the kind of answer; then perhaps the reason.

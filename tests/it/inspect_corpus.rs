@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use luytre::inspect::inspector::{Examiner, Task};
 use luytre::inspect::policy::Loaded;
-use luytre::inspect::{Policy, settings};
+use luytre::inspect::{Policy, Wants, settings};
 use luytre::mail::{ReversePath, Timestamp};
 use luytre::session::settings::Limits;
 
@@ -37,6 +37,7 @@ fn task() -> Task {
         client_ip: String::new(),
         helo: String::new(),
         budget_ms: 20_000,
+        wants: Wants::default(),
     }
 }
 

@@ -28,11 +28,14 @@ use crate::kit::script::{Script, check_played, play};
 /// The names of `profile.json` of the attack vectors, as our settings.
 fn limits(profile: &str) -> Limits {
     let hasty = profile.contains("hasty");
+    let usual = Limits::default();
     Limits {
+        errors: if profile.contains("few") { 6 } else { usual.errors },
+        session_timeout: if profile.contains("brief") { Span::millis(1500) } else { usual.session_timeout },
         message: ByteSize::mib(10),
         command_timeout: if hasty { Span::millis(400) } else { Span::seconds(3) },
         data_timeout: if hasty { Span::millis(400) } else { Span::seconds(10) },
-        ..Limits::default()
+        ..usual
     }
 }
 
@@ -148,7 +151,12 @@ pub fn open(folder: &Path, profile: &str, limits: Limits) -> Gate {
 pub fn open_with(folder: &Path, listener: &Listener, submission: Submission, policy: Policy, limits: Limits) -> Gate {
     let any = listener.address;
     let station = Station::build(listener, &folder.join("luytre.toml")).unwrap().with(submission);
-    let house = House { hostname: "gw.agency.test".to_owned(), limits, stations: vec![Arc::new(station)] };
+    let house = House {
+        hostname: "gw.agency.test".to_owned(),
+        limits,
+        stations: vec![Arc::new(station)],
+        elsewhere: Vec::new(),
+    };
     let (house, watched) = watch::channel(Arc::new(house));
     let desk = MemoryDesk::new(policy, Store::new(folder.to_owned(), ByteSize::mib(64)));
     let posts = vec![Post { address: any, socket: bind(any).unwrap() }];
@@ -219,6 +227,28 @@ fn our_own_conversations_go_as_written() {
     let scripts = read_scripts(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/talk"));
     assert!(scripts.len() >= 20, "{} scripts", scripts.len());
     report("tests/talk", scripts.len(), &play_all(&scripts));
+}
+
+#[test]
+fn the_table_of_standards_and_the_scripts_name_each_other() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/en/smtp.md")).unwrap();
+    let rows = page.lines().filter(|line| line.starts_with("| "));
+    let named: Vec<&str> = rows
+        .filter_map(|row| row.trim_end_matches([' ', '|']).rsplit('|').next())
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .collect();
+    let fits = |name: &str, script: &str| match name.strip_suffix('*') {
+        Some(start) => script.starts_with(start),
+        None => script == name,
+    };
+    let scripts: Vec<String> = read_scripts(&root.join("tests/talk")).into_iter().map(|(s, _)| s.name).collect();
+    for name in &named {
+        assert!(scripts.iter().any(|script| fits(name, script)), "docs/en/smtp.md: there is no script {name}");
+    }
+    for script in &scripts {
+        assert!(named.iter().any(|name| fits(name, script)), "docs/en/smtp.md does not name {script}");
+    }
 }
 
 #[test]

@@ -30,8 +30,8 @@ fn step<E: std::fmt::Display>(step: &'static str) -> impl Fn(E) -> CageError {
 
 /// First thing in the child: takes the socket from standard input, closes everything else, leaves the session,
 /// and sets what memory and time it may use. `memory_bytes` bounds the address space: program, rules, stack, heap and
-/// message together; one octet past it is refused by the kernel. Memory that is no address space (files in memory) may
-/// not grow at all.
+/// message together; one octet past it is refused by the kernel. Memory that is no address space (files in memory)
+/// has its own limit: [`limit_outgoing`].
 pub fn enter(memory_bytes: u64) -> Result<UnixStream, CageError> {
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(step("death signal"))?;
     prctl::set_dumpable(false).map_err(step("dumpable"))?;
@@ -49,11 +49,16 @@ pub fn enter(memory_bytes: u64) -> Result<UnixStream, CageError> {
         (Resource::RLIMIT_NOFILE, 16),
         (Resource::RLIMIT_NPROC, 0),
         (Resource::RLIMIT_CORE, 0),
-        (Resource::RLIMIT_FSIZE, 0),
     ] {
         setrlimit(resource, limit, limit).map_err(step("resource limits"))?;
     }
     Ok(socket)
+}
+
+/// How far into a file anything may be written: only the memory handed in for answers can be, and no further than this.
+/// Together with that memory's own seals, and as no other can be made, this bounds files in memory.
+pub fn limit_outgoing(bytes: u64) -> Result<(), CageError> {
+    setrlimit(Resource::RLIMIT_FSIZE, bytes, bytes).map_err(step("outgoing memory"))
 }
 
 /// Everything beyond standard input, output and error.

@@ -1,9 +1,12 @@
-//! Sealed memory files: bytes that nobody can change or shorten any more, handed over as a descriptor.
+//! Sealed memory files: bytes that nobody can change or shorten any more, handed over as a descriptor. What goes in
+//! is sealed before it is sent ([`seal`]); what comes out is written on a [`slate`] that can neither grow nor shrink,
+//! and sealed by its owner before anybody reads it ([`take`]).
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
+use bytes::Bytes;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
@@ -18,6 +21,23 @@ pub fn seal(bytes: &[u8]) -> io::Result<OwnedFd> {
     file.write_all(bytes)?;
     fcntl(file.as_fd(), FcntlArg::F_ADD_SEALS(SEALED))?;
     Ok(file.into())
+}
+
+/// Empty memory of `capacity` octets, to be written by another process and then [`take`]n. Nobody can make it longer,
+/// and what is not written costs nothing.
+pub fn slate(capacity: u64) -> io::Result<OwnedFd> {
+    let fd = memfd_create(c"luytre", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
+    let length = i64::try_from(capacity).map_err(|_| io::ErrorKind::InvalidInput)?;
+    nix::unistd::ftruncate(fd.as_fd(), length)?;
+    fcntl(fd.as_fd(), FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW))?;
+    Ok(fd)
+}
+
+/// What another process wrote on a [`slate`], as a constant: sealed now, whatever that process still holds. An error
+/// where it keeps the memory mapped for writing.
+pub fn take(slate: OwnedFd) -> io::Result<Bytes> {
+    fcntl(slate.as_fd(), FcntlArg::F_ADD_SEALS(SEALED))?;
+    super::map::sealed(&slate)
 }
 
 /// Reads a sealed memory file of at most `limit` octets. Refuses one that its sender could still change.

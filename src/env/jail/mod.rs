@@ -8,6 +8,7 @@
 pub mod cage;
 mod child;
 mod handle;
+mod map;
 pub mod memory;
 pub mod probe;
 pub mod wire;

@@ -5,7 +5,7 @@
 
 use std::ffi::{CString, c_long, c_void};
 use std::fs::File;
-use std::io;
+use std::io::{self, Seek, SeekFrom, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileExt;
 use std::ptr;
@@ -17,6 +17,8 @@ pub const FORBIDDEN: &[&str] = &[
     "execve",
     "memfd-exec",
     "memfd-fill",
+    "outgoing-past-limit",
+    "outgoing-grow",
     "ptrace",
     "process-vm-readv",
     "process-vm-writev",
@@ -45,8 +47,8 @@ pub const FORBIDDEN: &[&str] = &[
     "name-to-handle",
 ];
 
-/// What must work: nothing at all, and memory to the last page of the limit.
-pub const ALLOWED: &[&str] = &["clean", "allocate-to-limit"];
+/// What must work: nothing at all, memory to the last page of the limit, the memory handed in to its last octet.
+pub const ALLOWED: &[&str] = &["clean", "allocate-to-limit", "outgoing-to-limit"];
 
 /// Reads how much address space the process has. Opened before the cage closes, and only for a probe.
 #[derive(Debug)]
@@ -73,9 +75,30 @@ fn page() -> u64 {
     size.and_then(|size| u64::try_from(size).ok()).unwrap_or(4096)
 }
 
-/// Tries `name` under a limit of `memory_bytes`. `Ok` means that it worked.
-pub fn attempt(name: &str, memory_bytes: u64, meter: &Meter) -> Result<(), String> {
-    attempt_it(name, memory_bytes, meter).map_err(|error| error.to_string())
+/// Tries `name` under a limit of `memory_bytes`; `outgoing` is the memory handed in for answers and its size. `Ok` means
+/// that it worked.
+pub fn attempt(name: &str, memory_bytes: u64, meter: &Meter, outgoing: Option<(&mut File, u64)>) -> Result<(), String> {
+    let tried = match (name.strip_prefix("outgoing-"), outgoing) {
+        (Some(what), Some((file, size))) => write_outgoing(what, file, size),
+        (Some(_), None) => Err(io::Error::other("no such probe: no memory was handed in")),
+        (None, _) => attempt_it(name, memory_bytes, meter),
+    };
+    tried.map_err(|error| error.to_string())
+}
+
+/// Writes at the end of the memory handed in: its last octet, or one more.
+fn write_outgoing(what: &str, file: &mut File, size: u64) -> io::Result<()> {
+    match what {
+        "to-limit" => {
+            file.seek(SeekFrom::Start(size.saturating_sub(1)))?;
+            file.write_all(b"x")
+        }
+        "past-limit" => {
+            file.seek(SeekFrom::Start(size))?;
+            file.write_all(b"x")
+        }
+        _ => file.set_len(size.saturating_add(1)),
+    }
 }
 
 fn attempt_it(name: &str, memory_bytes: u64, meter: &Meter) -> io::Result<()> {

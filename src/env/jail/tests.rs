@@ -29,19 +29,55 @@ async fn records_of_any_length_cross_with_their_memory() {
     let child = std::thread::spawn(move || {
         let mut inner = Inner::new(b);
         while let Some((record, memory)) = inner.receive().unwrap() {
-            let mut answer = memory.map_or_else(Vec::new, |fd: OwnedFd| memory::read(fd, 1 << 20).unwrap());
+            let mut answer = read_all(memory);
             answer.extend(record);
             inner.send(&answer).unwrap();
         }
     });
     for length in [0, 1, 4096, 65_532, 65_533, 1 << 20] {
         let fd = memory::seal(b"mem").unwrap();
-        outer.send(&vec![7; length], Some(&fd)).await.unwrap();
+        outer.send(&vec![7; length], &[&fd]).await.unwrap();
         let answer = outer.receive().await.unwrap();
         assert_eq!((answer.len(), answer.get(..3)), (length + 3, Some(&b"mem"[..])));
     }
     drop(outer);
     child.join().unwrap();
+}
+
+fn read_all(memory: Vec<OwnedFd>) -> Vec<u8> {
+    memory.into_iter().flat_map(|fd| memory::read(fd, 1 << 20).unwrap()).collect()
+}
+
+#[test]
+fn a_slate_takes_what_fits_and_becomes_a_constant() {
+    use std::io::Write as _;
+    let ours = memory::slate(8).unwrap();
+    let mut theirs = std::fs::File::from(ours.try_clone().unwrap());
+    theirs.write_all(b"written").unwrap();
+    assert!(theirs.write_all(b"xy").is_err(), "it does not grow");
+    assert!(theirs.set_len(9).is_err() && theirs.set_len(0).is_err());
+    let bytes = memory::take(ours).unwrap();
+    assert_eq!(&bytes[..], b"written\0");
+    assert!(theirs.write_all(b"y").is_err(), "nobody changes it any more");
+}
+
+#[test]
+fn a_slate_that_is_still_mapped_for_writing_is_refused() {
+    let ours = memory::slate(4096).unwrap();
+    let theirs = ours.try_clone().unwrap();
+    let map = super::map::writable(&theirs);
+    assert!(memory::take(ours).is_err());
+    drop(map);
+}
+
+#[tokio::test]
+async fn two_memories_cross_in_their_order() {
+    let (a, b) = UnixStream::pair().unwrap();
+    let outer = Outer::new(a).unwrap();
+    let child = std::thread::spawn(move || Inner::new(b).receive().unwrap().map(|(_, memory)| read_all(memory)));
+    let (first, second) = (memory::seal(b"first ").unwrap(), memory::seal(b"second").unwrap());
+    outer.send(b"x", &[&first, &second]).await.unwrap();
+    assert_eq!(child.join().unwrap().unwrap(), b"first second");
 }
 
 #[tokio::test]

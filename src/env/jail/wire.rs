@@ -16,6 +16,8 @@ use super::handle;
 pub const RECORD_MAX: usize = 16 << 20;
 const PREFIX: usize = 4;
 const CHUNK: usize = 64 << 10;
+/// Memory files beside one record: what is to be read, and what may be written.
+pub const MEMORIES: usize = 2;
 
 /// `payload` behind its length.
 fn framed(payload: &[u8]) -> io::Result<Vec<u8>> {
@@ -37,11 +39,12 @@ fn complete(frame: &[u8]) -> io::Result<Option<usize>> {
     Ok((frame.len() == PREFIX + length).then_some(length))
 }
 
-fn send_some(socket: RawFd, bytes: &[u8], memory: Option<BorrowedFd<'_>>) -> io::Result<usize> {
-    let raw = memory.map(|fd| [fd.as_raw_fd()]);
-    let control: Vec<ControlMessage<'_>> = raw.iter().map(|fds| ControlMessage::ScmRights(fds)).collect();
+fn send_some(socket: RawFd, bytes: &[u8], memory: &[BorrowedFd<'_>]) -> io::Result<usize> {
+    let raw: Vec<RawFd> = memory.iter().map(AsRawFd::as_raw_fd).collect();
+    let rights = [ControlMessage::ScmRights(&raw)];
+    let control: &[ControlMessage<'_>] = if raw.is_empty() { &[] } else { &rights };
     let flags = MsgFlags::MSG_NOSIGNAL;
-    sendmsg::<UnixAddr>(socket, &[IoSlice::new(bytes)], &control, flags, None).map_err(io::Error::from)
+    sendmsg::<UnixAddr>(socket, &[IoSlice::new(bytes)], control, flags, None).map_err(io::Error::from)
 }
 
 /// The child's end: blocking.
@@ -54,18 +57,18 @@ impl Inner {
         Self(stream)
     }
 
-    /// The next record and the memory handed over with it; `None` when the other side is gone.
-    pub fn receive(&mut self) -> io::Result<Option<(Vec<u8>, Option<OwnedFd>)>> {
+    /// The next record and the memory handed over with it, in order; `None` when the other side is gone.
+    pub fn receive(&mut self) -> io::Result<Option<(Vec<u8>, Vec<OwnedFd>)>> {
         let mut frame = vec![0; CHUNK];
-        let mut control = cmsg_space!([RawFd; 1]);
+        let mut control = cmsg_space!([RawFd; MEMORIES]);
         let (got, memory) = {
             let mut parts = [IoSliceMut::new(&mut frame)];
             let flags = MsgFlags::MSG_CMSG_CLOEXEC;
             let message = recvmsg::<UnixAddr>(self.0.as_raw_fd(), &mut parts, Some(&mut control), flags)?;
-            let mut memory = None;
+            let mut memory = Vec::new();
             for item in message.cmsgs()? {
                 if let ControlMessageOwned::ScmRights(raw) = item {
-                    memory = handle::own_received(raw).pop();
+                    memory = handle::own_received(raw);
                 }
             }
             (message.bytes, memory)
@@ -110,14 +113,15 @@ impl Outer {
         matches!(recv(self.0.as_raw_fd(), &mut [0], flags), Err(Errno::EAGAIN))
     }
 
-    /// Sends a record with memory beside it. An error means that the other side did not get it whole.
-    pub async fn send(&self, payload: &[u8], memory: Option<&OwnedFd>) -> io::Result<()> {
+    /// Sends a record with memory beside it, at most [`MEMORIES`]. An error means that the other side did not get it whole.
+    pub async fn send(&self, payload: &[u8], memory: &[&OwnedFd]) -> io::Result<()> {
         let frame = framed(payload)?;
+        let memory: Vec<BorrowedFd<'_>> = memory.iter().take(MEMORIES).map(AsFd::as_fd).collect();
         let mut sent = 0;
         while let Some(rest) = frame.get(sent..).filter(|r| !r.is_empty()) {
             // The descriptor travels with the first octets.
-            let memory = memory.filter(|_| sent == 0).map(AsFd::as_fd);
-            sent += self.0.async_io(Interest::WRITABLE, || send_some(self.0.as_raw_fd(), rest, memory)).await?;
+            let first: &[BorrowedFd<'_>] = if sent == 0 { &memory } else { &[] };
+            sent += self.0.async_io(Interest::WRITABLE, || send_some(self.0.as_raw_fd(), rest, first)).await?;
         }
         Ok(())
     }

@@ -17,7 +17,7 @@ use super::*;
 use crate::env::Clock;
 use crate::env::disk::{Real, Simulated};
 use crate::mail::{Destination, MailId, MailParams, Parcel, ParcelMeta, Recipient, ReversePath, Span, Timestamp};
-use crate::quarantine::{Held, Kind, Shelf};
+use crate::quarantine::{Held, Kind, Order, Shelf};
 use crate::spool::Spool;
 
 const NOW: Timestamp = Timestamp::from_seconds(1_795_302_082);
@@ -210,13 +210,15 @@ async fn k08_a_held_message_is_shown_read_in_pieces_and_released_into_the_queue(
         size_bytes: 0,
         from: String::new(),
         client_ip: String::new(),
+        codes: Vec::new(),
+        sha256: String::new(),
     };
     let key = house.stores.shelf.hold(&sent, held).await.unwrap().key();
     let whole = [&sent.head[..], &sent.body[..]].concat();
     house
         .talk(move |data| {
             let mut client = Client::connect(&data).unwrap().unwrap();
-            let Reply::Held { entries } =
+            let Reply::Held { entries, .. } =
                 client.ask(&Request::QuarantineList { filter: HeldFilter::default() }).unwrap()
             else {
                 panic!("no list")
@@ -226,25 +228,22 @@ async fn k08_a_held_message_is_shown_read_in_pieces_and_released_into_the_queue(
                 panic!("not shown")
             };
             assert_eq!(headers, "Subject: x\r\n\r\n");
-            let mut read = Vec::new();
-            loop {
-                let offset = read.len() as u64;
-                let Reply::Piece { octets } = client.ask(&Request::QuarantineRead { key, offset }).unwrap() else {
-                    panic!("not read")
-                };
-                let octets = base64::engine::general_purpose::STANDARD.decode(octets).unwrap();
-                if octets.is_empty() {
-                    break;
-                }
-                read.extend(octets);
-            }
-            assert!(read == whole, "{} octets", read.len());
-            let release = Request::QuarantineRelease { key, by: "lan".into(), reason: "asked".into() };
-            assert_eq!(client.ask(&release).unwrap(), Reply::Done { count: 1 });
-            let Reply::Failed { why } = client.ask(&release).unwrap() else { panic!("released twice") };
-            assert!(why.contains("lan"), "{why}");
         })
         .await;
+    let mut read = Vec::new();
+    loop {
+        let Reply::Piece { octets } = house.stores.piece(key, read.len() as u64).await else { panic!("not read") };
+        let octets = base64::engine::general_purpose::STANDARD.decode(octets).unwrap();
+        if octets.is_empty() {
+            break;
+        }
+        read.extend(octets);
+    }
+    assert!(read == whole, "{} octets", read.len());
+    let order = Order { by: "lan".into(), reason: "asked".into(), ..Order::default() };
+    assert_eq!(house.stores.release(key, &order).await, Reply::Done { count: 1 });
+    let Reply::Failed { why } = house.stores.release(key, &order).await else { panic!("released twice") };
+    assert!(why.contains("lan"), "{why}");
     let job = house.stores.spool.claim_due(NOW, 10).remove(0);
     let going = house.stores.spool.read(job.key).await.unwrap();
     assert!(going.head.ends_with(&sent.head) && going.body == sent.body);

@@ -7,6 +7,7 @@ mod compile;
 mod workers;
 
 use std::ffi::OsString;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,7 +21,7 @@ use super::inspector::{Answer, Task};
 use super::lanes::{self, Lane, Load};
 use super::metrics::Metrics;
 use super::policy::Policy;
-use super::{ContentFacts, Finding, settings};
+use super::{ContentFacts, Finding, Released, settings};
 use crate::env::jail::{JailError, Launcher, memory};
 use crate::mail::{Reply, Span};
 use workers::{Pinned, Worker, start_worker};
@@ -53,6 +54,8 @@ pub struct Examined {
     pub facts: ContentFacts,
     /// The policy it was looked at with; the numbers in `facts.atoms` are of its rules.
     pub policy: Arc<Policy>,
+    /// The octets that the task wanted.
+    pub released: Released,
 }
 
 /// Inspector processes. Cheap to clone.
@@ -153,8 +156,11 @@ impl Pool {
             let left = lanes::try_limit(deadline.saturating_duration_since(Instant::now()), is_last);
             task.budget_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
             let question = postcard::to_stdvec(&task).map_err(|_| JailError::Nonsense)?;
+            let slate = task.wants.any().then(|| memory::slate(worker.pinned.policy.limits().outgoing()));
+            let slate = slate.transpose().map_err(JailError::Link)?;
             let busy = Busy::new(&self.0);
-            if let Err(error) = worker.link.send(&question, Some(&bytes)).await {
+            let handed: Vec<&OwnedFd> = std::iter::once(&bytes).chain(&slate).collect();
+            if let Err(error) = worker.link.send(&question, &handed).await {
                 worker.give_up("crash");
                 stale += 1;
                 if stale > STALE_LINKS {
@@ -165,15 +171,15 @@ impl Pool {
             let began = Instant::now();
             let answer = timeout(left, worker.link.receive()).await;
             drop(busy);
-            match read_answer(answer) {
-                Ok(facts) => {
+            match read_answer(answer).and_then(|facts| release(facts, slate)) {
+                Ok((facts, released)) => {
                     let spent = began.elapsed();
                     self.0.metrics.work.observe(spent.as_secs_f64());
                     let policy = Arc::clone(&worker.pinned.policy);
                     worker.served(spent);
                     self.0.lock().load.measured(spent);
                     self.0.release(worker);
-                    return Ok(Examined { facts, policy });
+                    return Ok(Examined { facts, policy, released });
                 }
                 Err((reason, why)) => {
                     tracing::warn!(reason, why, size_bytes = raw.len(), "an inspector failed on a message");
@@ -185,7 +191,7 @@ impl Pool {
         }
         let finding = Finding::unknown("inspect.failed", reasons.join("; then "));
         let facts = ContentFacts { findings: vec![finding], ..ContentFacts::default() };
-        Ok(Examined { facts, policy: self.policy() })
+        Ok(Examined { facts, policy: self.policy(), released: Released::default() })
     }
 
     /// The policy that new messages are looked at with.
@@ -259,6 +265,15 @@ fn read_answer(
             _ => Err(("nonsense", "the inspector sent something that is no answer".to_owned())),
         },
     }
+}
+
+/// The facts with the octets they speak of, sealed before anybody looks at them.
+fn release(facts: ContentFacts, slate: Option<OwnedFd>) -> Result<(ContentFacts, Released), (&'static str, String)> {
+    let Some(slate) = slate.filter(|_| !facts.outgoing.is_empty()) else { return Ok((facts, Released::default())) };
+    let bytes = memory::take(slate).map_err(|e| ("nonsense", format!("the inspector's memory: {e}")))?;
+    let released = Released::new(facts.outgoing.clone(), bytes);
+    let released = released.ok_or_else(|| ("nonsense", "the inspector hands out what it has not".to_owned()))?;
+    Ok((facts, released))
 }
 
 /// Counts an inspector at work.

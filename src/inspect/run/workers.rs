@@ -77,7 +77,7 @@ impl Worker {
 pub(super) async fn start_worker(shared: &Arc<Shared>, pinned: &Arc<Pinned>) -> Result<Worker, JailError> {
     let child = shared.launcher.start().await?;
     let process = child.process.id().ok_or(JailError::Ended)?;
-    child.link.send(&[], Some(&pinned.memory)).await?;
+    child.link.send(&[], &[&pinned.memory]).await?;
     let answer = timeout(START_LIMIT, child.link.receive()).await.map_err(|_| JailError::Ended)??;
     match postcard::from_bytes(&answer) {
         Ok(Answer::Ready { landlock }) => {

@@ -188,3 +188,5 @@ fn hostile_octets_never_panic() {
         assert!(!tree.parts.is_empty());
     }
 }
+
+mod readings;

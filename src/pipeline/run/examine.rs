@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::turns::{Turn, Turns};
 use crate::env::{Clock, Dns};
 use crate::envelope::relay::Standing;
 use crate::inspect::checks::auth;
 use crate::inspect::inspector::Task;
 use crate::inspect::rules::RuleSet;
 use crate::inspect::run::Pool;
-use crate::inspect::{AuthFacts, Case, ContentFacts, Finding};
+use crate::inspect::{AuthFacts, Case, ContentFacts, Finding, Released, Wants};
 use crate::intake::Mail;
 use crate::listen::Role;
 use crate::mail::header::Headers;
@@ -48,6 +49,8 @@ pub struct Examiner {
     pub inspectors: Pool,
     pub metrics: Metrics,
     pub clock: Clock,
+    /// How many messages of one network are looked into at a time; `None`: as many as come.
+    pub turns: Option<Turns>,
 }
 
 impl Examiner {
@@ -55,10 +58,10 @@ impl Examiner {
     pub async fn examine(&self, mail: Mail, policy: &Arc<Policy>) -> Result<Evidence, Reply> {
         // The inspector first: it works on another core while this one hashes the body.
         let (content, authentication) = tokio::join!(self.inspect(&mail, policy), self.authenticate(&mail, policy));
-        let (content, rules) = content?;
+        let (content, rules, released) = content?;
         let (auth, mut findings) = authentication;
         findings.extend(content.findings.iter().cloned());
-        Ok(Evidence { case: Case::closed(mail, auth, content, findings), rules })
+        Ok(Evidence { case: Case::closed(mail, auth, content, findings).with_released(released), rules })
     }
 
     /// As [`Self::examine`], for mail of which others said who sent it: a collection with its results beside it.
@@ -69,9 +72,9 @@ impl Examiner {
         auth: AuthFacts,
         mut findings: Vec<Finding>,
     ) -> Result<Evidence, Reply> {
-        let (content, rules) = self.inspect(&mail, policy).await?;
+        let (content, rules, released) = self.inspect(&mail, policy).await?;
         findings.extend(content.findings.iter().cloned());
-        Ok(Evidence { case: Case::closed(mail, auth, content, findings), rules })
+        Ok(Evidence { case: Case::closed(mail, auth, content, findings).with_released(released), rules })
     }
 
     async fn authenticate(&self, mail: &Mail, policy: &Arc<Policy>) -> (AuthFacts, Vec<Finding>) {
@@ -124,9 +127,14 @@ impl Examiner {
         read.await.unwrap_or_default()
     }
 
-    async fn inspect(&self, mail: &Mail, policy: &Arc<Policy>) -> Result<(ContentFacts, Arc<RuleSet>), Reply> {
+    async fn inspect(
+        &self,
+        mail: &Mail,
+        policy: &Arc<Policy>,
+    ) -> Result<(ContentFacts, Arc<RuleSet>, Released), Reply> {
         if policy.inspect.checks.is_empty() {
-            return Ok((ContentFacts::default(), Arc::clone(&policy.compiled.verdict.rules)));
+            let rules = Arc::clone(&policy.compiled.verdict.rules);
+            return Ok((ContentFacts::default(), rules, Released::default()));
         }
         let started = Instant::now();
         let envelope = mail.envelope();
@@ -137,14 +145,35 @@ impl Examiner {
             client_ip: envelope.client().address.ip().to_string(),
             helo: envelope.helo().to_owned(),
             budget_ms: policy.inspect.deadline.as_millis(),
+            wants: Wants::default(),
         };
+        let _turn = self.turn(mail, policy).await?;
         let examined = self.inspectors.examine(mail.raw(), task).await;
         self.metrics.stage(Stage::Inspect, started.elapsed());
         let examined = examined.map_err(|error| {
             tracing::warn!(id = %envelope.id(), %error, "no inspector took the message");
             error.reply()
         })?;
-        Ok((examined.facts, Arc::clone(examined.policy.rules())))
+        Ok((examined.facts, Arc::clone(examined.policy.rules()), examined.released))
+    }
+}
+
+impl Examiner {
+    /// A stranger's network waits for its turn, half of the deadline at most.
+    async fn turn(&self, mail: &Mail, policy: &Policy) -> Result<Option<Turn>, Reply> {
+        let client = mail.envelope().client();
+        let Some(turns) = &self.turns else { return Ok(None) };
+        if client.role == Role::Relay || policy.compiled.guard.is_trusted(client.address.ip()) {
+            return Ok(None);
+        }
+        let cores = || std::thread::available_parallelism().map_or(2, usize::from);
+        let inspectors = if policy.inspect.workers == 0 { cores() } else { policy.inspect.workers };
+        let turn = turns.take(client.address.ip(), inspectors, policy.inspect.deadline.as_std() / 2).await;
+        turn.map(Some).ok_or_else(|| {
+            tracing::warn!(id = %mail.envelope().id(), "too many messages of one network wait to be looked into");
+            Reply::new(451, "4.3.2", "Too many messages of your network at once; try again later")
+                .because("inspect:network")
+        })
     }
 }
 
@@ -159,7 +188,12 @@ fn own_author(mail: &Mail, policy: &Policy) -> (AuthFacts, Vec<Finding>) {
         Ok(Standing::Outward(id)) => policy.agency(&id),
         _ => None,
     };
-    let ours = |mailbox: &Mailbox| agency.is_some_and(|agency| agency.domains.contains(mailbox.domain()));
+    // A report is written by a host of the agency, under the host's own name: MAILER-DAEMON@mail.agency (DOMAIN §2.3).
+    let report = envelope.sender().is_null();
+    let ours = |mailbox: &Mailbox| {
+        let domain = mailbox.domain();
+        agency.is_some_and(|a| a.domains.iter().any(|own| own == domain || (report && domain.is_within(own))))
+    };
     if from.mailbox.as_ref().is_some_and(|mailbox| !ours(mailbox)) {
         findings
             .push(Finding::new("from.foreign-domain").with("the author is not of the agency whose server sent this"));

@@ -8,13 +8,21 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::deliver::{self, Deliver};
-use crate::env::ldap::{self, Directory};
+use crate::env::ldap::{self, Directory, Entry};
 use crate::env::{Clock, Dice};
 use crate::envelope::known::{Answer, Known, Memory};
 use crate::envelope::metrics::{Metrics, Source};
 use crate::envelope::relay::{Agency, Roster, always};
-use crate::envelope::settings::Ldap;
+use crate::envelope::settings::{DisabledAccounts, Ldap};
 use crate::mail::{AgencyId, Destination, Mailbox};
+
+/// Attributes of Active Directory, in lower case: flags of the account, and what kind of mailbox Exchange makes of it.
+const ACCOUNT: &str = "useraccountcontrol";
+const RECIPIENT: &str = "msexchrecipienttypedetails";
+/// ACCOUNTDISABLE of userAccountControl.
+const DISABLED: i64 = 2;
+/// Shared, room and equipment mailboxes; their accounts are always switched off.
+const NOBODYS: [i64; 3] = [4, 16, 32];
 
 /// Knows, or knows whom to ask.
 pub struct Census {
@@ -94,9 +102,13 @@ impl Census {
             }
         };
         let filter = ldap::filter(&settings.filter, &agency.base(mailbox).folded());
-        match directory.holds(&settings.base, &filter).await {
-            Ok(true) => Answer::Exists,
-            Ok(false) => Answer::Unknown,
+        let attributes: &[&str] = match settings.disabled_accounts {
+            DisabledAccounts::Accept => &[],
+            DisabledAccounts::Refuse => &[ACCOUNT, RECIPIENT],
+        };
+        match directory.find(&settings.base, &filter, attributes).await {
+            Ok(found) if found.iter().any(receives) => Answer::Exists,
+            Ok(_) => Answer::Unknown,
             Err(error) => {
                 tracing::warn!(agency = %agency.id, %error, "a directory gave no answer");
                 Answer::Unsure
@@ -129,6 +141,13 @@ impl Census {
     }
 }
 
+/// Whether mail for this entry is wanted. An entry of which the account was not asked for is.
+fn receives(entry: &Entry) -> bool {
+    let number = |name| entry.get(name).and_then(|values| values.first()).and_then(|text| text.parse::<i64>().ok());
+    let disabled = number(ACCOUNT).is_some_and(|flags| flags & DISABLED != 0);
+    !disabled || number(RECIPIENT).is_some_and(|kind| NOBODYS.contains(&kind))
+}
+
 /// Settings with what their files hold.
 fn options(s: &Ldap) -> std::io::Result<ldap::Options> {
     let ca = s.ca.as_ref().map(std::fs::read).transpose()?;
@@ -141,4 +160,22 @@ fn options(s: &Ldap) -> std::io::Result<ldap::Options> {
         password: password.lines().next().unwrap_or_default().to_owned(),
         timeout: s.timeout,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accounts_that_are_switched_off_receive_nothing_but_shared_mailboxes_do() {
+        let entry = |pairs: &[(&str, &str)]| -> Entry {
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), vec![(*value).to_owned()])).collect()
+        };
+        assert!(receives(&entry(&[])));
+        assert!(receives(&entry(&[(ACCOUNT, "512")])));
+        assert!(!receives(&entry(&[(ACCOUNT, "514")])));
+        assert!(!receives(&entry(&[(ACCOUNT, "514"), (RECIPIENT, "1")])));
+        assert!(receives(&entry(&[(ACCOUNT, "514"), (RECIPIENT, "4")])));
+        assert!(receives(&entry(&[(ACCOUNT, "no number")])));
+    }
 }

@@ -42,7 +42,8 @@ impl Turns {
         let places = {
             let mut lines = self.lock();
             let most = inspectors.max(1).saturating_mul(EACH);
-            let line = lines.entry(network).or_insert_with(|| Line { places: Arc::new(Semaphore::new(most)), users: 0 });
+            let line =
+                lines.entry(network).or_insert_with(|| Line { places: Arc::new(Semaphore::new(most)), users: 0 });
             line.users = line.users.saturating_add(1);
             Arc::clone(&line.places)
         };

@@ -34,6 +34,7 @@ fn receipt(n: u128, sender: &str, action: Action) -> Entry {
         helo: "h".into(),
         tls: None,
         account: None,
+        reached: Vec::new(),
         sender: sender.into(),
         recipients: vec!["an@a.vn".into()],
         message_id: format!("<{n}@x>"),

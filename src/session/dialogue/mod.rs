@@ -288,6 +288,7 @@ impl Dialogue {
         let text = match what {
             Silence::Command => "Timeout while waiting for a command",
             Silence::Data => "Timeout while receiving the message",
+            Silence::Session => "The session lasts too long without a message",
         };
         Step::close(Reply::new(421, "4.4.2", text), Reason::Timeout)
     }

@@ -113,6 +113,7 @@ impl Front {
             let door = Arc::clone(&around);
             doors.push(tokio::spawn(accept(listener, move |tcp, peer| admit(&door, address, tcp, peer))));
         }
+        certificates::publish(&around);
         doors.push(tokio::spawn(certificates::follow(Arc::clone(&around))));
         doors.push(tokio::spawn(stress::follow(Arc::clone(&around))));
         let (sessions, gate) = (Arc::clone(&around.sessions), around.gate.clone());
@@ -248,6 +249,7 @@ async fn serve<D: Desk>(
         stress: around.stress.subscribe(),
         transaction: None,
         chunks: None,
+        since: tokio::time::Instant::now(),
     };
     let outcome = talk.run().await;
     counted.end(outcome);

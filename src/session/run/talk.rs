@@ -43,6 +43,8 @@ pub struct Talk<D: Desk> {
     pub transaction: Option<D::Transaction>,
     /// The message that BDAT is building.
     pub chunks: Option<Gathering<D::Basin>>,
+    /// When the session began, or its last message was taken.
+    pub since: Instant,
 }
 
 /// A message on its way in. Without a basin it is only read to its end.
@@ -153,6 +155,7 @@ impl<D: Desk> Talk<D> {
             }
             // THREATS S-31: the time of a line counts from its first octet, not from its last.
             let begun = !pending.is_empty();
+            let end = self.since + self.dialogue.house().limits.session_timeout.as_std();
             let until = match deadline {
                 Some((until, true)) => until,
                 Some((until, false)) if !begun => until,
@@ -165,7 +168,7 @@ impl<D: Desk> Talk<D> {
             }
             let read = tokio::select! {
                 biased;
-                read = timeout_at(until, self.wire.read_command()) => read,
+                read = timeout_at(until.min(end), self.wire.read_command()) => read,
                 () = stopped(&mut self.stop) => return instead(self.dialogue.shutdown()),
                 () = stress::begins(&mut self.stress), if may_be_hurried => {
                     // Who has waited long already gets the shorter time from here on.
@@ -176,6 +179,7 @@ impl<D: Desk> Talk<D> {
             match read {
                 Ok(Ok(count)) if count > 0 => {}
                 Ok(_) => return Flow::Break(Outcome::Gone),
+                Err(_) if until > end => return instead(self.dialogue.silent(Silence::Session)),
                 Err(_) => return instead(self.dialogue.silent(Silence::Command)),
             }
         }
@@ -401,6 +405,7 @@ impl<D: Desk> Talk<D> {
                 let client = letter.opening.client.address.ip();
                 let reply = Box::pin(self.around.desk.take(transaction, letter, raw)).await;
                 if reply.is_positive() {
+                    self.since = Instant::now();
                     self.around.familiar().meet(client, self.around.clock.now());
                 }
                 self.dialogue.answered(reply)
@@ -432,7 +437,11 @@ impl<D: Desk> Talk<D> {
             if self.wire.pending().is_empty() {
                 match timeout_at(begun + patience(total, got, self.grace()).as_std(), self.wire.read_data(got)).await {
                     Ok(Ok(count)) if count > 0 => {}
-                    _ => return Flow::Break(Outcome::Gone),
+                    Ok(_) => return Flow::Break(Outcome::Gone),
+                    Err(_) => {
+                        self.say(&mut self.dialogue.silent(Silence::Data)).await;
+                        return Flow::Break(Outcome::Ended);
+                    }
                 }
             }
             let missing = usize::try_from(size.saturating_sub(got)).unwrap_or(usize::MAX);

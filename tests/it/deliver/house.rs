@@ -212,6 +212,7 @@ pub fn word(outcome: &Handover) -> String {
         Handover::Handed { .. } => "handed".to_owned(),
         Handover::Spooled { .. } => "spooled".to_owned(),
         Handover::InDoubt { .. } => "in doubt".to_owned(),
+        Handover::Held { .. } => "held".to_owned(),
         Handover::Refused { reply, .. } => format!("refused {}", reply.code() / 100),
         Handover::Deferred { reply, .. } => format!("deferred {}", reply.code()),
     }

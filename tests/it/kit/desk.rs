@@ -1,7 +1,8 @@
 //! A desk that keeps what it is handed in memory: the session and the relay decision without the rest of the gateway, with
 //! a guard before them where a script asks for one.
 
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use luytre::env::dns::zone::{Server, Zone};
@@ -20,6 +21,7 @@ pub struct MemoryDesk {
     pub policy: Policy,
     pub store: Store,
     pub taken: Mutex<Vec<(Letter, Bytes)>>,
+    arrived: Condvar,
     /// Ids and reasons of what the session refused.
     pub refused: Mutex<Vec<(String, &'static str)>>,
     /// Everything that was noticed: reason and reply.
@@ -47,6 +49,7 @@ impl MemoryDesk {
             policy,
             store,
             taken: Mutex::default(),
+            arrived: Condvar::new(),
             refused: Mutex::default(),
             noticed: Mutex::default(),
             hold: tokio::sync::Semaphore::new(1000),
@@ -64,6 +67,13 @@ impl MemoryDesk {
         let rules = Rules::build(settings);
         let guard = Guard::open(Some(dns), Clock::system(), &Dice::seeded(1), metrics, folder, &rules).await;
         assert!(self.guard.set(Armed { guard, rules, _dns: server }).is_ok(), "armed once");
+    }
+
+    /// Whether `count` messages have come, within two minutes.
+    pub fn wait_for(&self, count: usize) -> bool {
+        let taken = self.taken.lock().unwrap();
+        let waited = self.arrived.wait_timeout_while(taken, Duration::from_secs(120), |taken| taken.len() < count);
+        !waited.unwrap().1.timed_out()
     }
 
     pub fn sink(&self) -> Vec<Delivered> {
@@ -123,6 +133,7 @@ impl Desk for MemoryDesk {
         let _permit = self.hold.acquire().await.unwrap();
         let id = letter.opening.id;
         self.taken.lock().unwrap().push((letter, raw));
+        self.arrived.notify_all();
         Reply::new(250, "2.0.0", format!("Taken, id {id}"))
     }
 

@@ -18,6 +18,11 @@ const STARTS: &[(&[u8], &str)] = &[
     (b"\x1f\x8b", "application/gzip"),
     (b"BZh", "application/x-bzip2"),
     (b"\xfd7zXZ\0", "application/x-xz"),
+    (b"\x28\xb5\x2f\xfd", "application/zstd"),
+    (b"\x04\x22\x4d\x18", "application/x-lz4"),
+    (b"\x02\x21\x4c\x18", "application/x-lz4"),
+    (b"\x1f\x9d", "application/x-compress"),
+    (b"LZIP\x01", "application/x-lzip"),
     (b"MSCF", "application/vnd.ms-cab-compressed"),
     (b"ITSF", "application/vnd.ms-htmlhelp"),
     (b"{\\rtf", "application/rtf"),
@@ -43,6 +48,9 @@ pub fn of(data: &[u8]) -> &'static str {
     if is_disk_image(data) {
         return "application/x-iso9660-image";
     }
+    if is_lzma(data) {
+        return "application/x-lzma";
+    }
     if memchr::memmem::find(head, b"%PDF-").is_some() {
         return "application/pdf";
     }
@@ -56,9 +64,23 @@ fn is_disk_image(data: &[u8]) -> bool {
     data.get(32_769..32_774) == Some(b"CD001")
 }
 
+/// The `.lzma` format has no magic, but its fields have few sensible values: properties of all encoders there are, a
+/// window of a power of two or one and a half, a length that is unknown or below a terabyte, a first octet of zero.
+fn is_lzma(data: &[u8]) -> bool {
+    let Some((&[0x5d, a, b, c, d], rest)) = data.split_first_chunk::<5>() else { return false };
+    let window = u32::from_le_bytes([a, b, c, d]);
+    let usual = window >= 1 << 12 && (window.is_power_of_two() || (window / 3).is_power_of_two());
+    let Some((length, stream)) = rest.split_first_chunk::<8>() else { return false };
+    let length = u64::from_le_bytes(*length);
+    usual && (length == u64::MAX || length < 1 << 40) && stream.first() == Some(&0)
+}
+
 fn refine(data: &[u8], kind: &'static str) -> &'static str {
     // Two letters are a weak magic: a DOS header has more.
     if kind == "application/x-msdownload" && data.len() < 64 {
+        return text(data);
+    }
+    if kind == "application/x-bzip2" && !matches!(data.get(3..5), Some([b'1'..=b'9', 0x31 | 0x17])) {
         return text(data);
     }
     if kind != "application/zip" {

@@ -8,9 +8,11 @@ pub mod kind;
 pub mod mime;
 pub mod name;
 pub mod objects;
+pub mod outbox;
 pub mod rules;
 pub mod smime;
 mod smime_check;
+mod wrap;
 pub mod yara;
 
 #[cfg(test)]
@@ -19,12 +21,13 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 pub use objects::{Object, Origin};
+pub use outbox::Outbox;
 pub use smime_check::initialise;
 
 use crate::inspect::ContentFacts;
 use crate::inspect::inspector::{Loaded, Task};
 use crate::mail::mime::{self as tree, Tree};
-use crate::mail::{ByteSize, Mailbox};
+use crate::mail::{ByteSize, Mailbox, Span};
 
 /// Bounds of what is unpacked from one message.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -37,6 +40,8 @@ pub struct Limits {
     pub archive_bytes: ByteSize,
     /// Octets out for one octet in.
     pub archive_ratio: u64,
+    /// For unpacking all of a message.
+    pub archive_time: Span,
     /// Address space of an inspector.
     pub memory: ByteSize,
     /// The longest message.
@@ -53,6 +58,7 @@ impl From<&crate::session::settings::Limits> for Limits {
             archive_files: all.archive_files,
             archive_bytes: all.archive_bytes,
             archive_ratio: all.archive_ratio,
+            archive_time: all.archive_time,
             memory: all.inspector_memory,
             message: all.message,
         }
@@ -60,6 +66,11 @@ impl From<&crate::session::settings::Limits> for Limits {
 }
 
 impl Limits {
+    /// Octets that may leave the cage with one message: everything unpacked, every part, two rewritten copies.
+    #[must_use]
+    pub fn outgoing(&self) -> u64 {
+        self.message.as_u64().saturating_mul(3).saturating_add(self.archive_bytes.as_u64()).min(1 << 30)
+    }
     #[must_use]
     pub const fn tree(&self) -> tree::Limits {
         tree::Limits { depth: self.mime_depth, parts: self.mime_parts, header_fields: self.header_fields }
@@ -78,6 +89,8 @@ pub struct View<'a> {
     pub task: &'a Task,
     /// The mailbox of the first From field, when it can be read.
     pub from: Option<&'a Mailbox>,
+    /// Octets for the main process go in here.
+    pub outbox: &'a Outbox,
 }
 
 /// One way to look at content. It reports and never scores; it does not await.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::*;
 use crate::inspect::inspector::Examiner;
-use crate::inspect::{Policy, settings};
+use crate::inspect::{Policy, Wants, settings};
 use crate::mail::{ReversePath, Timestamp};
 use crate::session::settings::Limits as SessionLimits;
 
@@ -24,6 +24,7 @@ fn task() -> Task {
         client_ip: String::new(),
         helo: String::new(),
         budget_ms: 20_000,
+        wants: Wants::default(),
     }
 }
 

@@ -1,11 +1,14 @@
 //! tar (POSIX ustar, pax). Two readings of a size are both taken: the entry holds the longer one, and the search for
 //! the next header begins after the shorter one, so that nothing hides between them (THREATS Z-06).
 
+use super::super::Object;
+use super::bytes::text;
 use super::{Budget, Member, Report};
 
 const BLOCK: usize = 512;
 
-pub(super) fn open(data: &[u8], budget: &mut Budget, report: &mut Report<'_>) -> Vec<Member> {
+pub(super) fn open(object: &Object<'_>, budget: &mut Budget, report: &mut Report<'_>) -> Vec<Member> {
+    let data = &*object.data;
     let (mut members, mut at) = (Vec::new(), 0_usize);
     let (mut pax_size, mut pax_name): (Option<usize>, Option<String>) = (None, None);
     while let Some(header) = at.checked_add(BLOCK).and_then(|end| data.get(at..end)) {
@@ -77,11 +80,6 @@ impl Entry {
 fn octal(field: &[u8]) -> Option<usize> {
     let digits = std::str::from_utf8(field).ok()?.trim_matches(['\0', ' ']);
     if digits.is_empty() { Some(0) } else { usize::from_str_radix(digits, 8).ok() }
-}
-
-fn text(field: &[u8]) -> String {
-    let end = memchr::memchr(0, field).unwrap_or(field.len());
-    String::from_utf8_lossy(field.get(..end).unwrap_or_default()).into_owned()
 }
 
 fn rounded(size: usize) -> usize {

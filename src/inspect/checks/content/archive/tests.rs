@@ -3,8 +3,10 @@
 use std::borrow::Cow;
 use std::io::Write as _;
 
-use super::super::{Origin, kind};
+use super::super::{Limits, Origin, kind, objects};
 use super::*;
+use crate::env::Clock;
+use crate::mail::{Span, Timestamp};
 use crate::session::settings::Limits as SessionLimits;
 
 fn limits() -> Limits {
@@ -25,7 +27,7 @@ fn object(data: &[u8]) -> Object<'_> {
 
 fn opened(data: &[u8], budget: &mut Budget) -> (Vec<(String, usize)>, Vec<String>) {
     let mut findings = Vec::new();
-    let members = open(&object(data), budget, &mut findings);
+    let members = objects::members(&object(data), budget, &mut findings);
     let members = members.into_iter().map(|m| (m.name, m.data.len())).collect();
     (members, findings.into_iter().map(|f| f.code.into_owned()).collect())
 }
@@ -106,10 +108,10 @@ fn bombs_stop_at_the_ratio_and_at_the_budget() {
     assert!(members.iter().all(|(_, size)| *size < 20 << 20));
     assert_eq!(codes, ["archive.bomb"]);
 
-    let mut small = Budget { bytes: 8, files: 100, ratio: 200 };
+    let mut small = Budget::small(8, 100);
     let (_, codes) = opened(&zip(&[("a", b"123456"), ("b", b"123456")], &["a", "b"]), &mut small);
     assert_eq!(codes, ["unpack.limit"]);
-    let mut few = Budget { bytes: 1 << 20, files: 1, ratio: 200 };
+    let mut few = Budget::small(1 << 20, 1);
     let (_, codes) = opened(&zip(&[("a", b"1"), ("b", b"2")], &["a", "b"]), &mut few);
     assert_eq!(codes, ["unpack.limit"]);
 }
@@ -152,4 +154,17 @@ fn damaged_containers_never_panic() {
         bent[cut] ^= 0xFF;
         let _ = opened(&bent, &mut Budget::new(&limits()));
     }
+}
+
+/// Time is a limit like the others: when it is over, nothing more is unpacked, and that is said.
+#[test]
+fn unpacking_ends_when_its_time_is_over() {
+    let data = zip(&[("a.txt", b"hello")], &["a.txt"]);
+    let (clock, hand) = Clock::by_hand(Timestamp::EPOCH);
+    let mut budget = Budget::new(&limits()).within(clock, Span::seconds(5));
+    assert_eq!(opened(&data, &mut budget).0.len(), 1);
+    hand.advance(Span::seconds(5));
+    let (members, codes) = opened(&data, &mut budget);
+    assert!(members.iter().all(|(_, length)| *length == 0), "{members:?}");
+    assert_eq!(codes, ["unpack.limit"]);
 }

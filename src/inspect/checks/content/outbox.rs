@@ -1,0 +1,169 @@
+//! Octets on their way out of the cage: parts for the virus engines, a rewritten message. A check puts them into the
+//! [`Outbox`] of its view; they lie in memory that the main process handed in and seals before it reads
+//! (DESIGN §5a). The same octets leave once, however often a message carries them.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::fmt;
+use std::io::Write;
+
+use sha2::{Digest as _, Sha256};
+
+use super::{Object, Origin, View};
+use crate::inspect::case::{Outgoing, OutgoingKind};
+use crate::inspect::inspector::WantsParts;
+use crate::inspect::{ContentFacts, Finding};
+
+/// Where a check leaves octets for the main process. Closed where nobody wants any: then nothing is ever in it.
+pub struct Outbox(RefCell<State>);
+
+struct State {
+    sink: Option<Box<dyn Write>>,
+    room: u64,
+    items_left: usize,
+    offset: u64,
+    items: Vec<Outgoing>,
+    seen: HashSet<String>,
+}
+
+impl fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.0.borrow();
+        write!(f, "Outbox({} items, {} octets)", state.items.len(), state.offset)
+    }
+}
+
+impl Outbox {
+    /// Takes at most `room` octets in at most `items` pieces, written one behind the other to `sink`.
+    #[must_use]
+    pub fn open(sink: Box<dyn Write>, room: u64, items: usize) -> Self {
+        Self::of(Some(sink), room, items)
+    }
+
+    #[must_use]
+    pub fn closed() -> Self {
+        Self::of(None, 0, 0)
+    }
+
+    fn of(sink: Option<Box<dyn Write>>, room: u64, items_left: usize) -> Self {
+        Self(RefCell::new(State { sink, room, items_left, offset: 0, items: Vec::new(), seen: HashSet::new() }))
+    }
+
+    /// Whether anything put in here gets out. False: do not even make it.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.0.borrow().sink.is_some()
+    }
+
+    /// Hands `data` out; false when it does not fit, and then nothing of it leaves. `path` as in the list of parts.
+    pub fn put(&self, kind: OutgoingKind, path: &str, data: &[u8]) -> bool {
+        let digest = Sha256::digest(data).iter().map(|b| format!("{b:02x}")).collect();
+        self.put_known(kind, path, data, digest)
+    }
+
+    /// As [`Self::put`], for octets whose SHA-256 (hex) is at hand. The main process computes its own.
+    pub fn put_known(&self, kind: OutgoingKind, path: &str, data: &[u8], sha256: String) -> bool {
+        let mut state = self.0.borrow_mut();
+        if kind != OutgoingKind::Message && state.seen.contains(&sha256) {
+            return true;
+        }
+        let length = data.len() as u64;
+        let Some(room) = state.room.checked_sub(length).filter(|_| state.items_left > 0) else { return false };
+        let Some(sink) = state.sink.as_mut() else { return false };
+        if sink.write_all(data).is_err() {
+            // Where it broke off is not known: nothing more leaves.
+            state.sink = None;
+            return false;
+        }
+        let offset = state.offset;
+        (state.room, state.items_left, state.offset) = (room, state.items_left - 1, offset + length);
+        state.seen.insert(sha256.clone());
+        state.items.push(Outgoing { kind, offset, length, sha256, path: path.to_owned() });
+        true
+    }
+
+    /// What left, in order.
+    #[must_use]
+    pub fn into_items(self) -> Vec<Outgoing> {
+        self.0.into_inner().items
+    }
+}
+
+/// Hands the objects of a message to the engines, as far as they want them. What does not fit is a finding: an engine
+/// that did not see everything has not said "clean".
+pub fn put_parts(view: &View<'_>, wants: WantsParts, facts: &mut ContentFacts) {
+    if wants == WantsParts::None {
+        return;
+    }
+    let wanted = |object: &&Object<'_>| !object.data.is_empty() && (wants == WantsParts::All || !is_letter(object));
+    let mut left_out = 0_usize;
+    for object in view.objects.iter().filter(wanted) {
+        let kind = if object.origin == Origin::Member { OutgoingKind::Member } else { OutgoingKind::Part };
+        if !view.outbox.put(kind, &object.path, &object.data) {
+            left_out += 1;
+        }
+    }
+    if left_out > 0 {
+        let detail = format!("{left_out} parts did not fit into what the engines are shown");
+        facts.findings.push(Finding::unknown("engine.limit", "").with(detail));
+    }
+}
+
+/// The text of the letter itself: every engine that sees the whole message reads it there.
+fn is_letter(object: &Object<'_>) -> bool {
+    object.origin == Origin::Part
+        && object.depth == 0
+        && object.names.is_empty()
+        && matches!(object.declared.as_str(), "" | "text/plain" | "text/html")
+        && object.kind.starts_with("text/")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// What was written, seen from outside.
+    #[derive(Clone, Default)]
+    struct Paper(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Paper {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_same_octets_leave_once_and_lie_where_it_says() {
+        let paper = Paper::default();
+        let outbox = Outbox::open(Box::new(paper.clone()), 100, 10);
+        assert!(outbox.is_open());
+        assert!(outbox.put(OutgoingKind::Part, "1", b"first"));
+        assert!(outbox.put(OutgoingKind::Member, "2/a", b"first"), "it is out already");
+        assert!(outbox.put(OutgoingKind::Member, "2/b", b"second"));
+        assert!(outbox.put(OutgoingKind::Message, "", b"second"), "a message is a message");
+        let items = outbox.into_items();
+        let spans: Vec<(u64, u64)> = items.iter().map(|i| (i.offset, i.length)).collect();
+        assert_eq!(spans, [(0, 5), (5, 6), (11, 6)]);
+        assert_eq!(*paper.0.lock().unwrap(), b"firstsecondsecond");
+    }
+
+    #[test]
+    fn what_does_not_fit_stays_in_whole() {
+        let paper = Paper::default();
+        let outbox = Outbox::open(Box::new(paper.clone()), 6, 2);
+        assert!(outbox.put(OutgoingKind::Part, "1", b"four"));
+        assert!(!outbox.put(OutgoingKind::Part, "2", b"three"));
+        assert!(outbox.put(OutgoingKind::Part, "3", b"up"));
+        assert!(!outbox.put(OutgoingKind::Part, "4", b""), "two pieces are all");
+        assert_eq!(outbox.into_items().len(), 2);
+        assert_eq!(*paper.0.lock().unwrap(), b"fourup");
+        let closed = Outbox::closed();
+        assert!(!closed.is_open() && !closed.put(OutgoingKind::Part, "1", b"x"));
+    }
+}
