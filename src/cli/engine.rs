@@ -34,7 +34,7 @@ impl Engine {
         let inspectors = Pool::start(compiled, &policy.inspect, counters, std::env::current_exe()?).await?;
         let dns = if network { Some(Dns::new(&dns_options(&policy))?) } else { None };
         let metrics = Metrics::new(&registry)?;
-        Ok(Self { examiner: Examiner { dns, inspectors, metrics, clock: Clock::system() } })
+        Ok(Self { examiner: Examiner { dns, inspectors, metrics, clock: Clock::system(), turns: None } })
     }
 }
 

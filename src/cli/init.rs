@@ -43,6 +43,10 @@ pub struct Args {
     /// Where mail and records are kept.
     #[arg(long, value_name = "FOLDER", default_value = "/var/lib/luytre")]
     data_dir: PathBuf,
+    /// Which defence before DATA is written down: off, or basic (bans, rates, greylisting of the suspicious). Take basic
+    /// only where the log shows the real addresses of senders.
+    #[arg(long, value_enum, default_value = "off")]
+    guard: Defence,
     /// Where mail from the Internet is listened for.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:25")]
     listen: std::net::SocketAddr,
@@ -52,6 +56,12 @@ pub struct Args {
 enum Mode {
     Observe,
     Enforce,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+enum Defence {
+    Off,
+    Basic,
 }
 
 #[must_use]
@@ -195,6 +205,7 @@ fn configuration(args: &Args, answers: &Answers, key: &Path) -> String {
          role = \"mx\"\n\n\
          [verdict]\n\
          observe = {}\n\n\
+         {}\
          [[agency]]\n\
          id = \"{}\"\n\
          domains = [\"{domain}\"]\n\
@@ -207,10 +218,39 @@ fn configuration(args: &Args, answers: &Answers, key: &Path) -> String {
          key = {}\n",
         args.listen,
         answers.mode == Mode::Observe,
+        defence(args.guard),
         agency_id(domain),
         text(&answers.next_hop),
         text(&key.to_string_lossy()),
     )
+}
+
+/// `[guard]` as a start: numbers that an honest sender does not meet. Lists in DNS are for the operator to name: most ask
+/// for a licence, or that they are asked from a resolver of one's own.
+fn defence(of: Defence) -> String {
+    let text = "# Defence before DATA; behind a firewall that hides addresses take this out (docs/en/defence.md).\n\
+        # Phòng thủ trước DATA; sau tường lửa che địa chỉ thì bỏ mục này (docs/vi/defence.md).\n\
+        [guard]\n\
+        tarpit = \"5 s\"\n\n\
+        [guard.rates]\n\
+        connections = 120\n\
+        address = 2000\n\
+        network = 5000\n\
+        recipient = 500\n\
+        unknown = 100\n\n\
+        [guard.ban]\n\
+        after = 50.0\n\n\
+        # [[guard.list]]\n\
+        # zone = \"zen.spamhaus.org\"\n\
+        # points = 6.0\n\n";
+    // What is off still says where it is turned on.
+    match of {
+        Defence::Basic => text.to_owned(),
+        Defence::Off => text
+            .lines()
+            .map(|l| if l.is_empty() || l.starts_with('#') { format!("{l}\n") } else { format!("# {l}\n") })
+            .collect(),
+    }
 }
 
 /// A TOML string.
@@ -281,6 +321,21 @@ mod tests {
         assert_eq!(policy.agencies[0].next_hops[0].address, "10.1.2.3:25");
         let again = set_up(&args(&flags)).unwrap_err();
         assert!(again.contains("never overwritten"), "{again}");
+    }
+
+    #[test]
+    fn the_defence_is_written_down_off_or_on() {
+        for (word, after) in [("off", 0.0), ("basic", 50.0)] {
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("luytre.toml");
+            let shown = file.to_str().unwrap();
+            let flags = ["--yes", "--config", shown, "--domain", "a.vn", "--next-hop", "10.1.2.3", "--guard", word];
+            set_up(&args(&flags)).unwrap();
+            let policy = crate::policy::load(&file).unwrap();
+            assert_eq!(policy.guard.ban.after, after, "{word}");
+            assert_eq!(policy.guard.rates.unknown, if after > 0.0 { 100 } else { 0 });
+            assert!(std::fs::read_to_string(&file).unwrap().contains("zen.spamhaus.org"));
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::guard::{self, Guard};
 use crate::inspect::{self, run::Pool};
 use crate::intake;
 use crate::pipeline::run::exists::Census;
+use crate::pipeline::run::turns::Turns;
 use crate::pipeline::{self, Examiner, Pipeline};
 use crate::policy::{Live, Policy};
 use crate::quarantine::{self, Shelf};
@@ -112,7 +113,7 @@ impl Stages {
         let memory = self.live.current().limits.memory;
         Ok(Arc::new(Pipeline::new(pipeline::Parts {
             policy: self.feeds.policy.subscribe(),
-            examiner: self.examiner(),
+            examiner: Examiner { turns: Some(Turns::default()), ..self.examiner() },
             guard: self.guard.clone(),
             census: Census::new(
                 Arc::clone(&self.deliver),
@@ -139,6 +140,7 @@ impl Stages {
             inspectors: self.inspectors.clone(),
             metrics: self.metrics.clone(),
             clock: self.clock.clone(),
+            turns: None,
         }
     }
 

@@ -12,6 +12,7 @@ use super::network_of;
 use super::pace::{Kind, Pace, Rate};
 use super::settings::{self, Action, Asks, Ban, Entry, List, SyslogFormat, Who};
 use super::weigh::{Assessment, Band, Facts, Reverse};
+use crate::listen::stress::{Cause, Turn};
 use crate::listen::{ClientFacts, Role};
 use crate::mail::{Domain, MailId, MailParams, Mailbox, Reply, ReversePath, Span, Timestamp};
 use crate::session::desk::{Opening, Reason, Refusal};
@@ -106,10 +107,23 @@ fn rfc5782_2_1_only_answers_of_a_list_count() {
 #[test]
 fn rfc5321_2_3_5_a_helo_name_fits_a_mail_server_or_not() {
     let here = ip("192.0.2.7");
-    for good in ["mail.partner.example", "[192.0.2.7]", "mx-1.a.vn", "mail.partner.example."] {
+    for good in ["mail.partner.example", "192-0-2-7.static.isp.vn", "[192.0.2.7]", "mx-1.a.vn", "mail.partner.example."]
+    {
         assert!(is_sane(good, here), "{good}");
     }
-    for bad in ["localhost", "pc", "[10.0.0.1]", "192.0.2.7", "server.local", "x.LAN", "[IPv6:2001:db8::1]", "a.1"] {
+    for bad in [
+        "localhost",
+        "pc",
+        "[10.0.0.1]",
+        "192.0.2.7",
+        "server.local",
+        "x.LAN",
+        "[IPv6:2001:db8::1]",
+        "a.1",
+        "7.2.0.192.in-addr.arpa",
+        "pc.workgroup",
+        "192-0-2-7.net",
+    ] {
         assert!(!is_sane(bad, here), "{bad}");
     }
     assert!(is_sane("[IPv6:2001:db8::1]", ip("2001:db8::1")));
@@ -306,4 +320,50 @@ fn rfc5424_6_an_event_is_one_line_whatever_it_holds() {
 fn the_network_of_an_address_is_its_24_or_48() {
     assert_eq!(network_of(ip("::ffff:192.0.2.77")), ip("192.0.2.0"));
     assert_eq!(network_of(ip("2001:db8:1:2::3")), ip("2001:db8:1::"));
+}
+
+#[test]
+fn threats_s_26_hostile_bytes_end_no_line_and_put_no_word_into_our_mouth() {
+    let long = "đ".repeat(5000);
+    let hostile = [
+        "x\r\n<13>1 2026 forged event",
+        "x|y=z\\ src=192.0.2.1",
+        "\u{1b}[2J\u{9b}31m\u{7f}",
+        "\u{202e}gro.knab\u{2066}\u{2028}x",
+        "\0\u{1}\t",
+        &long,
+    ];
+    for text in hostile {
+        let (client, reply) = (client("2001:db8::9"), Reply::new(550, "5.7.1", "No").because(text.to_owned()));
+        let refusal = Refusal { helo: text, recipient: Some(text), ..refusal(&client, Reason::Recipient, &reply) };
+        let event = Event::refusal(&refusal);
+        let cef = event.cef();
+        let frames = [event.syslog(SyslogFormat::Cef, "gw", 1), event.syslog(SyslogFormat::Json, "gw", 1)];
+        for line in frames.iter().chain([&cef, &event.json()]) {
+            let odd = |c: char| {
+                c.is_control()
+                    || matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+            };
+            assert!(!line.contains(odd), "{text:?}: {line:?}");
+            assert!(line.len() < 16_384, "{} octets", line.len());
+        }
+        let json: serde_json::Value = serde_json::from_str(&event.json()).unwrap();
+        assert_eq!(json["address"], "2001:db8::9");
+        // Only our own fields are fields: every equals sign of a stranger is escaped.
+        let names = cef.split(' ').filter_map(|word| word.split_once('=')).filter(|(name, _)| !name.ends_with('\\'));
+        assert_eq!(names.filter(|(name, _)| *name == "src").count(), 1, "{cef}");
+        assert_eq!(cef.splitn(8, '|').count(), 8, "{cef}");
+    }
+}
+
+#[test]
+fn a_state_of_the_gateway_is_an_event_without_a_client() {
+    let event = Event::stress(Turn::Ends(Cause::Memory, Span::seconds(42)), START);
+    let json: serde_json::Value = serde_json::from_str(&event.json()).unwrap();
+    for (key, value) in [("event", "stress"), ("reason", "memory"), ("rule", "ends after 42 s"), ("address", "")] {
+        assert_eq!(json[key], value, "{key}");
+    }
+    let cef = event.cef();
+    assert!(cef.contains("|stress.memory|mail stress|6|") && !cef.contains(" src=") && !cef.contains(" spt="), "{cef}");
+    assert!(event.syslog(SyslogFormat::Cef, "gw", 1).starts_with("<20>1 "));
 }

@@ -67,8 +67,9 @@ fn threats_s_31_a_crowd_of_idle_and_slow_clients_keeps_nobody_out() {
 
 #[test]
 fn places_are_bounded_and_come_back() {
-    let site =
-        Site::new("places").limits("connections = 30\nconnections_per_network = 0\n[limits.stress]\nenter = 0\n");
+    let site = Site::new("places").limits(
+        "connections = 30\nconnections_per_address = 30\nconnections_per_network = 0\n[limits.stress]\nenter = 0\n",
+    );
     let gateway = site.start();
     let mx = gateway.address("mx");
     // They say nothing, not even the PROXY header that is wanted of them.

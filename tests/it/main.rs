@@ -19,6 +19,7 @@ mod flow;
 mod front;
 mod fuzz;
 mod guard;
+mod infected;
 mod inspect;
 mod inspect_corpus;
 mod kit;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::turns::{Turn, Turns};
 use crate::env::{Clock, Dns};
 use crate::envelope::relay::Standing;
 use crate::inspect::checks::auth;
@@ -49,6 +50,8 @@ pub struct Examiner {
     pub inspectors: Pool,
     pub metrics: Metrics,
     pub clock: Clock,
+    /// How many messages of one network are looked into at a time; `None`: as many as come.
+    pub turns: Option<Turns>,
 }
 
 impl Examiner {
@@ -145,6 +148,7 @@ impl Examiner {
             budget_ms: policy.inspect.deadline.as_millis(),
             wants: Wants { message: wants_copy(mail, policy), ..Wants::default() },
         };
+        let _turn = self.turn(mail, policy).await?;
         let examined = self.inspectors.examine(mail.raw(), task).await;
         self.metrics.stage(Stage::Inspect, started.elapsed());
         let examined = examined.map_err(|error| {
@@ -160,6 +164,25 @@ fn wants_copy(mail: &Mail, policy: &Policy) -> bool {
     let verdict = &policy.compiled.verdict;
     let rewrites = |r: &Recipient| verdict.for_agency(r.destination.agency()).ambiguous == Ambiguous::Rewrite;
     mail.envelope().recipients().iter().any(rewrites)
+}
+
+impl Examiner {
+    /// A stranger's network waits for its turn, half of the deadline at most.
+    async fn turn(&self, mail: &Mail, policy: &Policy) -> Result<Option<Turn>, Reply> {
+        let client = mail.envelope().client();
+        let Some(turns) = &self.turns else { return Ok(None) };
+        if client.role == Role::Relay || policy.compiled.guard.is_trusted(client.address.ip()) {
+            return Ok(None);
+        }
+        let cores = || std::thread::available_parallelism().map_or(2, usize::from);
+        let inspectors = if policy.inspect.workers == 0 { cores() } else { policy.inspect.workers };
+        let turn = turns.take(client.address.ip(), inspectors, policy.inspect.deadline.as_std() / 2).await;
+        turn.map(Some).ok_or_else(|| {
+            tracing::warn!(id = %mail.envelope().id(), "too many messages of one network wait to be looked into");
+            Reply::new(451, "4.3.2", "Too many messages of your network at once; try again later")
+                .because("inspect:network")
+        })
+    }
 }
 
 /// Mail of an agency's own server: nothing to authenticate, but its author must be one of the agency (THREATS A-24).

@@ -2,6 +2,7 @@
 
 pub mod examine;
 pub mod exists;
+pub mod turns;
 
 use std::net::IpAddr;
 use std::sync::Arc;

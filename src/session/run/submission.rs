@@ -143,7 +143,9 @@ impl<D: Desk> Talk<D> {
             }
             Pace::OverSender | Pace::OverDomain => {
                 self.around.metrics.limited(agency, pace);
-                return Err(Reply::new(450, "4.7.1", "Too many recipients in this hour; try again later"));
+                let rule = if pace == Pace::OverDomain { "outgoing:domain" } else { "outgoing:sender" };
+                let reply = Reply::new(450, "4.7.1", "Too many recipients in this hour; try again later");
+                return Err(reply.because(rule));
             }
         }
         Ok(recipient)

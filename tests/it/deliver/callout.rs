@@ -8,7 +8,7 @@ use luytre::envelope::known::Answer;
 use luytre::mail::Span;
 
 use super::house::{House, hop, parcel, word};
-use crate::kit::peer::{Act, At, Peer, loopback_acceptor, say};
+use crate::kit::peer::{Act, At, Peer, certificate, say};
 
 async fn ask(house: &House) -> Answer {
     let mail = parcel(&["a@y.vn"], "x\r\n");
@@ -46,8 +46,12 @@ async fn threats_r_06_a_host_that_does_not_answer_is_not_asked() {
 
 #[tokio::test]
 async fn the_question_goes_over_tls_as_the_mail_does() {
-    let peer = Peer::with(&["STARTTLS"], |_| None, false, Some(loopback_acceptor())).await;
-    let house = House::new(vec![hop(peer.address, Profile::Generic, TlsMode::Required)]);
+    let (acceptor, pem) = certificate("127.0.0.1");
+    let roots = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(roots.path(), pem).unwrap();
+    let peer = Peer::with(&["STARTTLS"], |_| None, false, Some(acceptor)).await;
+    let hops = vec![hop(peer.address, Profile::Generic, TlsMode::Required)];
+    let house = House::with(hops, Some(roots.path()), |_| {});
     assert_eq!(ask(&house).await, Answer::Exists);
     let commands = peer.commands();
     let at = |verb: &str| commands.iter().position(|line| line.starts_with(verb)).unwrap();
