@@ -2,8 +2,8 @@
 //!
 //! - Plain: one address a line. `#` at the start of a line, or behind a blank, begins a comment.
 //! - CSV (RFC 4180, with `,`, `;` or tabs): a heading names the column `address`; the other columns are for people.
-//! - TOML (a name that ends in `.toml`): `recipients = ["an@...", ...]`, or `[[recipient]]` with `address = "..."` and
-//!   whatever else people want to know.
+//! - TOML (a name that ends in `.toml`): `recipients = ["an@...", ...]` (or `addresses`), or `[[recipient]]` tables with
+//!   `address = "..."` and whatever else people want to know.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -84,25 +84,29 @@ fn fields(line: &str) -> Vec<String> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Book {
-    #[serde(default)]
-    recipients: Vec<Spanned<String>>,
-    #[serde(default)]
-    recipient: Vec<Row>,
+    #[serde(default, alias = "recipient", alias = "addresses")]
+    recipients: Vec<Spanned<Entry>>,
 }
 
 /// Columns beside the address are for people.
 #[derive(Deserialize)]
-struct Row {
-    address: Spanned<String>,
+#[serde(untagged, expecting = "an address, or a table with an address")]
+enum Entry {
+    Address(String),
+    Row { address: String },
 }
 
 fn tables(text: &str) -> Cells {
-    let line_at = |offset: usize| text.get(..offset).map_or(1, |before| before.matches('\n').count().saturating_add(1));
+    let ends: Vec<usize> = memchr::memchr_iter(b'\n', text.as_bytes()).collect();
+    let line_at = |offset: usize| ends.partition_point(|end| *end < offset).saturating_add(1);
     match toml::from_str::<Book>(text) {
         Ok(book) => {
-            let rows = book.recipient.into_iter().map(|row| row.address);
-            let cells = book.recipients.into_iter().chain(rows);
-            cells.map(|cell| (line_at(cell.span().start), Ok(cell.into_inner()))).collect()
+            let cell = |entry: Spanned<Entry>| {
+                let line = line_at(entry.span().start);
+                let (Entry::Address(address) | Entry::Row { address }) = entry.into_inner();
+                (line, Ok(address))
+            };
+            book.recipients.into_iter().map(cell).collect()
         }
         Err(error) => vec![(error.span().map_or(1, |span| line_at(span.start)), Err(error.message().to_owned()))],
     }
@@ -137,6 +141,7 @@ mod tests {
             "R.TOML",
             "[[recipient]]\naddress = \"an@agency.test\"\nname = \"An\"\n\n[[recipient]]\naddress = \"binh@agency.test\"\n",
         );
+        both("r.toml", "addresses = [\"an@agency.test\", { address = \"binh@agency.test\", room = 2 }]\n");
     }
 
     #[test]

@@ -153,11 +153,12 @@ impl Pipeline {
                 group,
                 profile,
             };
-            return Ok(seal::inward(case.mail().raw(), &facts));
+            return Ok(seal::inward(&judged.octets(group), &facts));
         }
         // Signing is work for the signers' threads: RSA takes longer than everything else of a message.
         let (policy, agency) = (Arc::clone(policy), group.destination.agency().clone());
         let (mail, from, now) = (case.mail().clone(), case.auth().from.clone(), self.parts.clock.now());
+        let raw = judged.octets(group);
         let job = move || {
             let keys = policy.compiled.seals(&agency);
             let facts = Outward {
@@ -167,7 +168,7 @@ impl Pipeline {
                 keys,
                 now,
             };
-            seal::outward(mail.raw(), &facts).map_err(|e| e.to_string())
+            seal::outward(&raw, &facts).map_err(|e| e.to_string())
         };
         self.parts.signers.run(Span::seconds(10), job).await.map_err(|e| e.to_string())?
     }

@@ -93,6 +93,7 @@ pub struct Material {
     pub spam: Vec<(PathBuf, Vec<u8>)>,
     pub yara: Vec<(PathBuf, Vec<u8>)>,
     pub trust: Vec<(PathBuf, Vec<u8>)>,
+    pub passwords: Vec<(PathBuf, Vec<u8>)>,
 }
 
 impl Material {
@@ -126,6 +127,7 @@ impl Material {
                 &with_pools(&settings.smime.trust, files),
                 &["pem", "crt", "cer", "der", "crl"],
             ),
+            passwords: load("rules", "passwords", &settings.rules.passwords, &["txt"]),
         }
     }
 }
@@ -301,6 +303,7 @@ fn resolved(file: File, files: &Files<'_>, hostname: Domain, agencies: Vec<Agenc
     }
     rules.spam.iter_mut().for_each(resolve);
     rules.yara.iter_mut().for_each(resolve);
+    rules.passwords.iter_mut().for_each(resolve);
     smime.trust.iter_mut().for_each(resolve);
     let internet = &mut deliver.internet;
     let mut quarantine = file.quarantine;

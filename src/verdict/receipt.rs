@@ -12,7 +12,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Action, Judged, Mode, Weighed};
+use super::{Action, Copied, Judged, Mode, Weighed};
 use crate::inspect::case::{AuthFacts, PartFact, SmimeFact};
 use crate::mail::{Language, MailId, Timestamp};
 
@@ -73,6 +73,9 @@ pub struct GroupReceipt {
     /// With observe: what would have been done.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub would: Option<Action>,
+    /// The recipients got a copy that was written anew.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub copy: Option<Copied>,
     pub score: f64,
     pub because: Vec<String>,
     pub findings: Vec<Weighed>,
@@ -120,6 +123,7 @@ impl Receipt {
             recipients: g.recipients.iter().filter_map(|i| everyone.get(*i).cloned()).collect(),
             action: g.action,
             would: g.would,
+            copy: g.copy,
             score: g.score,
             because: g.because.clone(),
             findings: g.weighed.clone(),
@@ -240,6 +244,11 @@ fn render_group(group: &GroupReceipt, vi: bool) -> String {
     if let Some(would) = group.would {
         let text = if vi { "Chế độ quan sát; lẽ ra là" } else { "Observe mode; it would have been" };
         out.push_str(&format!("  {text}: {}\n", if vi { action_vi(would) } else { would.as_str() }));
+    }
+    if let Some(copy) = group.copy {
+        let text =
+            if vi { "Người nhận nhận bản viết lại" } else { "The recipients get a copy written anew" };
+        out.push_str(&format!("  {text}: {}\n", copy.as_str()));
     }
     if !group.because.is_empty() {
         out.push_str(&format!("  {}: {}\n", if vi { "Vì" } else { "Because" }, escape(&group.because.join(", "))));

@@ -22,6 +22,7 @@ fn receipt(n: u128, sender: &str, action: Action) -> Entry {
         direction: "in".into(),
         recipients: vec!["an@a.vn".into()],
         action,
+        copy: None,
         would: None,
         score: 1.0,
         because: vec![],

@@ -200,7 +200,7 @@ impl<D: Desk> Talk<D> {
     async fn act(&mut self, mut step: Step) -> Flow {
         loop {
             if let Next::Swallow { size } = step.next {
-                self.swallow(size).await?;
+                Box::pin(self.swallow(size)).await?;
             }
             self.say(&mut step).await;
             step = match step.next {

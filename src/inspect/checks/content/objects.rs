@@ -93,16 +93,32 @@ pub fn collect<'a>(tree: &'a Tree<'a>, limits: &Limits, mut budget: Budget) -> (
             depth: 0,
         });
     }
+    follow(&mut list, limits, &mut budget, &mut findings);
+    (list, findings)
+}
+
+/// Everything in one file, as if it came as the only part of a message; the file itself comes first.
+#[must_use]
+pub fn unpack<'a>(data: &'a [u8], name: &str, limits: &Limits, mut budget: Budget) -> (Vec<Object<'a>>, Vec<Finding>) {
+    let (names, data) = (vec![name.to_owned()], Cow::Borrowed(data));
+    let (path, kind, declared) = ("1".to_owned(), kind::of(&data), String::new());
+    let mut list = vec![Object { path, names, declared, kind, data, origin: Origin::Part, depth: 0 }];
+    let mut findings = Vec::new();
+    follow(&mut list, limits, &mut budget, &mut findings);
+    (list, findings)
+}
+
+/// Opens what is in the list, and what that adds to it, to its end.
+fn follow(list: &mut Vec<Object<'_>>, limits: &Limits, budget: &mut Budget, findings: &mut Vec<Finding>) {
     let mut next = 0;
     while let Some(object) = list.get(next) {
-        let mut opened = document::open(object, limits, &mut budget, &mut findings);
+        let mut opened = document::open(object, limits, budget, findings);
         if !document::is_piece(object) {
-            opened.extend(open(object, limits, &mut budget, &mut findings));
+            opened.extend(open(object, limits, budget, findings));
         }
         list.extend(opened);
         next += 1;
     }
-    (list, findings)
 }
 
 /// The members of `object` when it is a container.
