@@ -1,5 +1,7 @@
 //! Documents through the whole of the content checks: what each class of sample gives.
 
+mod hostile;
+
 use std::path::{Path, PathBuf};
 
 use crate::inspect::inspector::{Examiner, Task};

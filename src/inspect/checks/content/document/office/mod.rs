@@ -15,7 +15,7 @@ mod rtf;
 mod slides;
 mod spreadsheet;
 #[cfg(test)]
-mod tests;
+pub mod tests;
 mod vba;
 mod xlm;
 
