@@ -77,23 +77,6 @@ impl Examiner {
         Ok(Evidence { case: Case::closed(mail, auth, content, findings).with_released(released), rules })
     }
 
-    /// A stranger's network waits for its turn, half of the deadline at most.
-    async fn turn(&self, mail: &Mail, policy: &Policy) -> Result<Option<Turn>, Reply> {
-        let client = mail.envelope().client();
-        let Some(turns) = &self.turns else { return Ok(None) };
-        if client.role == Role::Relay || policy.compiled.guard.is_trusted(client.address.ip()) {
-            return Ok(None);
-        }
-        let cores = || std::thread::available_parallelism().map_or(2, usize::from);
-        let inspectors = if policy.inspect.workers == 0 { cores() } else { policy.inspect.workers };
-        let turn = turns.take(client.address.ip(), inspectors, policy.inspect.deadline.as_std() / 2).await;
-        turn.map(Some).ok_or_else(|| {
-            tracing::warn!(id = %mail.envelope().id(), "too many messages of one network wait to be looked into");
-            Reply::new(451, "4.3.2", "Too many messages of your network at once; try again later")
-                .because("inspect:network")
-        })
-    }
-
     async fn authenticate(&self, mail: &Mail, policy: &Arc<Policy>) -> (AuthFacts, Vec<Finding>) {
         let started = Instant::now();
         let envelope = mail.envelope();
@@ -172,6 +155,25 @@ impl Examiner {
             error.reply()
         })?;
         Ok((examined.facts, Arc::clone(examined.policy.rules()), examined.released))
+    }
+}
+
+impl Examiner {
+    /// A stranger's network waits for its turn, half of the deadline at most.
+    async fn turn(&self, mail: &Mail, policy: &Policy) -> Result<Option<Turn>, Reply> {
+        let client = mail.envelope().client();
+        let Some(turns) = &self.turns else { return Ok(None) };
+        if client.role == Role::Relay || policy.compiled.guard.is_trusted(client.address.ip()) {
+            return Ok(None);
+        }
+        let cores = || std::thread::available_parallelism().map_or(2, usize::from);
+        let inspectors = if policy.inspect.workers == 0 { cores() } else { policy.inspect.workers };
+        let turn = turns.take(client.address.ip(), inspectors, policy.inspect.deadline.as_std() / 2).await;
+        turn.map(Some).ok_or_else(|| {
+            tracing::warn!(id = %mail.envelope().id(), "too many messages of one network wait to be looked into");
+            Reply::new(451, "4.3.2", "Too many messages of your network at once; try again later")
+                .because("inspect:network")
+        })
     }
 }
 
