@@ -70,9 +70,9 @@ pub const WEIGHTS: &[(&str, f64)] = &[
     ("name.malformed", 1.0),
     ("xml.dtd", 4.0),
     // Active content: what a document can do, then what it seems made for.
-    ("macro.present", 2.0),
-    ("macro.autoexec", 3.0),
-    ("macro.suspicious", 4.0),
+    ("macro.present", 5.0),
+    ("macro.autoexec", 2.0),
+    ("macro.suspicious", 3.0),
     ("macro.stomped", 6.0),
     ("macro.xlm", 5.0),
     ("office.dde", 6.0),
@@ -113,7 +113,7 @@ pub const WEIGHTS: &[(&str, f64)] = &[
     ("link.overlay", 4.0),
     ("link.help-file", 4.0),
     ("script.suspicious", 5.0),
-    ("qr.url", 5.0),
+    ("qr.url", 3.0),
     ("dnsbl.listed", 4.0),
     // Any YARA rule that is not marked as malware; `"yara.documents.macro_dropper" = 9.0` sets one by itself.
     ("yara", 4.0),

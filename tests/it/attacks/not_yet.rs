@@ -16,5 +16,4 @@ pub const NOT_YET: &[(&str, &str, &str)] = &[
     ("D-eml-pdfsig-unknown-ca", "pdf", PDF_SIGNATURE),
     ("D-eml-pdfsig-usf-empty", "pdf", PDF_SIGNATURE),
     ("D-eml-pdfsig-valid", "pdf", PDF_SIGNATURE),
-    ("D-eml-qr-png", "action", "links in pictures of QR codes are not read yet"),
 ];

@@ -66,8 +66,10 @@ impl Book {
                 let path = if flags & 1 == 1 { utf16(slice(body, 5, count * 2)) } else { latin(slice(body, 5, count)) };
                 external(&path, report);
             }
-            // ExternSheet of BIFF5: the same path, one octet a letter.
-            0x0017 if body.get(1) == Some(&3) => external(&latin(slice(body, 1, 255)), report),
+            // ExternSheet of BIFF5: the same path behind its mark, one octet a letter; other marks are own sheets.
+            0x0017 if self.is_old && body.get(1) == Some(&1) => {
+                external(&latin(slice(body, 1, u8_at(body, 0).unwrap_or(0))), report);
+            }
             0x01B8 => {
                 // HLink: a URL moniker inside (§2.4.140).
                 report.links_in(&super::super::bytes::strings(body, 8, 4096));

@@ -2,12 +2,14 @@
 //! at, in every revision, wherever it stands.
 
 mod actions;
+mod crypt;
 mod filters;
 mod lex;
 mod scan;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::bytes::slice;
@@ -36,30 +38,77 @@ pub fn is_pdf(object: &Item<'_>) -> bool {
 
 pub fn open(item: &Item<'_>, budget: &mut Budget, report: &mut Report<'_>) -> Vec<Found> {
     let data: &[u8] = &item.data;
-    let mut file = File { data, peeked: 0, text: String::new(), found: Vec::new() };
-    let objects = scan::objects(data);
+    let mut objects = scan::objects(data);
     if objects.is_empty() {
         if data.len() > 64 {
             report.unknown("pdf.malformed", "has no objects");
         }
         return Vec::new();
     }
-    let encrypted = objects.iter().any(|o| o.get("Encrypt").is_some());
-    if encrypted {
+    let (encrypted, key) = key(&objects);
+    let closed = encrypted && key.is_none();
+    if closed {
         report.unknown("pdf.encrypted", "is encrypted: its strings and streams were not seen");
     }
+    if let Some(key) = &key {
+        objects.iter_mut().for_each(|object| open_strings(object, key));
+    }
+    let mut file = File { data, key, peeked: 0, text: String::new(), found: Vec::new() };
     let mut inner: Vec<Object> = Vec::new();
-    if !encrypted {
+    if !closed {
         for object in objects.iter().filter(|o| o.is("Type", "ObjStm")).take(STREAMS) {
             inner.extend(file.object_stream(object, budget, report));
         }
     }
     let all: Vec<&Object> = objects.iter().chain(&inner).collect();
     let roles = actions::judge(&all, report);
-    if !encrypted {
+    if !closed {
         file.streams(&objects, &roles, budget, report);
     }
     file.finish(budget, report)
+}
+
+/// Whether the file is encrypted, and the key when no password is needed (§7.6.1).
+fn key(objects: &[Object]) -> (bool, Option<crypt::Key>) {
+    let mut encrypted = false;
+    for object in objects {
+        let Some(value) = object.get("Encrypt") else { continue };
+        encrypted = true;
+        let dictionary = match value {
+            Value::Reference(number) => objects.iter().rev().find(|o| o.number == *number),
+            _ => Some(object),
+        };
+        let id = match object.get("ID") {
+            Some(Value::List(list)) => {
+                list.iter().find_map(|v| if let Value::String(id) = v { Some(id.clone()) } else { None })
+            }
+            _ => None,
+        };
+        if let Some(key) = dictionary.and_then(|d| crypt::Key::open(d, &id.unwrap_or_default())) {
+            return (true, Some(key));
+        }
+    }
+    (encrypted, None)
+}
+
+/// Strings of an object, in place; those of the encryption dictionary itself are in clear.
+fn open_strings(object: &mut Object, key: &crypt::Key) {
+    if object.is("Filter", "Standard") || object.number == 0 {
+        return;
+    }
+    let shell = Object { number: object.number, generation: object.generation, ..Object::default() };
+    let open = |value: &mut Value| {
+        if let Value::String(text) = value {
+            *text = key.decrypt(&shell, text);
+        }
+    };
+    for (_, value) in &mut object.pairs {
+        match value {
+            Value::List(list) => list.iter_mut().for_each(open),
+            other => open(other),
+        }
+    }
+    object.lone.iter_mut().for_each(|text| *text = key.decrypt(&shell, text));
 }
 
 /// What an object is for, by who refers to it.
@@ -77,19 +126,24 @@ struct Roles {
 
 struct File<'d> {
     data: &'d [u8],
+    key: Option<crypt::Key>,
     peeked: usize,
     text: String,
     found: Vec<Found>,
 }
 
 impl File<'_> {
-    fn raw(&self, object: &Object) -> &[u8] {
-        object.stream.clone().and_then(|range| self.data.get(range)).unwrap_or_default()
+    fn raw(&self, object: &Object) -> Cow<'_, [u8]> {
+        let data = object.stream.clone().and_then(|range| self.data.get(range)).unwrap_or_default();
+        match &self.key {
+            Some(key) if !object.is("Type", "XRef") => Cow::Owned(key.decrypt(object, data)),
+            _ => Cow::Borrowed(data),
+        }
     }
 
     /// The objects in an object stream (§7.5.7): pairs of number and place, then the objects.
     fn object_stream(&mut self, object: &Object, budget: &mut Budget, report: &mut Report<'_>) -> Vec<Object> {
-        let decoded = decode(self.raw(object), &object.coding(), FILE, budget);
+        let decoded = decode(&self.raw(object), &object.coding(), FILE, budget);
         if decoded.bomb {
             report.say("archive.bomb", "an object stream unpacks to far more than it holds");
         }
@@ -145,7 +199,7 @@ impl File<'_> {
     }
 
     fn embedded(&mut self, object: &Object, name: &str, budget: &mut Budget, report: &mut Report<'_>) {
-        let decoded = decode(self.raw(object), &object.coding(), FILE, budget);
+        let decoded = decode(&self.raw(object), &object.coding(), FILE, budget);
         if decoded.bomb {
             report.say("archive.bomb", format!("{name} unpacks to far more than it holds"));
         }
@@ -160,7 +214,7 @@ impl File<'_> {
     }
 
     fn source(&mut self, object: &Object, script: bool, budget: &mut Budget, report: &mut Report<'_>) {
-        let decoded = decode(self.raw(object), &object.coding(), FILE, budget);
+        let decoded = decode(&self.raw(object), &object.coding(), FILE, budget);
         let text = lex::text(&decoded.data);
         if script {
             actions::script(&text, report);
@@ -175,9 +229,8 @@ impl File<'_> {
 
     /// A picture for the reader of QR codes: a JPEG as it is, plain samples as a portable map (Netpbm).
     fn picture(&mut self, object: &Object, budget: &mut Budget) -> bool {
-        let raw = self.raw(object);
         let coding = object.coding();
-        let decoded = decode(raw, &coding, PEEK * 8, budget);
+        let decoded = decode(&self.raw(object), &coding, PEEK * 8, budget);
         let data = match decoded.left.as_deref() {
             Some("DCTDecode" | "DCT") => decoded.data,
             None => match bitmap(object, &decoded.data) {
@@ -195,7 +248,7 @@ impl File<'_> {
 
     /// Content of pages, fonts and whatever nobody named: its text, and files that hide there.
     fn peek(&mut self, object: &Object, budget: &mut Budget, report: &mut Report<'_>) {
-        let decoded = decode(slice(self.raw(object), 0, PEEK), &object.coding(), PEEK, budget);
+        let decoded = decode(slice(&self.raw(object), 0, PEEK), &object.coding(), PEEK, budget);
         self.peeked += decoded.data.len();
         let data = decoded.data;
         let kind = kind::of(&data);

@@ -12,9 +12,76 @@ use super::super::bytes::slice;
 use super::filters::Coding;
 use super::lex::{Hidden, Lexer, Token};
 
-/// Objects of one file, pairs of one object.
+/// Objects of one file, and pairs of all of them together.
 const OBJECTS: usize = 100_000;
-const PAIRS: usize = 5000;
+const PAIRS: usize = 1_000_000;
+
+/// Names whose values are looked at; all others are passed over.
+const KEYS: &[&str] = &[
+    "",
+    "AA",
+    "BitsPerComponent",
+    "Bl",
+    "C",
+    "CFM",
+    "Colors",
+    "Columns",
+    "D",
+    "DOS",
+    "DP",
+    "DS",
+    "E",
+    "EF",
+    "EarlyChange",
+    "EmbeddedFile",
+    "Encrypt",
+    "EncryptMetadata",
+    "F",
+    "FFilter",
+    "Filter",
+    "First",
+    "Fo",
+    "Height",
+    "ID",
+    "ImageMask",
+    "JS",
+    "JavaScript",
+    "Length",
+    "Length1",
+    "Mac",
+    "N",
+    "O",
+    "OE",
+    "OpenAction",
+    "P",
+    "PC",
+    "PI",
+    "PO",
+    "PV",
+    "Predictor",
+    "R",
+    "RichMedia",
+    "RichMediaContent",
+    "RichMediaSettings",
+    "S",
+    "StmF",
+    "Subtype",
+    "Type",
+    "U",
+    "UE",
+    "UF",
+    "URI",
+    "URL",
+    "Unix",
+    "V",
+    "WC",
+    "WP",
+    "WS",
+    "Width",
+    "Win",
+    "X",
+    "XFA",
+];
 
 /// What follows a name.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -24,6 +91,7 @@ pub enum Value {
     Number(i64),
     /// To the object of this number.
     Reference(u32),
+    Word(String),
     /// A dictionary.
     Inline,
     /// An array, with the names and numbers in it as far as they matter.
@@ -41,9 +109,18 @@ pub struct Object {
     /// Names with letters written as numbers.
     pub hidden: Vec<String>,
     pub stream: Option<std::ops::Range<usize>>,
+    /// A number without a name was kept.
+    is_number: bool,
 }
 
 impl Object {
+    fn keep(&mut self, key: String, value: Value) {
+        // A number without a name counts once: an object may be a lone number.
+        let again = key.is_empty() && std::mem::replace(&mut self.is_number, true);
+        if KEYS.binary_search(&key.as_str()).is_ok() && !again {
+            self.pairs.push((key, value));
+        }
+    }
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.pairs.iter().find(|(k, _)| k == key).map(|(_, v)| v)
     }
@@ -84,16 +161,16 @@ pub fn objects(data: &[u8]) -> Vec<Object> {
     starts.sort_unstable();
     starts.dedup();
     let ends: Vec<usize> = starts.iter().skip(1).map(|s| s.0).chain([data.len()]).collect();
-    let mut found: Vec<Object> = starts
-        .iter()
-        .zip(ends)
-        .take(OBJECTS)
-        .map(|((start, number, generation), end)| {
-            let mut object = read(slice(data, 0, end), *start);
-            (object.number, object.generation) = (*number, *generation);
-            object
-        })
-        .collect();
+    let (mut found, mut left): (Vec<Object>, usize) = (Vec::new(), PAIRS);
+    for ((start, number, generation), end) in starts.iter().zip(ends).take(OBJECTS) {
+        let mut object = read(slice(data, 0, end), *start);
+        (object.number, object.generation) = (*number, *generation);
+        left = left.saturating_sub(object.pairs.len());
+        found.push(object);
+        if left == 0 {
+            break;
+        }
+    }
     let lengths: BTreeMap<u32, usize> = found.iter().filter_map(|o| Some((o.number, lone_number(o)?))).collect();
     for object in &mut found {
         if let Some(range) = object.stream.clone() {
@@ -149,7 +226,7 @@ pub fn read(data: &[u8], at: usize) -> Object {
     let (mut object, mut lexer) = (Object::default(), Lexer::new(data, at));
     let mut tokens: Vec<Token> = Vec::new();
     let mut key: Option<String> = None;
-    while object.pairs.len() < PAIRS {
+    while object.pairs.len() < PAIRS / 10 {
         let Some(token) = tokens.pop().or_else(|| lexer.next()) else { break };
         match token {
             Token::Word(word) => {
@@ -161,32 +238,43 @@ pub fn read(data: &[u8], at: usize) -> Object {
                     object.stream = Some(data_start(data, lexer.at, &word)..data.len());
                     break;
                 }
+                if let Some(key) = key.take() {
+                    object.keep(key, Value::Word(word));
+                }
             }
             Token::Name(name, hidden) => {
                 if hidden == Hidden::Yes {
                     object.hidden.push(name.clone());
                 }
                 match key.take() {
-                    Some(key) => object.pairs.push((key, Value::Name(name))),
+                    Some(key) => object.keep(key, Value::Name(name)),
                     None => key = Some(name),
                 }
             }
             Token::String(text) => match key.take() {
-                Some(key) => object.pairs.push((key, Value::String(text))),
+                Some(key) => object.keep(key, Value::String(text)),
                 None => object.lone.push(text),
             },
             Token::Number(number) => {
                 let value = reference(number, &mut lexer, &mut tokens);
-                object.pairs.push((key.take().unwrap_or_default(), value));
+                object.keep(key.take().unwrap_or_default(), value);
             }
-            Token::Open => object.pairs.extend(key.take().map(|k| (k, Value::Inline))),
+            Token::Open => {
+                if let Some(key) = key.take() {
+                    object.keep(key, Value::Inline);
+                }
+            }
             Token::Start => {
                 if let Some(key) = key.take() {
                     let list = list(&mut lexer, &mut tokens);
-                    object.pairs.push((key, Value::List(list)));
+                    object.keep(key, Value::List(list));
                 }
             }
-            Token::Close | Token::End => object.pairs.extend(key.take().map(|k| (k, Value::Other))),
+            Token::Close | Token::End => {
+                if let Some(key) = key.take() {
+                    object.keep(key, Value::Other);
+                }
+            }
         }
     }
     object

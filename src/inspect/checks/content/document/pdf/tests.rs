@@ -1,5 +1,7 @@
 //! Small files made here.
 
+mod encrypted;
+
 use std::io::Write as _;
 
 use super::super::tests::{codes, examine, policy};
@@ -120,5 +122,21 @@ fn depth_and_loops_cost_nothing() {
         [b"%PDF-1.7 ".as_slice(), "1 0 obj (".repeat(50_000).as_bytes()].concat(),
     ] {
         examine(&examiner, "a.pdf", "application/pdf", &body);
+    }
+}
+
+#[test]
+fn iso32000_7_6_files_that_need_no_password_are_opened() {
+    use base64::Engine as _;
+    let policy = policy();
+    let loaded = policy.open(None).unwrap();
+    let examiner = Examiner::new(&loaded);
+    for (method, coded) in encrypted::FILES {
+        let body = base64::engine::general_purpose::STANDARD.decode(coded).unwrap();
+        let facts = examine(&examiner, "a.pdf", "application/pdf", &body);
+        let found = codes(&facts);
+        assert!(found.contains(&"pdf.script-suspicious".to_owned()), "{method}: {found:?}");
+        assert!(!found.contains(&"pdf.encrypted".to_owned()), "{method}: {found:?}");
+        assert!(facts.urls.iter().any(|u| u.contains(method)), "{method}: {:?}", facts.urls);
     }
 }
