@@ -6,6 +6,7 @@
 
 mod answers;
 pub mod control;
+mod emergency;
 mod holder;
 mod internet;
 mod logging;

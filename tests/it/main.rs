@@ -24,6 +24,7 @@ mod outgoing;
 mod peers;
 mod rules;
 mod scan;
+mod shelf;
 mod spf_path;
 mod submission;
 mod supply;
