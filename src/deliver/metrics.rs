@@ -34,6 +34,7 @@ pub struct Metrics {
     downgrades: IntCounterVec,
     live: IntCounterVec,
     reports: IntCounterVec,
+    late_refusals: IntCounterVec,
     hosts_down: IntGaugeVec,
     down_seconds: IntGaugeVec,
     parked: IntGauge,
@@ -108,6 +109,11 @@ impl Metrics {
                  or held, for nobody may hear; stray: a report of an agency's server to a stranger, held",
                 &["kind"],
             )?,
+            late_refusals: counter(
+                "luytre_delivery_late_refusals_total",
+                "Recipients given up because their server said 'not now' so often that its profile takes it for 'no'",
+                &["profile"],
+            )?,
             hosts_down: by_peer(
                 "luytre_delivery_hosts_down",
                 "Next hops that do not answer or asked for a pause, of the agencies and of the Internet",
@@ -148,6 +154,9 @@ impl Metrics {
     }
     pub(super) fn report(&self, kind: &str) {
         self.reports.with_label_values(&[kind]).inc();
+    }
+    pub(super) fn late_refusal(&self, profile: Profile) {
+        self.late_refusals.with_label_values(&[profile.as_str()]).inc();
     }
     pub(super) fn host_down(&self, peer: Peer) {
         self.hosts_down.with_label_values(&[peer.as_str()]).inc();

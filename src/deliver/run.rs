@@ -128,8 +128,9 @@ impl Deliver {
         self.save_counts().await;
     }
 
-    /// Closes connections that rested too long and forgets hosts that nobody needs.
-    async fn sweep(&self) {
+    /// What is to be done every few seconds whether mail moves or not: closes connections that rested too long, forgets
+    /// hosts that nobody needs, writes counts out, makes MTA-STS policies younger.
+    pub async fn sweep(&self, policy: &Policy) {
         let hosts: Vec<Arc<Host>> =
             self.hosts.read().unwrap_or_else(PoisonError::into_inner).values().map(Arc::clone).collect();
         close(hosts.iter().flat_map(|host| host.stale()).collect()).await;
@@ -144,6 +145,10 @@ impl Deliver {
         }
         self.lanes().sweep(&self.beds(self.parts.clock.now(), None));
         self.show(&hosts);
+        let settings = &policy.settings.internet;
+        if settings.mta_sts {
+            self.parts.internet.sts.refresh(settings.https_port).await;
+        }
     }
 
     /// Brings the gauges up to date that say how long hosts have been down and how much waits for its turn.

@@ -29,11 +29,18 @@ use crate::spool::Spool;
 /// How long sessions with a message in progress may go on after the doors closed.
 const FAREWELL: Span = Span::seconds(20);
 
+/// The bound sockets that speak HTTP.
+pub(super) struct Pages {
+    pub http: TcpListener,
+    /// Of MTA-STS policies.
+    pub sts: Option<TcpListener>,
+}
+
 /// Serves until SIGTERM or SIGINT; SIGHUP reloads.
-pub(super) async fn serve(policy: Policy, posts: Vec<Post>, http: TcpListener) -> Result<(), StartError> {
+pub(super) async fn serve(policy: Policy, posts: Vec<Post>, pages: Pages) -> Result<(), StartError> {
     let stages = Stages::open(policy).await?;
     let (stop, stopping) = watch::channel(false);
-    let tasks = upkeep::start(&stages);
+    let mut tasks = upkeep::start(&stages);
     let queue = {
         let (deliver, routes) = (Arc::clone(&stages.deliver), stages.feeds.deliver.subscribe());
         let stopping = stopping.clone();
@@ -43,7 +50,10 @@ pub(super) async fn serve(policy: Policy, posts: Vec<Post>, http: TcpListener) -
     for (kind, address) in roles(&policy, &posts) {
         tracing::info!(kind, address = %address, "listening");
     }
-    let pages = monitoring(&stages, http, stopping)?;
+    if let Some(socket) = pages.sts {
+        tasks.spawn(policies(&stages, socket)?);
+    }
+    let pages = monitoring(&stages, pages.http, stopping)?;
     let front = front(&stages, posts)?;
     let control = control(&stages)?;
     tracing::info!(generation = policy.generation, hash = %policy.hash, "ready");
@@ -69,6 +79,15 @@ fn monitoring(
     Ok(tokio::spawn(crate::report::run::serve(http, pages, async move {
         let _ = stopping.wait_for(|stop| *stop).await;
     })))
+}
+
+/// The agencies' MTA-STS policies.
+fn policies(stages: &Stages, socket: TcpListener) -> Result<impl Future<Output = ()> + use<>, StartError> {
+    let socket = part("http", socket.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(socket)))?;
+    tracing::info!(kind = "mta-sts", address = %part("http", socket.local_addr())?, "listening");
+    let policy = stages.feeds.policy.subscribe();
+    let now = Arc::new(move || policy.borrow().compiled.sts.clone());
+    Ok(crate::report::run::sts::serve(socket, now, stages.metrics.clone()))
 }
 
 /// The SMTP listeners, with the pipeline behind them.

@@ -62,7 +62,8 @@ impl Stages {
         let data = policy.data_dir.clone();
         let dns = part("dns", Dns::new(&dns_options(&policy)))?;
         let guard_metrics = part("metrics", guard::metrics::Metrics::new(&registry))?;
-        let guard = Guard::open(Some(dns.clone()), clock.clone(), guard_metrics, &data, &policy.compiled.guard).await;
+        let rules = &policy.compiled.guard;
+        let guard = Guard::open(Some(dns.clone()), clock.clone(), &dice, guard_metrics, &data, rules).await;
         guard.tend(&policy.events, policy.hostname.as_str());
         let spool_metrics = part("metrics", spool::metrics::Metrics::new(&registry))?;
         let spool = open_spool(&disk, &data, &clock, spool_metrics.clone())?;
@@ -121,6 +122,7 @@ impl Stages {
             census: Census::new(
                 Arc::clone(&self.deliver),
                 self.clock.clone(),
+                self.dice.clone(),
                 part("metrics", envelope::metrics::Metrics::new(&self.registry))?,
             ),
             deliver: Arc::clone(&self.deliver),

@@ -93,6 +93,10 @@ async fn guarding(guard: Guard, policy: watch::Receiver<Arc<Policy>>) {
         second.tick().await;
         let policy = Arc::clone(&policy.borrow());
         guard.tend(&policy.events, policy.hostname.as_str());
+        if count % 600 == 1 {
+            let (guard, policy) = (guard.clone(), Arc::clone(&policy));
+            tokio::spawn(async move { guard.examine_lists(&policy.compiled.guard).await });
+        }
         if count % 3600 == 0 {
             guard.forget(&policy.compiled.guard);
         }

@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 
 pub use super::policy::Loaded;
 
-use super::checks::content::archive::Budget;
-use super::checks::content::{self, ContentCheck, Outbox, View, objects, outbox};
+use super::checks::content::archive::{self, Budget, Passwords};
+use super::checks::content::{self, ContentCheck, Outbox, View, kind, objects, outbox};
+use super::rules::surface::{Form, Outer, Surface, Surfaces};
 use super::{ContentFacts, Finding, OutgoingKind};
 use crate::env::Clock;
 use crate::env::jail::wire::Inner;
@@ -121,7 +122,7 @@ impl<'p> Examiner<'p> {
             return facts;
         }
         let tree = mime::parse(raw, &self.loaded.limits().tree());
-        let budget = self.budget(task);
+        let budget = self.budget(raw, &tree, task);
         let (objects, unpacked) = objects::collect(&tree, self.loaded.limits(), budget);
         let root = tree.parts.first();
         facts.subject = root.map(|p| subject(&p.headers)).unwrap_or_default();
@@ -152,11 +153,21 @@ impl<'p> Examiner<'p> {
         facts.findings.push(Finding::new("policy.not-stripped").with(why));
     }
 
-    /// What may be unpacked: the configured time, or half of what is left for this message, whichever is less.
-    fn budget(&self, task: &Task) -> Budget {
+    /// What may be unpacked: the configured time, or half of what is left for this message, whichever is less; with
+    /// the passwords that the message names, when something in it could be encrypted.
+    fn budget(&self, raw: &[u8], tree: &mime::Tree<'_>, task: &Task) -> Budget {
         let limits = self.loaded.limits();
         let time = limits.archive_time.min(Span::millis(task.budget_ms / 2));
-        Budget::new(limits).within(Clock::system(), time)
+        let budget = Budget::new(limits).within(Clock::system(), time);
+        let closed = |data: &[u8]| archive::takes_passwords(kind::of(data));
+        if !tree.parts.iter().any(|p| closed(&p.decoded)) && !tree.alternatives.iter().any(|a| closed(&a.decoded)) {
+            return budget;
+        }
+        let outer = Outer { sender: "", recipients: &[], helo: "", client: "" };
+        let surfaces = Surfaces::from_tree(raw, tree, &outer);
+        let texts = [Surface::Subject, Surface::Body, Surface::Hidden, Surface::Attached];
+        let texts = texts.each_ref().map(|surface| surfaces.text(surface, Form::Exact));
+        budget.with_passwords(Passwords::gather(&texts, self.loaded.passwords()))
     }
 }
 

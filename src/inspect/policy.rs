@@ -21,9 +21,22 @@ pub struct Sources {
     pub yara: Vec<yara::Source>,
     pub spam: Vec<rules::Source>,
     pub trust: TrustMaterial,
+    /// That encrypted archives are tried with, in this order.
+    pub passwords: Vec<String>,
 }
 
 impl Sources {
+    /// With the passwords of text files, one a line; empty lines and those that begin with `#` are none.
+    #[must_use]
+    pub fn with_passwords(mut self, files: Vec<(PathBuf, Vec<u8>)>) -> Self {
+        for (_, bytes) in files {
+            let text = String::from_utf8_lossy(&bytes);
+            let lines = text.lines().map(|line| line.trim_end_matches('\r'));
+            self.passwords.extend(lines.filter(|l| !l.is_empty() && !l.starts_with('#')).map(str::to_owned));
+        }
+        self
+    }
+
     /// From files as read: path and octets. Texts must be UTF-8; certificates PEM or DER, those below a folder
     /// `pool` help to build chains and are no anchors. What is wrong goes to `problems`.
     #[must_use]
@@ -49,7 +62,12 @@ impl Sources {
         };
         let yara = yara.into_iter().filter_map(&mut text).map(|(file, text)| yara::Source { file, text }).collect();
         let named = |(file, text): (PathBuf, String)| rules::Source { name: file.display().to_string(), text };
-        Self { yara, spam: spam.into_iter().filter_map(&mut text).map(named).collect(), trust: material }
+        Self {
+            yara,
+            spam: spam.into_iter().filter_map(&mut text).map(named).collect(),
+            trust: material,
+            passwords: Vec::new(),
+        }
     }
 }
 
@@ -73,6 +91,7 @@ struct Sealed {
     yara: Vec<u8>,
     spam: Vec<rules::Source>,
     trust: TrustMaterial,
+    passwords: Vec<String>,
 }
 
 impl Policy {
@@ -102,8 +121,14 @@ impl Policy {
             }
             None => Vec::new(),
         };
-        let sealed =
-            Sealed { checks: checks.to_vec(), limits: limits.clone(), yara, spam: sources.spam, trust: sources.trust };
+        let sealed = Sealed {
+            checks: checks.to_vec(),
+            limits: limits.clone(),
+            yara,
+            spam: sources.spam,
+            trust: sources.trust,
+            passwords: sources.passwords,
+        };
         let bytes = postcard::to_stdvec(&sealed).unwrap_or_default();
         if bytes.is_empty() {
             problems.push(Problem::new("", "the policy cannot be written down"));
@@ -162,6 +187,7 @@ fn digest(checks: &[String], limits: &Limits, sources: &Sources) -> String {
     sources.yara.iter().for_each(|s| add(s.text.as_bytes()));
     sources.spam.iter().for_each(|s| add(s.text.as_bytes()));
     add(&postcard::to_stdvec(&sources.trust).unwrap_or_default());
+    sources.passwords.iter().for_each(|p| add(p.as_bytes()));
     hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
 }
 
@@ -173,6 +199,7 @@ pub struct Loaded {
     yara: yara::RuleSet,
     rules: RuleSet,
     trust: TrustMaterial,
+    passwords: Vec<String>,
     timeout: Option<Duration>,
 }
 
@@ -183,7 +210,8 @@ impl Loaded {
         let yara = yara::RuleSet::from_bytes(&sealed.yara)?;
         let first = |problems: Vec<Problem>| problems.first().map(ToString::to_string).unwrap_or_default();
         let rules = RuleSet::from_sources(&sealed.spam).map_err(first)?;
-        Ok(Self { checks: sealed.checks, limits: sealed.limits, yara, rules, trust: sealed.trust, timeout })
+        let Sealed { checks, limits, trust, passwords, .. } = sealed;
+        Ok(Self { checks, limits, yara, rules, trust, passwords, timeout })
     }
     #[must_use]
     pub const fn limits(&self) -> &Limits {
@@ -200,6 +228,11 @@ impl Loaded {
     #[must_use]
     pub const fn trust(&self) -> &TrustMaterial {
         &self.trust
+    }
+    /// The operator's list of passwords for archives.
+    #[must_use]
+    pub fn passwords(&self) -> &[String] {
+        &self.passwords
     }
     #[must_use]
     pub const fn timeout(&self) -> Option<Duration> {

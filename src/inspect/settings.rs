@@ -38,11 +38,13 @@ impl Default for Inspect {
 pub struct Rules {
     pub spam: Vec<PathBuf>,
     pub yara: Vec<PathBuf>,
+    /// Text files of passwords, one a line, that encrypted archives are tried with after the words of their message.
+    pub passwords: Vec<PathBuf>,
 }
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { spam: vec!["rules/spam".into()], yara: vec!["rules/yara".into()] }
+        Self { spam: vec!["rules/spam".into()], yara: vec!["rules/yara".into()], passwords: Vec::new() }
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::Pipeline;
 use crate::deliver::seal::{self, Inward, Note, Outward, Sealed};
 use crate::deliver::settings::Profile;
 use crate::deliver::{Handover, Live};
-use crate::intake::Mail;
 use crate::mail::{Destination, Language, Parcel, ParcelMeta, Recipient, Reply, Span, Timestamp};
 use crate::policy::Policy;
 use crate::quarantine::{Held, HeldKey, Kind};
@@ -113,39 +114,38 @@ impl Pipeline {
     /// `live`: the message is handed over while its sender waits.
     async fn carry_group(&self, judged: &Judged, group: &Group, live: Option<Live>, policy: &Arc<Policy>) -> Carried {
         if group.strip.is_empty() {
-            return self.carry_mail(judged, judged.case().mail(), group, live, policy).await;
+            return self.carry_octets(judged, judged.octets(group), group, live, policy).await;
         }
         let (mail, mut instead) = (judged.case().mail(), group.clone());
-        (instead.action, instead.strip) = (Action::Quarantine, Vec::new());
+        (instead.action, instead.strip, instead.copy) = (Action::Quarantine, Vec::new(), None);
         let removed: Vec<&Ruled> = group.strip.iter().collect();
         let notice = notice::text(mail.envelope().id(), &removed);
         let parts = group.strip.iter().map(|line| line.path.clone()).collect();
         match self.parts.examiner.strip(mail, policy, parts, notice).await {
             Ok(raw) => {
                 // The original is safe before anything else of the message is let go.
-                let held = self.carry_mail(judged, mail, &instead, None, policy).await;
+                let held = self.carry_octets(judged, mail.raw().clone(), &instead, None, policy).await;
                 if !matches!(held.done, Done::Held { .. }) {
                     return held;
                 }
-                let stripped = Mail::complete(mail.envelope().clone(), raw);
-                self.carry_mail(judged, &stripped, group, live, policy).await
+                self.carry_octets(judged, raw, group, live, policy).await
             }
             Err(why) => {
                 tracing::info!(id = %mail.envelope().id(), why, "parts could not be taken out; the message is held");
-                self.carry_mail(judged, mail, &instead, None, policy).await
+                self.carry_octets(judged, mail.raw().clone(), &instead, None, policy).await
             }
         }
     }
 
-    async fn carry_mail(
+    async fn carry_octets(
         &self,
         judged: &Judged,
-        mail: &Mail,
+        raw: Bytes,
         group: &Group,
         live: Option<Live>,
         policy: &Arc<Policy>,
     ) -> Carried {
-        let sealed = match self.seal(judged, mail, group, policy).await {
+        let sealed = match self.seal(judged, raw, group, policy).await {
             Ok(sealed) => sealed,
             Err(why) => {
                 tracing::error!(id = %judged.case().mail().envelope().id(), why, "a message could not be signed");
@@ -174,7 +174,7 @@ impl Pipeline {
         }
     }
 
-    async fn seal(&self, judged: &Judged, mail: &Mail, group: &Group, policy: &Arc<Policy>) -> Result<Sealed, String> {
+    async fn seal(&self, judged: &Judged, raw: Bytes, group: &Group, policy: &Arc<Policy>) -> Result<Sealed, String> {
         let case = judged.case();
         let hostname = policy.hostname.as_str();
         if let Destination::Agency(id) = &group.destination {
@@ -188,11 +188,11 @@ impl Pipeline {
                 group,
                 profile,
             };
-            return Ok(seal::inward(mail.raw(), &facts));
+            return Ok(seal::inward(&raw, &facts));
         }
         // Signing is work for the signers' threads: RSA takes longer than everything else of a message.
         let (policy, agency) = (Arc::clone(policy), group.destination.agency().clone());
-        let (mail, from, now) = (mail.clone(), case.auth().from.clone(), self.parts.clock.now());
+        let (mail, from, now) = (case.mail().clone(), case.auth().from.clone(), self.parts.clock.now());
         let job = move || {
             let keys = policy.compiled.seals(&agency);
             let facts = Outward {
@@ -202,7 +202,7 @@ impl Pipeline {
                 keys,
                 now,
             };
-            seal::outward(mail.raw(), &facts).map_err(|e| e.to_string())
+            seal::outward(&raw, &facts).map_err(|e| e.to_string())
         };
         self.parts.signers.run(Span::seconds(10), job).await.map_err(|e| e.to_string())?
     }

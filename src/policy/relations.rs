@@ -100,7 +100,7 @@ fn listeners(file: &File, place: &Place<'_>, files: &Files<'_>, problems: &mut V
 }
 
 /// Whether the system would refuse the second: same port, and the same or an unspecified address.
-fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+pub fn collide(a: SocketAddr, b: SocketAddr) -> bool {
     let any = |ip: IpAddr| ip.is_unspecified();
     let family = a.is_ipv4() == b.is_ipv4();
     a.port() != 0 && a.port() == b.port() && (a.ip() == b.ip() || (family && (any(a.ip()) || any(b.ip()))))
@@ -248,6 +248,7 @@ fn times(file: &File, root: &Place<'_>, problems: &mut Vec<Problem>) {
         (root.to("limits").to("command_timeout"), "command_timeout", file.limits.command_timeout),
         (root.to("limits").to("data_timeout"), "data_timeout", file.limits.data_timeout),
         (root.to("limits").to("archive_time"), "archive_time", file.limits.archive_time),
+        (root.to("limits").to("session_timeout"), "session_timeout", file.limits.session_timeout),
         (root.to("deliver").to("cut_through_wait"), "cut_through_wait", file.deliver.cut_through_wait),
         (root.to("deliver").to("retry_first"), "retry_first", file.deliver.retry_first),
         (root.to("quarantine").to("keep"), "keep", file.quarantine.keep),

@@ -51,6 +51,7 @@ fn group(action: Action, recipients: Vec<usize>) -> Group {
         because,
         would: None,
         strip: Vec::new(),
+        copy: None,
     }
 }
 

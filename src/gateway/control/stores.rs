@@ -9,7 +9,7 @@ use crate::mail::Parcel;
 use crate::quarantine::{HeldKey, Order, Page, Shelf};
 use crate::spool::{Job, JobKey, Spool, SpoolError};
 
-/// Jobs that one request looks at; a filter that fits nowhere must not keep the gateway busy.
+/// Descriptions that one request reads (and steps through the index that it takes, ten thousand messages each); a filter that fits nowhere must not keep the gateway busy.
 const MOST_LOOKED_AT: usize = 5000;
 
 /// Spool and quarantine, as operators use them.
@@ -91,18 +91,18 @@ impl Stores {
                 return (spool.job(key).filter(|job| filter.fits(job)).into_iter().collect(), None);
             }
             let (mut jobs, mut after, mut looked_at) = (Vec::<Job>::new(), after, 0);
+            let sieve = filter.sieve();
             loop {
-                let some = spool.jobs_after(after, PAGE);
-                let Some(last) = some.last().map(|job| job.key) else { return (jobs, None) };
-                (after, looked_at) = (Some(last), looked_at + some.len());
-                for job in some.into_iter().filter(|job| filter.fits(job)) {
+                let some = spool.page(after, PAGE, &sieve);
+                (after, looked_at) = (some.next, looked_at + some.jobs.len() + 1);
+                for job in some.jobs.into_iter().filter(|job| filter.fits(job)) {
                     let key = job.key;
                     jobs.push(job);
                     if jobs.len() >= PAGE {
                         return (jobs, Some(key));
                     }
                 }
-                if looked_at >= MOST_LOOKED_AT {
+                if after.is_none() || looked_at >= MOST_LOOKED_AT {
                     return (jobs, after);
                 }
             }

@@ -168,7 +168,8 @@ async fn the_queue_is_listed_in_pages_and_steered() {
 async fn a_long_queue_is_looked_through_in_bounded_steps() {
     let house = House::new("long").await;
     for number in 0..12_000 {
-        let parcel = Parcel { body: Bytes::from_static(b"x"), ..parcel(number, "so-tttt") };
+        let agency = if number == 11_000 { "so-yte" } else { "so-tttt" };
+        let parcel = Parcel { body: Bytes::from_static(b"x"), ..parcel(number, agency) };
         house.stores.spool.accept(&parcel, NOW + Span::hours(1)).await.unwrap();
     }
     house
@@ -192,6 +193,18 @@ async fn a_long_queue_is_looked_through_in_bounded_steps() {
                 panic!("no jobs")
             };
             assert_eq!(jobs.len(), PAGE, "and a page is a page");
+            // What the index knows costs one request, however long the queue.
+            let one = |filter: QueueFilter| {
+                let ask = Request::QueueList { filter, after: None };
+                let Reply::Jobs { jobs, next, .. } = client.ask(&ask).unwrap() else { panic!("no jobs") };
+                (jobs.len(), next)
+            };
+            let mut one = one;
+            let agency = Some("so-yte".parse().unwrap());
+            assert_eq!(one(QueueFilter { agency, ..Default::default() }), (1, None));
+            let before = Some(NOW - Span::hours(11_990));
+            assert_eq!(one(QueueFilter { before, ..Default::default() }), (9, None));
+            assert_eq!(one(QueueFilter { state: Some(State::Held), ..Default::default() }), (0, None));
         })
         .await;
 }

@@ -12,6 +12,7 @@ pub mod rewrite;
 mod split;
 #[cfg(test)]
 mod tests;
+pub mod tnef;
 pub mod transfer;
 pub mod uu;
 pub mod value;
@@ -41,12 +42,14 @@ impl Default for Limits {
 }
 
 /// A message as its parts, in document order; the first is the message itself.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Tree<'a> {
     pub parts: Vec<Part<'a>>,
     pub oddities: Vec<Oddity>,
     /// Bodies that some client could see where the main reading sees something else.
     pub alternatives: Vec<Alternative<'a>>,
+    /// Octets that were gone over: bounded by a fixed multiple of the message's (see `walk`).
+    pub work: usize,
 }
 
 /// One node: a leaf, a multipart or an embedded message.

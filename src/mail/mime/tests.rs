@@ -189,4 +189,6 @@ fn hostile_octets_never_panic() {
     }
 }
 
+mod bounds;
+mod decoding;
 mod readings;

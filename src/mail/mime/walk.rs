@@ -10,12 +10,16 @@ use super::entity::{self, distinct};
 use super::split::{self, Cut, Looks};
 use super::value::{self, Value};
 use super::{Alternative, Limits, Oddity, Part, Tree, Why, words};
-use crate::mail::header::Headers;
+use crate::mail::header::{Field, Headers, unfold};
 
 /// At most this many other readings are kept a message.
 const ALTERNATIVES: usize = 256;
 /// Octets of all other readings together: an inspector has room for a message, its parts and these.
 const SPARE: usize = 96 << 20;
+/// Passes over the whole message that other readings may cost together.
+const REACH: usize = 24;
+/// A Content field is read to this length; no honest one comes near.
+const FIELD: usize = 64 << 10;
 /// At most this many oddities are kept; a hostile message repeats itself.
 const ODDITIES: usize = 100;
 
@@ -28,6 +32,8 @@ pub(super) struct Walk<'a> {
     /// Alternative entities that may still be put on the stack.
     detours: usize,
     looks: Looks,
+    /// Octets that other readings may still be looked for in: each costs a pass over them.
+    reach: usize,
     /// The entity at hand is another reading: that there is one was told where it was found.
     quiet: bool,
 }
@@ -48,6 +54,15 @@ struct Item<'a> {
     default_type: &'static str,
     /// Not the main reading; and why.
     detour: Option<&'static str>,
+}
+
+/// The value on one line, as far as it is read.
+fn field_text(field: &Field<'_>) -> String {
+    unfold(field.value.get(..FIELD).unwrap_or(field.value)).into_owned()
+}
+
+fn is_content_field(field: &Field<'_>) -> bool {
+    field.name.get(..8).is_some_and(|n| n.eq_ignore_ascii_case(b"content-"))
 }
 
 /// What the Content-* fields of an entity say.
@@ -75,11 +90,12 @@ impl<'a> Walk<'a> {
         };
         Self {
             limits,
-            tree: Tree { parts: Vec::new(), oddities: Vec::new(), alternatives: Vec::new() },
+            tree: Tree::default(),
             stack: vec![root],
             spare: raw.len().saturating_mul(4).saturating_add(65_536).min(SPARE),
             detours: ALTERNATIVES,
             looks: Looks::default(),
+            reach: raw.len().saturating_mul(REACH).saturating_add(65_536),
             quiet: false,
         }
     }
@@ -93,6 +109,21 @@ impl<'a> Walk<'a> {
             self.entity(item);
         }
         self.tree
+    }
+
+    /// Whether another pass over so many octets may be made.
+    fn reaches(&mut self, length: usize, path: &str) -> bool {
+        match self.reach.checked_sub(length) {
+            Some(left) => {
+                self.reach = left;
+                self.tree.work = self.tree.work.saturating_add(length);
+                true
+            }
+            None => {
+                self.odd("mime.limit", path, "too many readings");
+                false
+            }
+        }
     }
 
     fn odd(&mut self, code: &'static str, path: &str, detail: impl Into<String>) {
@@ -121,11 +152,15 @@ impl<'a> Walk<'a> {
         };
         let head = head.unwrap_or_default();
         self.quiet = item.detour.is_some();
+        self.tree.work = self.tree.work.saturating_add(item.octets.len());
         if item.parent.is_none() && item.depth == 0 && item.detour.is_none() {
             self.line_end_reading(item.octets);
         }
         let headers = Headers::parse_limited(head, self.limits.header_fields);
         let body = body.unwrap_or_else(|| headers.body());
+        if headers.fields().iter().any(|f| f.value.len() > FIELD && is_content_field(f)) {
+            self.odd("mime.limit", &item.path, "a Content field is too long");
+        }
         if headers.fields().len() >= self.limits.header_fields {
             self.odd("mime.limit", &item.path, "too many header fields");
         }
@@ -198,7 +233,7 @@ impl<'a> Walk<'a> {
     }
 
     fn content(&mut self, headers: &Headers<'a>, item: &Item<'a>) -> Content {
-        let mut texts: Vec<String> = headers.all("content-type").map(|f| f.unfolded().into_owned()).collect();
+        let mut texts: Vec<String> = headers.all("content-type").map(|f| field_text(f)).collect();
         if distinct(&texts) > 1 {
             self.unclear(Why::ContentTypeTwice, &item.path, "several Content-Type fields");
         }
@@ -256,8 +291,7 @@ impl<'a> Walk<'a> {
     }
 
     fn names(&mut self, headers: &Headers<'a>, kind: &Value, item: &Item<'a>) -> (String, Vec<String>) {
-        let texts: Vec<String> =
-            headers.all("content-disposition").take(8).map(|f| f.unfolded().into_owned()).collect();
+        let texts: Vec<String> = headers.all("content-disposition").take(8).map(|f| field_text(f)).collect();
         if distinct(&texts) > 1 {
             self.unclear(Why::DispositionTwice, &item.path, "several Content-Disposition fields");
         }
@@ -281,7 +315,7 @@ impl<'a> Walk<'a> {
         kind.params.iter().rev().filter(|(n, _)| n == "name" || n == "filename").for_each(|(_, v)| add(v));
         if kind.noisy || !kind.conflicting.is_empty() {
             for field in headers.all("content-type").take(4) {
-                value::candidates(&field.unfolded(), "name").iter().for_each(|n| add(&words::decode(n)));
+                value::candidates(&field_text(field), "name").iter().for_each(|n| add(&words::decode(n)));
             }
         }
         (disposition, names)
@@ -290,7 +324,7 @@ impl<'a> Walk<'a> {
     fn encodings(&mut self, headers: &Headers<'a>, item: &Item<'a>) -> Vec<String> {
         let mut found: Vec<String> = Vec::new();
         for field in headers.all("content-transfer-encoding").take(8) {
-            let text = field.unfolded();
+            let text = field_text(field);
             let value = Value::read(&text);
             let plain = value.main.trim_matches('"').trim().to_owned();
             let known = entity::known_encoding(&plain);
@@ -331,7 +365,10 @@ impl<'a> Walk<'a> {
         let deep = item.depth >= self.limits.depth;
         let room = self.limits.parts;
         let mut cuts: Vec<Cut> = Vec::new();
-        for boundary in boundaries.iter().filter(|_| !deep) {
+        for (number, boundary) in boundaries.iter().enumerate().filter(|_| !deep) {
+            if number > 0 && !self.reaches(body.len(), &path) {
+                break;
+            }
             let cut = split::cut(body, boundary.as_bytes(), room, &mut self.looks);
             if !cut.parts.is_empty() && !cuts.contains(&cut) {
                 cuts.push(cut);
@@ -435,6 +472,9 @@ impl<'a> Walk<'a> {
         for encoding in encodings.iter().skip(1) {
             let other = entity::decode(encoding, part.body);
             self.alternative(&part.path, &part.name, "second transfer encoding", other, false);
+        }
+        if let (true, Cow::Owned(decoded)) = (part.content_type.starts_with("message/"), &part.decoded) {
+            self.alternative(&part.path, &part.name, "encoded message", Cow::Owned(decoded.clone()), true);
         }
         self.encoding_readings(&part);
         self.text_readings(&part);

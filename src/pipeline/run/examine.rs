@@ -15,9 +15,10 @@ use crate::inspect::{AuthFacts, Case, ContentFacts, Finding, OutgoingKind, Relea
 use crate::intake::Mail;
 use crate::listen::Role;
 use crate::mail::header::Headers;
-use crate::mail::{Mailbox, Reply};
+use crate::mail::{Mailbox, Recipient, Reply};
 use crate::policy::Policy;
 use crate::report::metrics::{Metrics, Stage};
+use crate::verdict::settings::Ambiguous;
 use crate::verdict::{self, Judged};
 
 /// Up to this size a body is hashed on the spot.
@@ -179,7 +180,7 @@ impl Examiner {
             client_ip: envelope.client().address.ip().to_string(),
             helo: envelope.helo().to_owned(),
             budget_ms: policy.inspect.deadline.as_millis(),
-            wants: Wants::default(),
+            wants: Wants { message: wants_copy(mail, policy), ..Wants::default() },
         };
         let examined = self.inspectors.examine(mail.raw(), task).await;
         self.metrics.stage(Stage::Inspect, started.elapsed());
@@ -189,6 +190,13 @@ impl Examiner {
         })?;
         Ok((examined.facts, Arc::clone(examined.policy.rules()), examined.released))
     }
+}
+
+/// Whether some agency's recipients get a rewritten copy where a message can be read in several ways.
+fn wants_copy(mail: &Mail, policy: &Policy) -> bool {
+    let verdict = &policy.compiled.verdict;
+    let rewrites = |r: &Recipient| verdict.for_agency(r.destination.agency()).ambiguous == Ambiguous::Rewrite;
+    mail.envelope().recipients().iter().any(rewrites)
 }
 
 /// Mail of an agency's own server: nothing to authenticate, but its author must be one of the agency (THREATS A-24).

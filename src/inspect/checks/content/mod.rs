@@ -12,6 +12,7 @@ pub mod outbox;
 pub mod rules;
 pub mod smime;
 mod smime_check;
+mod wrap;
 pub mod yara;
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use super::*;
 
-const PAYLOAD: &str = "X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*";
+pub(super) const PAYLOAD: &str = "X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*";
 
 /// Whether some reading of `raw` shows the payload; entities are read on, as the unpacker does.
 fn shows_payload(raw: &[u8]) -> bool {
@@ -27,7 +27,7 @@ fn reasons(raw: &[u8]) -> Vec<&'static str> {
 }
 
 /// Every case shows the payload and gives `word` (empty: none is asked for).
-fn check(word: &str, cases: &[(&str, String)]) {
+pub(super) fn check(word: &str, cases: &[(&str, String)]) {
     let mut bad = Vec::new();
     for (name, raw) in cases {
         let name = name.escape_debug();
@@ -43,7 +43,7 @@ fn check(word: &str, cases: &[(&str, String)]) {
 }
 
 /// In quoted-printable, every octet escaped, so that no plain look at the message shows it.
-fn quoted(payload: &str) -> String {
+pub(super) fn quoted(payload: &str) -> String {
     let mut out = String::new();
     for (number, byte) in payload.bytes().enumerate() {
         if number % 20 == 19 {
@@ -69,18 +69,18 @@ fn cut_by(ctype: &str, delimiter: &str) -> String {
     )
 }
 
-fn mixed(inner: &str) -> String {
+pub(super) fn mixed(inner: &str) -> String {
     format!(
         "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\nhello\r\n{inner}\r\n--x--\r\n"
     )
 }
 
 /// A leaf with the given header lines.
-fn leaf(header: &str, body: &str) -> String {
+pub(super) fn leaf(header: &str, body: &str) -> String {
     mixed(&format!("--x\r\n{header}\r\n\r\n{body}"))
 }
 
-fn each<'a>(list: &[&'a str], make: impl Fn(&str) -> String) -> Vec<(&'a str, String)> {
+pub(super) fn each<'a>(list: &[&'a str], make: impl Fn(&str) -> String) -> Vec<(&'a str, String)> {
     list.iter().map(|text| (*text, make(text))).collect()
 }
 

@@ -10,6 +10,8 @@ use super::super::{Part, Why, transfer, uu};
 use super::{Item, Walk};
 use crate::mail::header::Headers;
 
+/// At most this many files are taken out of one text.
+const FILES: usize = 200;
 /// At most this many entities are taken out of a place where no parts should be.
 const LOOSE: usize = 64;
 
@@ -39,7 +41,9 @@ impl<'a> Walk<'a> {
             return;
         }
         self.detours -= 1;
-        self.stack.push(item);
+        if self.reaches(item.octets.len(), &item.path) {
+            self.stack.push(item);
+        }
     }
 
     /// Header sections that some clients end elsewhere: at a line of blanks, at a line that is no field (THREATS M-04).
@@ -88,6 +92,7 @@ impl<'a> Walk<'a> {
             let margin = body.get(range.clone()).unwrap_or_default();
             self.late_header(margin, item, path);
             self.loose_parts(margin, item, path, (reason, why));
+            self.files_inside(margin, path);
         }
         for near in &cut.near {
             self.near_delimiter(body, near.clone(), item, path);
@@ -206,20 +211,27 @@ impl<'a> Walk<'a> {
         {
             self.alternative(&part.path, &part.name, "BinHex file", Cow::Owned(data), false);
         }
-        if memchr::memmem::find(&part.decoded, b"=ybegin ").is_some() {
-            for file in uu::yenc_files(&part.decoded, 64) {
-                self.alternative(&part.path, &file.name, "yEnc file", Cow::Owned(file.data), false);
-            }
-        }
-        if memchr::memmem::find(&part.decoded, b"begin").is_some() {
-            for file in uu::uu_files(&part.decoded, 64) {
-                self.alternative(&part.path, &file.name, "uuencoded file", Cow::Owned(file.data), false);
-            }
-        }
+        self.files_inside(&part.decoded, &part.path);
     }
 }
 
 impl Walk<'_> {
+    /// Files in yEnc or uuencoded in some text.
+    pub(super) fn files_inside(&mut self, text: &[u8], path: &str) {
+        let holds = |mark: &[u8]| memchr::memmem::find(text, mark).is_some();
+        let yenc = if holds(b"=ybegin ") { uu::yenc_files(text, FILES) } else { Vec::new() };
+        let uu =
+            if holds(b"begin") || holds(b"BEGIN") || holds(b"Begin") { uu::uu_files(text, FILES) } else { Vec::new() };
+        if yenc.len() >= FILES || uu.len() >= FILES {
+            self.odd("mime.limit", path, "too many files inside a text");
+        }
+        for (file, why) in
+            yenc.into_iter().map(|f| (f, "yEnc file")).chain(uu.into_iter().map(|f| (f, "uuencoded file")))
+        {
+            self.alternative(path, &file.name, why, Cow::Owned(file.data), false);
+        }
+    }
+
     /// Texts that only those read as such who know their character set.
     pub(super) fn charset_readings(&mut self, part: &Part<'_>) {
         let charset = part.param("charset").unwrap_or_default();

@@ -21,7 +21,8 @@ pub struct Budget {
     bytes: usize,
     files: usize,
     ratio: usize,
-    time: Option<(Clock, Span)>,
+    /// When the time began, and how much there is.
+    time: Option<(Clock, Span, Span)>,
     /// What encrypted members are tried with.
     pub(super) passwords: Passwords,
 }
@@ -53,8 +54,8 @@ impl Budget {
     /// Nothing is unpacked any more when `clock` has gone on by `time`.
     #[must_use]
     pub fn within(mut self, clock: Clock, time: Span) -> Self {
-        let until = clock.uptime().plus(time);
-        self.time = Some((clock, until));
+        let now = clock.uptime();
+        self.time = Some((clock, now, time));
         self
     }
 
@@ -68,7 +69,14 @@ impl Budget {
     /// The time is over.
     #[must_use]
     pub fn is_late(&self) -> bool {
-        self.time.as_ref().is_some_and(|(clock, until)| clock.uptime() >= *until)
+        self.time.as_ref().is_some_and(|(clock, since, time)| clock.uptime() >= since.plus(*time))
+    }
+
+    /// Passwords may still be tried: they get half of the time, so that what is open is seen whatever is not.
+    #[must_use]
+    pub fn may_guess(&self) -> bool {
+        let half = |time: &Span| Span::millis(time.as_millis() / 2);
+        self.time.as_ref().is_none_or(|(clock, since, time)| clock.uptime() < since.plus(half(time)))
     }
 
     /// Nothing more can be taken.

@@ -25,6 +25,18 @@ pub(super) fn le(data: &[u8], at: usize, width: usize) -> Option<usize> {
     number(data, at, width.min(8), |d| d.iter().rev().fold(0, |sum, b| sum << 8 | u64::from(*b)))
 }
 
+/// A big-endian number of `width` octets, at most eight.
+pub(super) fn be(data: &[u8], at: usize, width: usize) -> Option<usize> {
+    number(data, at, width.min(8), |d| d.iter().fold(0, |sum, b| sum << 8 | u64::from(*b)))
+}
+
+/// UTF-16 of little-endian order, upto its first NUL.
+pub(super) fn utf16(data: &[u8]) -> String {
+    let units =
+        data.chunks_exact(2).map(|pair| u16::from_le_bytes([*pair.first().unwrap_or(&0), *pair.last().unwrap_or(&0)]));
+    char::decode_utf16(units.take_while(|unit| *unit != 0)).map(|c| c.unwrap_or('\u{fffd}')).collect()
+}
+
 /// Text upto its first NUL.
 pub(super) fn text(field: &[u8]) -> String {
     let end = memchr::memchr(0, field).unwrap_or(field.len());

@@ -3,19 +3,30 @@
 
 mod budget;
 mod bytes;
+mod cab;
 mod crypt;
+mod embedded;
+mod image;
+mod lha;
 mod lzw;
 mod passwords;
+mod rar;
 mod report;
+mod sevenz;
 mod stream;
 mod tar;
 #[cfg(test)]
 mod tests;
+mod unix;
 mod zip;
 
 pub use budget::{Budget, Stop, WINDOW};
+pub(super) use image::{is_fat, is_partitioned};
+pub(super) use lha::is_lha;
 pub use passwords::Passwords;
 pub use report::Report;
+pub(super) use tar::is_tar;
+pub(super) use unix::is_cpio;
 
 use super::Object;
 
@@ -42,8 +53,20 @@ pub struct Opener {
 pub const OPENERS: &[Opener] = &[
     Opener { takes: |o| STREAMS.contains(&o.kind), open: stream::open },
     Opener { takes: |o| o.kind == "application/x-tar", open: tar::open },
+    Opener { takes: |o| o.kind == "application/x-7z-compressed", open: sevenz::open },
+    Opener { takes: |o| o.kind == "application/vnd.rar", open: rar::open },
+    Opener { takes: |o| o.kind == "application/vnd.ms-cab-compressed", open: cab::open },
+    Opener { takes: |o| o.kind == "application/x-archive", open: unix::ar },
+    Opener { takes: |o| o.kind == "application/x-cpio", open: unix::cpio },
+    Opener { takes: |o| o.kind == "application/x-rpm", open: unix::rpm },
+    Opener { takes: |o| o.kind == "application/x-lzh", open: lha::lha },
+    Opener { takes: |o| o.kind == "application/x-arj", open: lha::arj },
+    Opener { takes: |o| OPTICAL.contains(&o.kind), open: image::optical },
+    Opener { takes: |o| DISKS.contains(&o.kind), open: image::open },
     Opener { takes: |o| CLOSED.contains(&o.kind), open: closed },
     Opener { takes: |o| zip::is_inside(&o.data), open: zip::open },
+    // Last: it looks behind what the others found.
+    Opener { takes: embedded::is_inside, open: embedded::open },
 ];
 
 /// One file in one coding.
@@ -58,13 +81,47 @@ const STREAMS: &[&str] = &[
     "application/zstd",
 ];
 
+const OPTICAL: &[&str] = &["application/x-iso9660-image", "application/x-udf-image"];
+
+const DISKS: &[&str] = &[
+    "application/x-disk-image",
+    "application/x-fat-image",
+    "application/x-ntfs-image",
+    "application/x-vhd",
+    "application/x-vhdx",
+];
+
 /// Containers that are known and cannot be opened here: their content was not seen.
 const CLOSED: &[&str] = &[
-    "application/vnd.rar",
-    "application/x-7z-compressed",
-    "application/vnd.ms-cab-compressed",
-    "application/x-iso9660-image",
+    "application/x-ace",
+    "application/x-apple-diskimage",
+    "application/x-exfat-image",
+    "application/x-grzip",
+    "application/x-lrzip",
+    "application/x-lzop",
+    "application/x-qemu-disk",
+    "application/x-vmdk",
+    "application/x-wim",
+    "application/x-xar",
+    "application/x-zoo",
 ];
+
+/// Whether what a container holds may be under a password, and its members are not a document's own parts.
+#[must_use]
+pub fn takes_passwords(kind: &str) -> bool {
+    STREAMS.contains(&kind)
+        || OPTICAL.contains(&kind)
+        || DISKS.contains(&kind)
+        || matches!(
+            kind,
+            "application/zip"
+                | "application/vnd.rar"
+                | "application/x-7z-compressed"
+                | "application/x-msdownload"
+                | "application/x-tar"
+                | "message/rfc822"
+        )
+}
 
 fn closed(object: &Object<'_>, _: &mut Budget, report: &mut Report<'_>) -> Vec<Member> {
     report.unknown("archive.unsupported", &format!("{} cannot be opened", object.kind));

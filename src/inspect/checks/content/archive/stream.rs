@@ -41,7 +41,7 @@ pub(super) fn open(object: &Object<'_>, budget: &mut Budget, report: &mut Report
             Some(decoder) => budget.peek(decoder, data.len()),
             None => (Vec::new(), Stop::Broken),
         },
-        "application/x-lzip" => budget.peek(LzipReader::new(data), data.len()),
+        "application/x-lzip" => budget.peek(LzipReader::new(lzip_members(data)), data.len()),
         "application/zstd" => zstd(data, budget),
         "application/x-lz4" => lz4(data, budget),
         _ => lzw::unpack(data, budget),
@@ -69,12 +69,15 @@ fn inner_name(name: &str) -> String {
     }
 }
 
+/// Octets behind a gzip stream that only look like another one.
+const FALSE_STARTS: usize = 64;
+
 /// Every gzip member, also behind padding and other octets (THREATS Z-07). A checksum that is wrong does not hide what
 /// came before it.
 fn gzip(mut data: &[u8], budget: &Budget) -> (Vec<u8>, Stop) {
     const MAGIC: &[u8] = b"\x1f\x8b\x08";
     let (mut all, whole) = (Vec::new(), data.len());
-    let mut last = Stop::End;
+    let (mut last, mut false_starts) = (Stop::End, 0);
     while let Some(at) = memchr::memmem::find(data, MAGIC) {
         let mut decoder = GzDecoder::new(from(data, at));
         let (out, stop) = budget.peek(&mut decoder, whole);
@@ -82,6 +85,10 @@ fn gzip(mut data: &[u8], budget: &Budget) -> (Vec<u8>, Stop) {
         // Octets that only look like a member are none.
         let real = !out.is_empty() || stop == Stop::End;
         if !real && !all.is_empty() {
+            false_starts += 1;
+            if false_starts > FALSE_STARTS {
+                break;
+            }
             data = from(data, at + MAGIC.len());
             continue;
         }
@@ -115,6 +122,17 @@ pub(super) fn xz(data: &[u8]) -> impl Read + use<'_> {
 
 fn limit_kib() -> u32 {
     u32::try_from((WINDOW >> 10) + 1024).unwrap_or(u32::MAX)
+}
+
+/// The members without what trails them: each ends with its own length.
+fn lzip_members(data: &[u8]) -> &[u8] {
+    let mut start = 0;
+    while from(data, start).starts_with(b"LZIP") {
+        let is_end = |end: &usize| le(data, end - 8, 8) == Some(end - start);
+        let Some(end) = (start + 26..=data.len()).find(is_end) else { return data };
+        start = end;
+    }
+    data.get(..start).unwrap_or(data)
 }
 
 /// The `.lzma` file format: properties, window, length, stream.
@@ -160,7 +178,7 @@ pub(super) fn zstd(mut data: &[u8], budget: &Budget) -> (Vec<u8>, Stop) {
 }
 
 /// Every frame, the old form too.
-fn lz4(mut data: &[u8], budget: &Budget) -> (Vec<u8>, Stop) {
+pub(super) fn lz4(mut data: &[u8], budget: &Budget) -> (Vec<u8>, Stop) {
     let (mut all, whole) = (Vec::new(), data.len());
     loop {
         if let (Some(0x184D_2A50..=0x184D_2A5F), Some(length)) = (le(data, 0, 4), le(data, 4, 4)) {

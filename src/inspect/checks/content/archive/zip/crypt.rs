@@ -39,7 +39,7 @@ impl Aes {
 /// What `body` is under `password`, when that is the one.
 pub(super) fn attempt(entry: &Entry<'_>, body: &[u8], password: &[u8], budget: &Budget) -> Option<Out> {
     match entry.aes {
-        Some(aes) if entry.method == COVERED => under_aes(aes, body, password, budget),
+        Some(aes) if entry.method == COVERED => under_aes(entry, aes, body, password, budget),
         _ => traditional(entry, body, password, budget),
     }
 }
@@ -53,7 +53,7 @@ fn traditional(entry: &Entry<'_>, body: &[u8], password: &[u8], budget: &Budget)
         return None;
     }
     let plain: Vec<u8> = body.get(12..)?.iter().map(|b| keys.open(*b)).collect();
-    let out = method::unpack(entry.method, &plain, plain.len(), budget).ok()?;
+    let out = method::unpack(entry, entry.method, &plain, plain.len(), budget).ok()?;
     // A limit may cut the octets short: then the check octet and a stream that unpacks must do.
     let cut = matches!(out.stop, Stop::Bomb | Stop::Full) && entry.method != 0;
     (cut || (out.stop == Stop::End && out.crc() == entry.crc)).then_some(out)
@@ -88,7 +88,7 @@ fn step(crc: u32, octet: u8) -> u32 {
     (0..8).fold(crc ^ u32::from(octet), |sum, _| if sum & 1 == 0 { sum >> 1 } else { (sum >> 1) ^ 0xEDB8_8320 })
 }
 
-fn under_aes(aes: Aes, body: &[u8], password: &[u8], budget: &Budget) -> Option<Out> {
+fn under_aes(entry: &Entry<'_>, aes: Aes, body: &[u8], password: &[u8], budget: &Budget) -> Option<Out> {
     let salt = aes.key / 2;
     let mut derived = vec![0; aes.key * 2 + 2];
     pbkdf2::<Hmac<Sha1>>(password, body.get(..salt)?, ROUNDS, &mut derived);
@@ -108,7 +108,7 @@ fn under_aes(aes: Aes, body: &[u8], password: &[u8], budget: &Budget) -> Option<
         24 => counter(&aes::Aes192::new_from_slice(key).ok()?, covered),
         _ => counter(&aes::Aes256::new_from_slice(key).ok()?, covered),
     };
-    method::unpack(aes.method, &plain, plain.len(), budget).ok()
+    method::unpack(entry, aes.method, &plain, plain.len(), budget).ok()
 }
 
 /// Counter mode with a little-endian counter that begins at one.

@@ -2,6 +2,8 @@
 //! §4.3.16). Offsets count from the start of an archive, which may begin anywhere in a file: each end record tells
 //! how far the archive before it was moved.
 
+use std::collections::BTreeMap;
+
 use memchr::memmem;
 
 use super::super::bytes::{le, piece};
@@ -10,14 +12,18 @@ use super::{CENTRAL, END};
 
 /// Records of more than this are not looked at: they repeat what the entries say, and those are all read.
 const RECORDS: usize = 100_000;
+/// End records from the start, and from the end.
+const ENDS: usize = 32;
 
 #[derive(Default)]
 pub(super) struct Directory {
     pub(super) records: Vec<Record>,
-    /// End records.
-    pub(super) ends: usize,
+    /// Where the end records stand.
+    pub(super) ends: Vec<usize>,
     /// Where the last one ends, its comment included.
     pub(super) end: Option<usize>,
+    /// Numbers of records by the place of their entry; the first one counts.
+    places: BTreeMap<usize, usize>,
 }
 
 /// What the directory says of one entry.
@@ -29,6 +35,9 @@ pub(super) struct Record {
     pub(super) time: usize,
     pub(super) crc: u32,
     pub(super) packed: usize,
+    pub(super) size: usize,
+    /// Where the record itself stands.
+    pub(super) at: usize,
     /// Where the local header stands in the octets.
     pub(super) offset: usize,
     aes: Option<super::crypt::Aes>,
@@ -39,9 +48,14 @@ impl Directory {
         let mut directory = Self::default();
         // Directories as the end records place them: from where, upto where, moved by how much.
         let mut moved: Vec<(usize, usize, usize)> = Vec::new();
-        for end in memmem::find_iter(data, END) {
+        // Of many, the first and the last: programs begin to look at either end.
+        let mut ends: Vec<usize> = memmem::find_iter(data, END).take(ENDS).collect();
+        ends.extend(memmem::rfind_iter(data, END).take(ENDS));
+        ends.sort_unstable();
+        ends.dedup();
+        for end in ends {
             let Some((size, offset)) = place(data, end) else { continue };
-            directory.ends += 1;
+            directory.ends.push(end);
             directory.end = le(data, end + 20, 2).map(|comment| (end + 22 + comment).min(data.len()));
             if let Some(start) = end.checked_sub(size) {
                 moved.push((start, end, start.saturating_sub(offset)));
@@ -56,6 +70,7 @@ impl Directory {
             }
             let shift = moved.iter().find(|(from, to, _)| (*from..*to).contains(&start)).map_or(0, |(.., by)| *by);
             if let Some((record, length)) = Record::read(data, start, shift) {
+                directory.places.entry(record.offset).or_insert(directory.records.len());
                 directory.records.push(record);
                 at = start + length;
             }
@@ -63,10 +78,22 @@ impl Directory {
         directory
     }
 
+    /// Only what stands outside of these ranges, which are in order.
+    pub(super) fn without(mut self, covered: &[(usize, usize)]) -> Self {
+        let is_free = |at: usize| {
+            let before = covered.partition_point(|(from, _)| *from <= at);
+            before.checked_sub(1).and_then(|n| covered.get(n)).is_none_or(|(_, upto)| at >= *upto)
+        };
+        self.places.clear();
+        self.records.retain(|record| is_free(record.at));
+        self.ends.retain(|end| is_free(*end));
+        self
+    }
+
     /// The record of the entry whose header stands at `offset`: the one that says something else than its neighbours
     /// is of no more weight than the first.
     pub(super) fn at(&self, offset: usize) -> Option<&Record> {
-        self.records.iter().find(|record| record.offset == offset)
+        self.places.get(&offset).and_then(|number| self.records.get(*number))
     }
 }
 
@@ -86,12 +113,12 @@ impl Record {
     fn read(data: &[u8], start: usize, shift: usize) -> Option<(Self, usize)> {
         let (names, extras, comments) = (le(data, start + 28, 2)?, le(data, start + 30, 2)?, le(data, start + 32, 2)?);
         let raw_name = piece(data, start + 46, names)?;
-        let extra = Extra::read(piece(data, start + 46 + names, extras).unwrap_or_default());
+        let extra = Extra::read(piece(data, start + 46 + names, extras).unwrap_or_default(), raw_name);
         let (mut packed, mut offset) = (le(data, start + 20, 4)?, le(data, start + 42, 4)?);
-        let mut wide = extra.wide.iter();
+        let (mut wide, mut size) = (extra.wide.iter(), le(data, start + 24, 4)?);
         // APPNOTE §4.5.3: only those that are all ones stand there, in this order.
-        if le(data, start + 24, 4)? == 0xFFFF_FFFF {
-            wide.next();
+        if size == 0xFFFF_FFFF {
+            size = wide.next().copied().unwrap_or(size);
         }
         if packed == 0xFFFF_FFFF {
             packed = wide.next().copied().unwrap_or(packed);
@@ -107,6 +134,8 @@ impl Record {
             time: le(data, start + 12, 2)?,
             crc: u32::try_from(le(data, start + 16, 4)?).ok()?,
             packed,
+            size,
+            at: start,
             offset: offset.saturating_add(shift),
             aes: extra.aes,
         };
@@ -125,8 +154,10 @@ impl Record {
             time: self.time,
             crc: self.crc,
             packed: self.packed,
+            size: self.size,
             data_at: self.offset + 30 + names + extras,
             aes: self.aes,
+            stale: None,
         })
     }
 }

@@ -7,6 +7,7 @@ use flate2::bufread::DeflateDecoder;
 use super::super::bytes::{le, piece};
 use super::super::stream;
 use super::super::{Budget, Stop};
+use super::entry::Entry;
 
 /// What came out.
 pub(super) struct Out {
@@ -23,7 +24,7 @@ impl Out {
 }
 
 /// `packed` is what the header says of the length, for the density of the outcome. `Err`: not a method known here.
-pub(super) fn unpack(method: usize, body: &[u8], packed: usize, budget: &Budget) -> Result<Out, ()> {
+pub(super) fn unpack(entry: &Entry<'_>, method: usize, body: &[u8], packed: usize, budget: &Budget) -> Result<Out, ()> {
     let packed = packed.min(body.len()).max(1);
     let read = |source: &mut dyn Read| {
         let (data, stop) = budget.peek(source, packed);
@@ -38,7 +39,7 @@ pub(super) fn unpack(method: usize, body: &[u8], packed: usize, budget: &Budget)
         }
         9 => read(&mut deflate64::Deflate64Decoder::with_buffer(body)),
         12 => read(&mut bzip2::bufread::MultiBzDecoder::new(body)),
-        14 => match lzma(body) {
+        14 => match lzma(entry, body) {
             Some(mut decoder) => read(&mut decoder),
             None => Out { data: Vec::new(), stop: Stop::Broken, used: None },
         },
@@ -56,11 +57,12 @@ pub(super) fn unpack(method: usize, body: &[u8], packed: usize, budget: &Budget)
 }
 
 /// APPNOTE §5.8.8: version, length of the properties, the properties, then the stream, which may say where it ends.
-fn lzma(body: &[u8]) -> Option<impl Read + use<'_>> {
+fn lzma<'b>(entry: &Entry<'_>, body: &'b [u8]) -> Option<impl Read + use<'b>> {
     let (properties, size) = (*body.get(4)?, le(body, 5, 4)?);
     let length = le(body, 2, 2)?;
     let rest = body.get(4 + length..)?;
-    stream::lzma_raw(rest, properties, size, u64::MAX)
+    let ends_itself = entry.flags & 2 != 0;
+    stream::lzma_raw(rest, properties, size, if ends_itself { u64::MAX } else { entry.size as u64 })
 }
 
 /// APPNOTE §5.10: two octets of parameters, then PPMd version I, revision 1.

@@ -27,10 +27,9 @@ const OVERLAPS: usize = 16;
 /// Whether a zip lies in `data`, at its start or behind something else.
 #[must_use]
 pub fn is_inside(data: &[u8]) -> bool {
-    // "PK00" and "PK\x07\x08" begin pieces of archives that were cut up.
+    // "PK00" and "PK\x07\x08" begin archives that were cut up.
     data.starts_with(LOCAL)
-        || data.starts_with(b"PK00PK")
-        || data.starts_with(b"PK\x07\x08PK")
+        || ((data.starts_with(b"PK00") || data.starts_with(b"PK\x07\x08")) && memmem::find(data, LOCAL).is_some())
         || (memmem::find(data, LOCAL).is_some() && memmem::rfind(data, END).is_some())
 }
 
@@ -54,7 +53,10 @@ pub(super) fn open(object: &Object<'_>, budget: &mut Budget, report: &mut Report
             return members;
         }
         at = local.data_at.saturating_add(length).max(at);
+        seen.covered.push((start, at));
     }
+    // What lies in an entry is that entry's: a zip that is stored in this one has a directory of its own.
+    let directory = directory.without(&seen.covered);
     // Records that point where the scan saw no header: inside another entry, or at one whose magic was wiped out.
     for (number, record) in directory.records.iter().filter(|r| !seen.offsets.contains(&r.offset)).enumerate() {
         let Some(local) = record.as_entry(data) else { continue };
@@ -79,6 +81,8 @@ pub(super) fn open(object: &Object<'_>, budget: &mut Budget, report: &mut Report
 struct Seen {
     names: BTreeSet<Vec<u8>>,
     offsets: BTreeSet<usize>,
+    /// From where upto where entries lie, in order.
+    covered: Vec<(usize, usize)>,
 }
 
 fn compare(data: &[u8], directory: &Directory, seen: &Seen, report: &mut Report<'_>) {
@@ -90,7 +94,7 @@ fn compare(data: &[u8], directory: &Directory, seen: &Seen, report: &mut Report<
     if offsets.len() < directory.records.len() {
         report.say("archive.inconsistent", "several zip records point at one entry");
     }
-    if directory.ends > 1 {
+    if directory.ends.len() > 1 {
         report.say("archive.inconsistent", "several zips in one file");
     }
     if !data.starts_with(b"PK") {
