@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::env::{Clock, Dns};
@@ -105,7 +105,12 @@ pub(super) fn progress(count: usize, as_json: bool) -> ProgressBar {
     if count < 2 || !std::io::stderr().is_terminal() || (as_json && std::io::stdout().is_terminal()) {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len}  {per_sec}  {eta}")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+        // A terminal that takes no more is not our trouble.
+        let _ = write!(out, "{:.0}/s", state.per_sec());
+    };
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len}  {rate}  {eta}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .with_key("rate", rate);
     ProgressBar::new(count as u64).with_style(style)
 }

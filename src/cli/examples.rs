@@ -62,6 +62,11 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("quarantine key list", &["luytre quarantine key list"]),
     ("quarantine key new", &["luytre quarantine key new"]),
     ("quarantine key rotate", &["luytre quarantine key rotate --reason 'an officer has left'"]),
+    ("bypass", &["luytre bypass status"]),
+    ("bypass on", &["luytre bypass on --for '2 h' --reason 'a rule holds everything'"]),
+    ("bypass off", &["luytre bypass off --reason 'the rule is mended'"]),
+    ("bypass status", &["luytre bypass status --json"]),
+    ("retro", &["luytre retro", "luytre retro --since '3 days' --hashes new-campaign.txt --json"]),
     ("receipt", &["luytre receipt 01KAN5QF3W8Z5T2D9H6X0V7RBM"]),
     ("log", &["luytre log search --to an@tttt.tinh.gov.vn"]),
     (

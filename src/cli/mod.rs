@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done; 1 something is wrong and was told; 2 the command line was not understood.
 
+pub mod bypass;
 pub mod check;
 pub mod demo;
 pub mod dkim;
@@ -16,6 +17,7 @@ pub mod quarantine;
 mod quarantine_key;
 pub mod queue;
 pub mod receipt;
+pub mod retro;
 pub mod rules;
 pub mod scan;
 pub mod serve;
@@ -63,6 +65,10 @@ enum Command {
     Queue(queue::Args),
     /// See, release or remove held mail. / Thư bị cách ly.
     Quarantine(quarantine::Args),
+    /// The emergency switch: relay and virus engines only. / Công tắc khẩn cấp.
+    Bypass(bypass::Args),
+    /// Who received what is known to be bad today. / Ai đã nhận tệp mà hôm nay biết là độc hại.
+    Retro(retro::Args),
     /// Why a message got what it got. / Biên nhận của một thư.
     Receipt(receipt::Args),
     /// Find messages in the record. / Tìm thư trong nhật ký.
@@ -95,6 +101,8 @@ pub fn main() -> ExitCode {
         Command::Rules(args) => rules::run(args),
         Command::Queue(args) => queue::run(args),
         Command::Quarantine(args) => quarantine::run(args),
+        Command::Bypass(args) => bypass::run(args),
+        Command::Retro(args) => retro::run(args),
         Command::Receipt(args) => receipt::run(args),
         Command::Log(args) => log::run(args),
         Command::Dkim(args) => dkim::run(args),

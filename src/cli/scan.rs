@@ -77,6 +77,7 @@ pub fn run(args: Args) -> ExitCode {
 
 /// Whether every file could be read.
 async fn scan(args: Args, policy: Arc<Policy>) -> Result<bool, Box<dyn std::error::Error>> {
+    recipients(&policy, &args.rcpt)?;
     let files = files(&args.paths)?;
     let network = args.ip.is_some() || args.dns;
     let engine = Engine::start(Arc::clone(&policy), network).await?;
@@ -175,7 +176,9 @@ fn envelope(raw: &Bytes, policy: &Policy, args: &Args) -> Result<Envelope, Strin
 }
 
 fn recipients(policy: &Policy, wanted: &[String]) -> Result<Vec<Recipient>, String> {
-    let agency = policy.agencies.first().ok_or("the configuration has no agency")?;
+    let agency = policy.agencies.first().ok_or(
+        "the configuration has no agency: scan judges mail as one of them would; add an [[agency]] or run luytre init",
+    )?;
     let domain = agency.domains.first().ok_or("the first agency has no domain")?;
     let wanted = if wanted.is_empty() { vec![format!("scan@{domain}")] } else { wanted.to_vec() };
     let recipient = |text: &String| -> Result<Recipient, String> {

@@ -5,14 +5,21 @@ use std::sync::Arc;
 
 use super::control::serve::Handler;
 use super::control::{FLUSH_RECEIPTS, Reply, Request};
+use super::emergency::Emergency;
 use super::officer::Officer;
 use crate::deliver::Deliver;
 use crate::policy::Live;
+use crate::report::metrics::Metrics;
 use crate::report::record::run::Log;
+
+/// Lines of the record that one `luytre retro` may add.
+const MOST_RETRO: usize = 500;
 
 /// Answers operators.
 pub(super) struct Answers {
     pub officer: Officer,
+    pub emergency: Emergency,
+    pub metrics: Metrics,
     pub deliver: Arc<Deliver>,
     pub live: Arc<Live>,
     pub record: Log,
@@ -41,6 +48,17 @@ impl Answers {
                 let reply = self.officer.release(&errand, &self.live.current()).await;
                 self.deliver.wake();
                 reply
+            }
+            Request::BypassOn { span, by, reason } => self.emergency.on(span, &by, &reason),
+            Request::BypassOff { by, reason } => self.emergency.off(&by, &reason),
+            Request::BypassStatus => self.emergency.status(),
+            Request::RetroDone { by, found, about } => {
+                self.metrics.retro(found);
+                for line in about.iter().take(MOST_RETRO) {
+                    self.officer.note("retro.found", line, &by, "", "");
+                }
+                self.officer.note("retro.done", format!("{found} deliveries"), &by, "", "");
+                Reply::Done { count: found }
             }
             request => self.of_stores(request).await,
         }
@@ -92,6 +110,7 @@ impl Answers {
                 "generation": policy.generation,
                 "hash": policy.hash,
                 "refused": self.live.refused(),
+                "bypass": self.emergency.value(),
                 "queue": self.officer.stores.spool.count(),
             }),
         }

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::deliver::Standing;
+use crate::mail::Span;
 use crate::quarantine::{Cursor, Entry, Filter as HeldFilter, HeldKey};
 use crate::spool::{Job, JobKey};
 pub use filter::{QueueFilter, State};
@@ -92,6 +93,23 @@ pub enum Request {
     QuarantineRotate {
         by: String,
         reason: String,
+    },
+    /// `span`: for how long.
+    BypassOn {
+        span: Span,
+        by: String,
+        reason: String,
+    },
+    BypassOff {
+        by: String,
+        reason: String,
+    },
+    BypassStatus,
+    /// What `luytre retro` found: how many deliveries, and a line for each of the first.
+    RetroDone {
+        by: String,
+        found: usize,
+        about: Vec<String>,
     },
     Reload,
     Status,

@@ -7,6 +7,7 @@
 mod answers;
 pub mod control;
 mod descriptors;
+mod emergency;
 mod holder;
 mod internet;
 mod logging;

@@ -11,6 +11,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::answers::Answers;
 use super::control::serve::Control;
 use super::control::stores::Stores;
+use super::emergency::Emergency;
 use super::officer::Officer;
 use super::recheck::Recheck;
 use super::stages::{Stages, part};
@@ -103,6 +104,12 @@ fn control(stages: &Stages) -> Result<JoinHandle<()>, StartError> {
     let recheck = Recheck { examiner: stages.examiner(), live: Arc::clone(&stages.live), clock: stages.clock.clone() };
     let answers = Answers {
         officer: Officer::new(stores, recheck, stages.record.clone()),
+        emergency: Emergency {
+            bypass: stages.bypass.clone(),
+            clock: stages.clock.clone(),
+            record: stages.record.clone(),
+        },
+        metrics: stages.metrics.clone(),
         deliver: Arc::clone(&stages.deliver),
         live: Arc::clone(&stages.live),
         record: stages.record.clone(),

@@ -15,6 +15,7 @@ use crate::envelope;
 use crate::guard::{self, Guard};
 use crate::inspect::{self, run::Pool};
 use crate::intake;
+use crate::pipeline::run::bypass::Bypass;
 use crate::pipeline::run::exists::Census;
 use crate::pipeline::run::turns::Turns;
 use crate::pipeline::{self, Examiner, Pipeline};
@@ -42,6 +43,7 @@ pub(super) struct Stages {
     pub spool: Spool,
     pub spool_metrics: spool::metrics::Metrics,
     pub shelf: Shelf,
+    pub bypass: Bypass,
     pub record: Log,
     pub inspectors: Pool,
     pub deliver: Arc<Deliver>,
@@ -67,6 +69,7 @@ impl Stages {
         let spool_metrics = part("metrics", spool::metrics::Metrics::new(&registry))?;
         let spool = open_spool(&disk, &data, &clock, spool_metrics.clone())?;
         let shelf = open_shelf(&disk, &data, &policy, &clock, &registry).await?;
+        let bypass = Bypass::open(Arc::clone(&disk), &data);
         let record = Log::open(&data.join("receipts"), clock.now()).map_err(|e| StartError::Part(e.to_string()))?;
         let inspectors = start_inspectors(&policy, &registry).await?;
         let feeds = Feeds::new(&policy);
@@ -99,6 +102,7 @@ impl Stages {
             spool,
             spool_metrics,
             shelf,
+            bypass,
             record,
             inspectors,
             deliver,
@@ -114,6 +118,7 @@ impl Stages {
         Ok(Arc::new(Pipeline::new(pipeline::Parts {
             policy: self.feeds.policy.subscribe(),
             examiner: Examiner { turns: Some(Turns::default()), ..self.examiner() },
+            bypass: self.bypass.clone(),
             guard: self.guard.clone(),
             census: Census::new(
                 Arc::clone(&self.deliver),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::emergency::Emergency;
 use super::officer::Officer;
 use super::stages::Stages;
 use crate::env::Clock;
@@ -35,6 +36,9 @@ pub(super) fn start(stages: &Stages) -> JoinSet<()> {
     };
     space.look(&policy.borrow().limits);
     tasks.spawn(every_second(space, stages.record.clone(), stages.metrics.clone(), policy.clone()));
+    let emergency =
+        Emergency { bypass: stages.bypass.clone(), clock: stages.clock.clone(), record: stages.record.clone() };
+    tasks.spawn(watching(emergency, stages.metrics.clone()));
     tasks.spawn(following(stages.shelf.clone(), policy.clone()));
     tasks.spawn(guarding(stages.guard.clone(), policy.clone()));
     tasks.spawn(every_hour(stages.shelf.clone(), stages.record.clone(), stages.clock.clone(), policy));
@@ -96,6 +100,15 @@ async fn guarding(guard: Guard, policy: watch::Receiver<Arc<Policy>>) {
         if count % 3600 == 0 {
             guard.forget(&policy.compiled.guard);
         }
+    }
+}
+
+/// The emergency bypass ends by itself.
+async fn watching(emergency: Emergency, metrics: Metrics) {
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        second.tick().await;
+        emergency.tick(&metrics);
     }
 }
 

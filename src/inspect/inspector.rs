@@ -9,14 +9,14 @@ use serde::{Deserialize, Serialize};
 
 pub use super::policy::Loaded;
 
-use super::ContentFacts;
 use super::checks::content::archive::{self, Budget, Passwords};
 use super::checks::content::{self, ContentCheck, Outbox, View, kind, objects, outbox};
 use super::rules::surface::{Form, Outer, Surface, Surfaces};
+use super::{ContentFacts, Finding, OutgoingKind};
 use crate::env::Clock;
 use crate::env::jail::wire::Inner;
 use crate::env::jail::{cage, memory, probe};
-use crate::mail::mime::{self, words};
+use crate::mail::mime::{self, rewrite, words};
 use crate::mail::{Mailbox, ReversePath, Span, Timestamp};
 
 /// Names the policy's longest serialised form: rules as native code included.
@@ -37,12 +37,22 @@ pub struct Task {
 }
 
 /// What the main process wants of the octets themselves.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Wants {
     /// For the virus engines.
     pub parts: WantsParts,
     /// A rewritten copy of the message, where a check makes one.
     pub message: bool,
+    /// Instead of an inspection: the message without some of its parts.
+    pub strip: Option<Strip>,
+}
+
+/// Parts that give way to a notice.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Strip {
+    /// Paths as in the list of parts.
+    pub parts: Vec<String>,
+    pub notice: String,
 }
 
 /// Which parts the engines of the policy are shown.
@@ -58,8 +68,8 @@ pub enum WantsParts {
 impl Wants {
     /// Whether any octets may leave at all.
     #[must_use]
-    pub fn any(self) -> bool {
-        self != Self::default()
+    pub fn any(&self) -> bool {
+        *self != Self::default()
     }
 }
 
@@ -101,6 +111,11 @@ impl<'p> Examiner<'p> {
     #[must_use]
     pub fn examine_into(&self, raw: &[u8], task: &Task, outbox: Outbox) -> ContentFacts {
         let mut facts = ContentFacts::default();
+        if let Some(order) = &task.wants.strip {
+            self.strip(raw, order, &outbox, &mut facts);
+            facts.outgoing = outbox.into_items();
+            return facts;
+        }
         if self.checks.is_empty() {
             let headers = crate::mail::header::Headers::parse_limited(raw, self.loaded.limits().header_fields);
             facts.subject = subject(&headers);
@@ -122,6 +137,20 @@ impl<'p> Examiner<'p> {
             facts.outgoing = outbox.into_items();
         }
         facts
+    }
+
+    /// The message without some of its parts into the outbox; a finding says why not.
+    fn strip(&self, raw: &[u8], order: &Strip, outbox: &Outbox, facts: &mut ContentFacts) {
+        let mut parts: Vec<rewrite::PartPath> = order.parts.iter().map(|path| rewrite::PartPath::of(path)).collect();
+        parts.sort();
+        parts.dedup();
+        let written = rewrite::strip(raw, &parts, &order.notice, &self.loaded.limits().tree());
+        let why = match written {
+            Ok(bytes) if outbox.put(OutgoingKind::Message, "", &bytes) => return,
+            Ok(_) => "it does not fit".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        facts.findings.push(Finding::new("policy.not-stripped").with(why));
     }
 
     /// What may be unpacked: the configured time, or half of what is left for this message, whichever is less; with

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::Pipeline;
 use crate::deliver::seal::{self, Inward, Note, Outward, Sealed};
 use crate::deliver::settings::Profile;
@@ -9,7 +11,8 @@ use crate::deliver::{Handover, Live};
 use crate::mail::{Destination, Language, Parcel, ParcelMeta, Recipient, Reply, Span, Timestamp};
 use crate::policy::Policy;
 use crate::quarantine::{Held, HeldKey, Kind};
-use crate::verdict::{Action, Group, Judged, receipt};
+use crate::verdict::attachment::notice;
+use crate::verdict::{Action, Group, Judged, Ruled, receipt};
 
 /// What became of one group of recipients.
 #[derive(Debug)]
@@ -110,7 +113,39 @@ impl Pipeline {
 
     /// `live`: the message is handed over while its sender waits.
     async fn carry_group(&self, judged: &Judged, group: &Group, live: Option<Live>, policy: &Arc<Policy>) -> Carried {
-        let sealed = match self.seal(judged, group, policy).await {
+        if group.strip.is_empty() {
+            return self.carry_octets(judged, judged.octets(group), group, live, policy).await;
+        }
+        let (mail, mut instead) = (judged.case().mail(), group.clone());
+        (instead.action, instead.strip, instead.copy) = (Action::Quarantine, Vec::new(), None);
+        let removed: Vec<&Ruled> = group.strip.iter().collect();
+        let notice = notice::text(mail.envelope().id(), &removed);
+        let parts = group.strip.iter().map(|line| line.path.clone()).collect();
+        match self.parts.examiner.strip(mail, policy, parts, notice).await {
+            Ok(raw) => {
+                // The original is safe before anything else of the message is let go.
+                let held = self.carry_octets(judged, mail.raw().clone(), &instead, None, policy).await;
+                if !matches!(held.done, Done::Held { .. }) {
+                    return held;
+                }
+                self.carry_octets(judged, raw, group, live, policy).await
+            }
+            Err(why) => {
+                tracing::info!(id = %mail.envelope().id(), why, "parts could not be taken out; the message is held");
+                self.carry_octets(judged, mail.raw().clone(), &instead, None, policy).await
+            }
+        }
+    }
+
+    async fn carry_octets(
+        &self,
+        judged: &Judged,
+        raw: Bytes,
+        group: &Group,
+        live: Option<Live>,
+        policy: &Arc<Policy>,
+    ) -> Carried {
+        let sealed = match self.seal(judged, raw, group, policy).await {
             Ok(sealed) => sealed,
             Err(why) => {
                 tracing::error!(id = %judged.case().mail().envelope().id(), why, "a message could not be signed");
@@ -139,7 +174,7 @@ impl Pipeline {
         }
     }
 
-    async fn seal(&self, judged: &Judged, group: &Group, policy: &Arc<Policy>) -> Result<Sealed, String> {
+    async fn seal(&self, judged: &Judged, raw: Bytes, group: &Group, policy: &Arc<Policy>) -> Result<Sealed, String> {
         let case = judged.case();
         let hostname = policy.hostname.as_str();
         if let Destination::Agency(id) = &group.destination {
@@ -153,12 +188,11 @@ impl Pipeline {
                 group,
                 profile,
             };
-            return Ok(seal::inward(&judged.octets(group), &facts));
+            return Ok(seal::inward(&raw, &facts));
         }
         // Signing is work for the signers' threads: RSA takes longer than everything else of a message.
         let (policy, agency) = (Arc::clone(policy), group.destination.agency().clone());
         let (mail, from, now) = (case.mail().clone(), case.auth().from.clone(), self.parts.clock.now());
-        let raw = judged.octets(group);
         let job = move || {
             let keys = policy.compiled.seals(&agency);
             let facts = Outward {
@@ -230,7 +264,7 @@ fn kind(group: &Group) -> Kind {
         Kind::Phish
     } else if ["archive.", "unpack.", "mime.", "inspect.", "smime."].into_iter().any(because) {
         Kind::Unscannable
-    } else if because("attachment.") || because("yara.") {
+    } else if because("attachment.") || because("yara.") || because("policy.") {
         Kind::Policy
     } else {
         Kind::Spam

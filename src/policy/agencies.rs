@@ -2,6 +2,7 @@
 //! whoever may send outward is one known party, so a wide public range or a shared cloud range is refused here,
 //! before any mail is seen (THREATS I-07, A-24; promise 2).
 
+use super::attachments;
 use super::file::{Agency, File};
 use super::files::Files;
 use super::keys::{pair, private_key};
@@ -47,6 +48,7 @@ pub fn check(file: &File, root: &Place<'_>, agencies: &[Placed<'_>], files: &Fil
         recipients::check(placed, agencies, files, problems);
         next_hops(file, placed, problems);
         keys(placed, files, problems);
+        attachments::check(&placed.agency.attachment, &placed.place.to("attachment"), problems);
         // Problems of [verdict] itself were told there.
         if placed.place.to("verdict").is_written() && root.to("verdict").is_sound() {
             verdict(&placed.agency.verdict.over(&file.verdict), &placed.place.to("verdict"), problems);

@@ -279,6 +279,7 @@ fn finish(agency: &file::Agency, file: &File, files: &Files<'_>) -> Agency {
         shared_addresses: agency.shared_addresses,
         certificates: agency.certificates,
         next_hops: agency.next_hops,
+        attachment: agency.attachment,
         dkim: agency.dkim,
         smime: agency.smime,
     }
@@ -306,7 +307,8 @@ fn resolved(file: File, files: &Files<'_>, hostname: Domain, agencies: Vec<Agenc
     rules.passwords.iter_mut().for_each(resolve);
     smime.trust.iter_mut().for_each(resolve);
     let internet = &mut deliver.internet;
-    let mut quarantine = file.quarantine;
+    let (mut quarantine, mut retro) = (file.quarantine, file.retro);
+    retro.hashes.iter_mut().for_each(resolve);
     // An empty path stands for none.
     [&mut internet.roots, &mut internet.trust_anchors, &mut quarantine.key]
         .into_iter()
@@ -336,10 +338,12 @@ fn resolved(file: File, files: &Files<'_>, hostname: Domain, agencies: Vec<Agenc
         smime,
         protect: file.protect,
         verdict: file.verdict,
+        attachments: file.attachments,
         dmarc: file.dmarc,
         deliver,
         quarantine,
         receipts: file.receipts,
+        retro,
         http,
         log: file.log,
         agencies,

@@ -199,6 +199,8 @@ fn verdict(settings: &Settings, inspect: &inspect::policy::Policy) -> verdict::s
     verdict::settings::Policy {
         default: weighed(&settings.verdict),
         agencies: settings.agencies.iter().map(|a| (a.id.clone(), weighed(&a.verdict))).collect(),
+        attachments: settings.attachments.clone(),
+        own_attachments: settings.agencies.iter().map(|a| (a.id.clone(), a.attachment.clone())).collect(),
         dmarc: settings.dmarc,
         language: settings.language,
         rules: Arc::clone(inspect.rules()),

@@ -16,8 +16,9 @@ use crate::listen::Role;
 use crate::listen::settings::{BareNewline, Listener};
 use crate::mail::{AgencyId, Domain, Language, Mailbox, Network, Span};
 use crate::quarantine::settings::Quarantine;
-use crate::report::settings::{Http, Receipts};
+use crate::report::settings::{Http, Receipts, Retro};
 use crate::session::settings::{Auth, Limits, Outgoing};
+use crate::verdict::attachment::settings::{Attachments, Rule};
 use crate::verdict::settings::{Ambiguous, Dmarc, Severe, Verdict};
 
 /// `luytre.toml`
@@ -37,6 +38,7 @@ pub struct File {
     pub dns: DnsSettings,
     pub inspect: Inspect,
     pub verdict: Verdict,
+    pub attachments: Attachments,
     pub dmarc: Dmarc,
     pub rules: Rules,
     pub smime: Smime,
@@ -49,6 +51,7 @@ pub struct File {
     pub deliver: Deliver,
     pub quarantine: Quarantine,
     pub receipts: Receipts,
+    pub retro: Retro,
     pub http: Http,
     pub log: Log,
     pub engine: Vec<Engine>,
@@ -67,6 +70,7 @@ impl Default for File {
             dns: DnsSettings::default(),
             inspect: Inspect::default(),
             verdict: Verdict::default(),
+            attachments: Attachments::default(),
             dmarc: Dmarc::default(),
             rules: Rules::default(),
             smime: Smime::default(),
@@ -79,6 +83,7 @@ impl Default for File {
             deliver: Deliver::default(),
             quarantine: Quarantine::default(),
             receipts: Receipts::default(),
+            retro: Retro::default(),
             http: Http::default(),
             log: Log::default(),
             engine: Vec::new(),
@@ -194,6 +199,9 @@ pub struct Agency {
     /// What differs from `[verdict]`.
     #[serde(default)]
     pub verdict: AgencyVerdict,
+    /// Rules that stand before those of `[attachments]`.
+    #[serde(default)]
+    pub attachment: Vec<Rule>,
     #[serde(default)]
     pub dkim: Vec<DkimKey>,
     #[serde(default)]

@@ -5,6 +5,7 @@
 //! one snapshot at MAIL FROM, so a reload never changes the rules under a message.
 
 pub mod agencies;
+mod attachments;
 pub mod build;
 mod compile;
 pub mod fault;
@@ -35,8 +36,9 @@ use crate::inspect::settings::{DnsSettings, Inspect, Protect, Rules, Smime};
 use crate::listen::settings::Listener;
 use crate::mail::{AgencyId, Domain, Language, Mailbox, Network, Problem, Timestamp};
 use crate::quarantine::settings::Quarantine;
-use crate::report::settings::{Http, Receipts};
+use crate::report::settings::{Http, Receipts, Retro};
 use crate::session::settings::{Auth, Limits, Outgoing};
+use crate::verdict::attachment::settings::{Attachments, Rule};
 use crate::verdict::settings::{Dmarc, Verdict};
 
 pub use build::build;
@@ -85,10 +87,12 @@ pub struct Settings {
     pub smime: Smime,
     pub protect: Protect,
     pub verdict: Verdict,
+    pub attachments: Attachments,
     pub dmarc: Dmarc,
     pub deliver: Deliver,
     pub quarantine: Quarantine,
     pub receipts: Receipts,
+    pub retro: Retro,
     pub http: Http,
     pub log: file::Log,
     pub agencies: Vec<Agency>,
@@ -122,6 +126,7 @@ pub struct Agency {
     pub certificates: Vec<ClientCertificate>,
     pub next_hops: Vec<NextHop>,
     pub verdict: Verdict,
+    pub attachment: Vec<Rule>,
     pub dkim: Vec<DkimKey>,
     pub smime: Option<SmimeKey>,
 }

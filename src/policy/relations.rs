@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::attachments;
 use super::fault::suggest;
 use super::file::File;
 use super::files::Files;
@@ -27,6 +28,7 @@ pub fn check(file: &File, root: &Place<'_>, files: &Files<'_>, problems: &mut Ve
     times(file, root, problems);
     inspection(file, root, problems);
     verdict(&file.verdict, &root.to("verdict"), problems);
+    attachments::check(&file.attachments.rule, &root.to("attachments").to("rule"), problems);
     deliver(file, &root.to("deliver"), problems);
     outgoing::check(&file.deliver.internet, &root.to("deliver").to("internet"), files, problems);
     quarantine_key(file, &root.to("quarantine").to("key"), files, problems);
@@ -251,6 +253,7 @@ fn times(file: &File, root: &Place<'_>, problems: &mut Vec<Problem>) {
         (root.to("deliver").to("retry_first"), "retry_first", file.deliver.retry_first),
         (root.to("quarantine").to("keep"), "keep", file.quarantine.keep),
         (root.to("receipts").to("keep"), "keep", file.receipts.keep),
+        (root.to("retro").to("look_back"), "look_back", file.retro.look_back),
     ];
     for (spot, key, span) in spans {
         if span == Span::ZERO && spot.is_sound() {

@@ -34,6 +34,8 @@ pub struct Metrics {
     sts: IntCounterVec,
     receipts_lost: IntCounter,
     receipts_failing: IntGauge,
+    bypass: IntGauge,
+    retro: IntGauge,
     codes: Arc<Bounded>,
     rules: Arc<Bounded>,
 }
@@ -161,12 +163,22 @@ impl Metrics {
                 "Receipts that did not fit into the buffer while they could not be written.",
             )?,
             receipts_failing: IntGauge::new("luytre_receipts_failing", "1 while receipts cannot be written.")?,
+            bypass: IntGauge::new(
+                "luytre_bypass_active",
+                "1 while the emergency bypass is on: mail is relayed after the virus engines only.",
+            )?,
+            retro: IntGauge::new(
+                "luytre_retro_found",
+                "Deliveries of the last days that the last luytre retro found bad by what is known then.",
+            )?,
             codes: Arc::new(Bounded::new(MOST_CODES)),
             rules: Arc::new(Bounded::new(MOST_RULES)),
         };
         registry.register(Box::new(metrics.stage_seconds.clone()))?;
         registry.register(Box::new(metrics.receipts_lost.clone()))?;
         registry.register(Box::new(metrics.receipts_failing.clone()))?;
+        registry.register(Box::new(metrics.bypass.clone()))?;
+        registry.register(Box::new(metrics.retro.clone()))?;
         // Present from the start, so that an alert on their increase sees the first one.
         for outcome in [Reload::Loaded, Reload::Unchanged, Reload::Refused] {
             metrics.reloads.with_label_values(&[outcome.as_str()]).inc_by(0);
@@ -223,6 +235,16 @@ impl Metrics {
     pub fn receipts(&self, lost: u64, failing: bool) {
         self.receipts_lost.inc_by(lost.saturating_sub(self.receipts_lost.get()));
         self.receipts_failing.set(i64::from(failing));
+    }
+
+    /// Whether the emergency bypass is on.
+    pub fn bypass(&self, on: bool) {
+        self.bypass.set(i64::from(on));
+    }
+
+    /// Deliveries that the last `luytre retro` found bad.
+    pub fn retro(&self, found: usize) {
+        self.retro.set(i64::try_from(found).unwrap_or(i64::MAX));
     }
 
     pub fn reload(&self, outcome: Reload) {

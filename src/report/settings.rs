@@ -1,6 +1,7 @@
-//! `[http]`, `[receipts]`
+//! `[http]`, `[receipts]`, `[retro]`
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +65,22 @@ impl StsMode {
             Self::Enforce => "enforce",
             Self::None => "none",
         }
+    }
+}
+
+/// `[retro]`: what was delivered, looked at again with what is known today.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retro {
+    /// How far back.
+    pub look_back: Span,
+    /// Files of SHA-256 digests, one a line, a name behind it.
+    pub hashes: Vec<PathBuf>,
+}
+
+impl Default for Retro {
+    fn default() -> Self {
+        Self { look_back: Span::days(7), hashes: Vec::new() }
     }
 }
 

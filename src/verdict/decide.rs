@@ -7,10 +7,15 @@
 //! foreign authors of outgoing mail is acted on beyond a tag; and postmaster@ and abuse@ are never refused as spam (RFC 5321 §4.5.1, RFC 2142): they are told of
 //! such mail.
 
+use crate::inspect::case::PartFact;
 use crate::inspect::rules::Facts;
-use crate::inspect::{Case, Finding};
+use crate::inspect::{Case, Finding, SmimeStatus};
+use crate::mail::header::Headers;
 use crate::mail::{Destination, Language, Recipient, Reply};
 
+use super::attachment::settings::{Do, Rule};
+use super::attachment::{self, Ruled};
+use super::bypass;
 use super::settings::{Ambiguous, Policy, Verdict};
 use super::{Action, Copied, Group, Judged, Mode, Weighed, score};
 
@@ -19,6 +24,8 @@ use super::{Action, Copied, Group, Judged, Mode, Weighed, score};
 pub enum Class {
     Malware,
     Unscannable,
+    /// An attachment that the agency's rules do not let pass.
+    Policy,
     /// Content we refuse outright: two Froms, a partial message.
     Malformed,
     Loop,
@@ -41,6 +48,40 @@ pub fn judge(case: Case, policy: &Policy) -> Judged {
     Judged { case, groups, policy_hash: policy.hash.clone() }
 }
 
+/// Judges a case while the emergency bypass is on: what the virus engines found, loops and foreign authors of outgoing
+/// mail, nothing else (DOMAIN R48). `note` is who switched it on, and stands in the receipt.
+#[must_use]
+pub fn judge_bypassed(case: Case, policy: &Policy, note: &str) -> Judged {
+    let (mut groups, kept): (Vec<Group>, Vec<Finding>) = (Vec::new(), bypass::kept(&case));
+    for (destination, recipients) in case.mail().envelope().groups() {
+        let settings = policy.for_agency(destination.agency());
+        let causes: Vec<Cause> = kept
+            .iter()
+            .filter_map(|f| {
+                let (class, action) = class_of(&f.code, policy, settings)?;
+                Some(Cause { class, action, code: f.code.to_string() })
+            })
+            .collect();
+        let mut weighed: Vec<Weighed> = kept.iter().map(|f| bypass::line(&f.code, &f.detail)).collect();
+        weighed.push(bypass::line(bypass::CODE, note));
+        let action = decide(&causes);
+        let because = because(&causes, action, &[]);
+        groups.push(Group {
+            destination,
+            recipients,
+            action,
+            score: 0.0,
+            weighed,
+            because,
+            would: None,
+            strip: Vec::new(),
+            copy: None,
+        });
+    }
+    mix(&mut groups);
+    Judged { case, groups, policy_hash: policy.hash.clone() }
+}
+
 /// DESIGN §5a: the reply is 5xx only when every group is refused; a refused copy beside another is quarantined.
 /// A group that must wait makes the whole message wait: nothing was taken yet, so the sender tries all again.
 fn mix(groups: &mut [Group]) {
@@ -57,9 +98,20 @@ fn mix(groups: &mut [Group]) {
 
 fn group(case: &Case, policy: &Policy, settings: &Verdict, destination: Destination, recipients: Vec<usize>) -> Group {
     let outward = matches!(destination, Destination::Outward(_));
-    let weighed = weigh(case, policy, settings, outward);
+    let mut weighed = weigh(case, policy, settings, outward);
     let sum = score::sum(&weighed);
     let mut causes = causes(case, policy, settings, outward);
+    let ruled = policy.ruled(destination.agency(), outward, &case.content().parts, case.findings());
+    let editable = is_editable(case, outward);
+    for line in &ruled {
+        weighed.push(attachment_line(line));
+        if !line.observed {
+            // What must not be edited is held instead (DESIGN decision 9).
+            let held = line.action == Do::Strip && !editable;
+            let action = if held { Action::Quarantine } else { line.action.action() };
+            causes.push(Cause { class: Class::Policy, action, code: line.code() });
+        }
+    }
     let by_points = score::action(sum, settings);
     if by_points > Action::Deliver {
         causes.push(Cause { class: Class::Spam, action: by_points, code: String::new() });
@@ -79,9 +131,30 @@ fn group(case: &Case, policy: &Policy, settings: &Verdict, destination: Destinat
     }
     let would = (settings.observe && action != full).then_some(full);
     let because = because(&causes, full, &weighed);
+    let stripped = action == Action::Tag && !settings.observe;
+    let strip = ruled.into_iter().filter(|line| stripped && !line.observed && line.action == Do::Strip).collect();
     // Held or refused mail stays as it came.
     let copy = if action < Action::Quarantine { copied(case, settings) } else { None };
-    Group { destination, recipients, action, score: sum.total, weighed, because, would, copy }
+    Group { destination, recipients, action, score: sum.total, weighed, because, would, strip, copy }
+}
+
+/// Nothing inside it is signed or sealed, and nobody else has signed the whole of what leaves.
+fn is_editable(case: &Case, outward: bool) -> bool {
+    let smime = &case.content().smime;
+    let sealed = smime.encrypted || smime.status != SmimeStatus::None;
+    let signed = || outward && Headers::parse_limited(case.mail().raw(), 2000).text("dkim-signature").is_some();
+    !sealed && !signed()
+}
+
+/// One line a rule and a part: it stands in receipts and in `luytre scan`, and is counted by its code.
+fn attachment_line(line: &Ruled) -> Weighed {
+    Weighed {
+        code: line.code(),
+        score: 0.0,
+        mode: if line.observed { Mode::Shadow } else { Mode::Enforce },
+        detail: line.detail(),
+        source: "[attachments]".to_owned(),
+    }
 }
 
 /// The copy that this agency's recipients get instead of what came. With `observe` nothing is changed.
@@ -294,6 +367,12 @@ fn refusal_words(code: &str) -> (u16, &'static str, &'static str, &'static str) 
         _ if code.starts_with("mime.") => {
             (550, "5.6.0", "this message is built in a way that is not accepted", "cau truc thu khong duoc chap nhan")
         }
+        _ if code.starts_with("policy.") => (
+            550,
+            "5.7.1",
+            "an attachment of this kind is not accepted here",
+            "loai tep dinh kem nay khong duoc chap nhan",
+        ),
         _ if code.starts_with("archive.") || code.starts_with("unpack.") || code.starts_with("smime.") => {
             (550, "5.7.1", "the content could not be scanned", "khong quet duoc noi dung thu")
         }
@@ -311,5 +390,19 @@ impl Policy {
     #[must_use]
     pub fn for_agency(&self, id: &crate::mail::AgencyId) -> &Verdict {
         self.agencies.get(id).unwrap_or(&self.default)
+    }
+
+    /// What the attachment policy of an agency says of a message: its own rules first, then the general ones.
+    #[must_use]
+    pub fn ruled(
+        &self,
+        id: &crate::mail::AgencyId,
+        outward: bool,
+        parts: &[PartFact],
+        findings: &[Finding],
+    ) -> Vec<Ruled> {
+        let own = self.own_attachments.get(id).map(Vec::as_slice).unwrap_or_default();
+        let rules: Vec<&Rule> = own.iter().chain(&self.attachments.rule).collect();
+        attachment::decide(&rules, self.attachments.observe, outward, parts, findings)
     }
 }

@@ -1,5 +1,7 @@
 //! 6. Findings to a decision: pure arithmetic.
 
+pub mod attachment;
+pub mod bypass;
 pub mod decide;
 pub mod receipt;
 pub mod score;
@@ -16,6 +18,7 @@ use crate::inspect::Case;
 use crate::mail::Destination;
 
 pub use crate::inspect::rules::Mode;
+pub use attachment::Ruled;
 pub use decide::judge;
 pub use receipt::Receipt;
 
@@ -74,6 +77,9 @@ pub struct Group {
     pub because: Vec<String>,
     /// With `observe`: what would have been done.
     pub would: Option<Action>,
+    /// Parts that give way to a notice; the original is held.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub strip: Vec<Ruled>,
     /// The recipients get a copy that was written anew, not the octets that came.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub copy: Option<Copied>,

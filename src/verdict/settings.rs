@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::Action;
+use super::attachment::settings::{Attachments, Rule};
 use crate::inspect::rules::RuleSet;
 use crate::mail::{AgencyId, Language};
 
@@ -96,6 +97,9 @@ impl Default for Dmarc {
 pub struct Policy {
     pub default: Verdict,
     pub agencies: HashMap<AgencyId, Verdict>,
+    pub attachments: Attachments,
+    /// Rules that agencies put before those.
+    pub own_attachments: HashMap<AgencyId, Vec<Rule>>,
     pub dmarc: Dmarc,
     pub language: Language,
     pub rules: Arc<RuleSet>,

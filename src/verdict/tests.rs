@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::attachment::settings::{Do, Rule, Trait};
+use super::decide::judge_bypassed;
 use super::receipt::{Outcome, render};
 use super::settings::{Ambiguous, Policy, Severe, Verdict};
 use super::*;
 use crate::envelope::Envelope;
-use crate::inspect::case::AtomHit;
+use crate::inspect::case::{AtomHit, PartFact, SmimeFact, SmimeStatus};
 use crate::inspect::rules::{RuleSet, Source};
 use crate::inspect::{AuthFacts, AuthResult, ContentFacts, Finding};
 use crate::intake::Mail;
@@ -342,4 +344,81 @@ fn a_receipt_says_who_what_why_and_not_the_subject() {
     let (vi, en) = (render(&receipt, Language::Vi), render(&receipt, Language::En));
     assert!(vi.contains("từ chối") && vi.contains("r.toml:2") && vi.contains("550 5.7.1"), "{vi}");
     assert!(en.contains("Decision: reject") && en.contains("Because: ACTS"), "{en}");
+}
+
+/// A message with one attachment of which `code` was found.
+fn attached(code: &str, destination: Destination, auth: AuthFacts, smime: SmimeStatus) -> Case {
+    let part = PartFact { path: "2".into(), name: "tep.bin".into(), ..PartFact::default() };
+    let smime = SmimeFact { status: smime, ..SmimeFact::default() };
+    let content = ContentFacts { parts: vec![part], smime, ..ContentFacts::default() };
+    let case = case(vec![to("b@a.vn", destination)], &[], auth.clone(), content.clone());
+    let findings = vec![Finding::new(code.to_owned()).with("2: \"tep.bin\" …")];
+    Case::closed(case.mail().clone(), auth, content, findings)
+}
+
+#[test]
+fn r15_attachment_rules_act_by_agency_and_say_which_rule_and_which_part() {
+    let mut policy = Policy::default();
+    let here = || Destination::Agency(agency("so-a"));
+    let judge_it = |code: &str, policy: &Policy| {
+        judge(attached(code, here(), AuthFacts::default(), SmimeStatus::None), policy).groups()[0].clone()
+    };
+    // The weights are not what is tested here.
+    for code in ["attachment.script", "attachment.rlo-name", "office.macro"] {
+        policy.default.weights.insert(code.into(), 0.0);
+    }
+    let group = judge_it("attachment.script", &policy);
+    assert_eq!((group.action, group.because), (Action::Quarantine, vec!["policy.programs".to_owned()]));
+    let line = group.weighed.iter().find(|line| line.code == "policy.programs").unwrap();
+    assert_eq!((line.detail.as_str(), line.source.as_str()), ("2: \"tep.bin\": quarantine", "[attachments]"));
+    // Watched only.
+    let group = judge_it("office.macro", &policy);
+    let line = group.weighed.iter().find(|line| line.code == "policy.macros").unwrap();
+    assert_eq!((group.action, line.mode), (Action::Deliver, Mode::Shadow));
+    assert!(line.detail.ends_with("would quarantine"), "{}", line.detail);
+    // An agency's own rule stands before the general ones; another agency is not touched by it.
+    let own = Rule { name: "scripts".into(), is: vec![Trait::Script], action: Do::Deliver, ..Rule::default() };
+    policy.own_attachments.insert(agency("so-a"), vec![own]);
+    assert_eq!(judge_it("attachment.script", &policy).action, Action::Deliver);
+    policy.own_attachments.insert(agency("so-b"), policy.own_attachments[&agency("so-a")].clone());
+    policy.own_attachments.remove(&agency("so-a"));
+    assert_eq!(judge_it("attachment.script", &policy).action, Action::Quarantine);
+    policy.default.observe = true;
+    let group = judge_it("attachment.script", &policy);
+    assert_eq!((group.action, group.would), (Action::Tag, Some(Action::Quarantine)));
+}
+
+#[test]
+fn design_9_signed_mail_is_never_stripped_it_is_held() {
+    let mut policy = Policy::default();
+    policy.default.weights.insert("attachment.script".into(), 0.0);
+    let strip = Rule { name: "scripts".into(), is: vec![Trait::Script], action: Do::Strip, ..Rule::default() };
+    policy.attachments.rule = vec![strip];
+    let judge_it = |smime| {
+        let case = attached("attachment.script", Destination::Agency(agency("so-a")), AuthFacts::default(), smime);
+        judge(case, &policy).groups()[0].clone()
+    };
+    let plain = judge_it(SmimeStatus::None);
+    assert_eq!((plain.action, plain.strip.len()), (Action::Tag, 1));
+    let signed = judge_it(SmimeStatus::Valid);
+    assert_eq!((signed.action, signed.strip.len()), (Action::Quarantine, 0));
+}
+
+#[test]
+fn r48_under_the_bypass_only_engines_loops_and_foreign_authors_count() {
+    let here = || vec![inward("b@a.vn")];
+    let in_cage = ContentFacts { findings: vec![Finding::new("malware.yara")], ..ContentFacts::default() };
+    for (codes, content, expected) in [
+        (&["malware.clamav"][..], ContentFacts::default(), Action::Quarantine),
+        (&["malware.yara"], in_cage, Action::Deliver),
+        (&["dmarc.reject", "archive.encrypted", "attachment.executable"], ContentFacts::default(), Action::Deliver),
+        (&["inspect.failed"], ContentFacts::default(), Action::Deliver),
+        (&["loop.received"], ContentFacts::default(), Action::Reject),
+    ] {
+        let case = case(here(), codes, AuthFacts::default(), content);
+        let judged = judge_bypassed(case, &Policy::default(), "on by lan until …: hỏng quy tắc");
+        assert_eq!(judged.strictest(), expected, "{codes:?}");
+        let group = &judged.groups()[0];
+        assert!(group.weighed.iter().any(|line| line.code == "bypass.active" && line.detail.contains("lan")));
+    }
 }

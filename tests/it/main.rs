@@ -30,6 +30,7 @@ mod peers;
 mod renewal;
 mod rules;
 mod scan;
+mod shelf;
 mod spf_path;
 mod stress;
 mod submission;

@@ -50,6 +50,7 @@ fn group(action: Action, recipients: Vec<usize>) -> Group {
         weighed: Vec::new(),
         because,
         would: None,
+        strip: Vec::new(),
         copy: None,
     }
 }

@@ -61,6 +61,10 @@ impl Stores {
             | Request::QuarantineRelease(_)
             | Request::QuarantineRemove { .. }
             | Request::QuarantineRotate { .. }
+            | Request::BypassOn { .. }
+            | Request::BypassOff { .. }
+            | Request::BypassStatus
+            | Request::RetroDone { .. }
             | Request::Reload
             | Request::Status
             | Request::Other { .. } => return None,

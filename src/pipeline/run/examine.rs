@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use super::turns::{Turn, Turns};
 use crate::env::{Clock, Dns};
 use crate::envelope::relay::Standing;
 use crate::inspect::checks::auth;
-use crate::inspect::inspector::Task;
+use crate::inspect::inspector::{Strip, Task};
 use crate::inspect::rules::RuleSet;
 use crate::inspect::run::Pool;
-use crate::inspect::{AuthFacts, Case, ContentFacts, Finding, Released, Wants};
+use crate::inspect::{AuthFacts, Case, ContentFacts, Finding, OutgoingKind, Released, Wants};
 use crate::intake::Mail;
 use crate::listen::Role;
 use crate::mail::header::Headers;
@@ -39,6 +41,19 @@ impl Evidence {
             return verdict::judge(self.case, policy);
         }
         verdict::judge(self.case, &verdict::settings::Policy { rules: self.rules, ..policy.clone() })
+    }
+
+    /// The decision while the emergency bypass is on.
+    #[must_use]
+    pub fn judge_bypassed(self, policy: &verdict::settings::Policy, note: &str) -> Judged {
+        verdict::decide::judge_bypassed(self.case, policy, note)
+    }
+
+    /// Of a message that nobody could look into.
+    #[must_use]
+    pub fn none(mail: Mail, policy: &Policy) -> Self {
+        let case = Case::closed(mail, AuthFacts::default(), ContentFacts::default(), Vec::new());
+        Self { case, rules: Arc::clone(&policy.compiled.verdict.rules) }
     }
 }
 
@@ -126,6 +141,28 @@ impl Examiner {
             auth::read(subject, &policy.compiled.auth)
         });
         read.await.unwrap_or_default()
+    }
+
+    /// The message without some of its parts, written in the cage; `Err` says why it cannot be.
+    pub async fn strip(
+        &self,
+        mail: &Mail,
+        policy: &Policy,
+        parts: Vec<String>,
+        notice: String,
+    ) -> Result<Bytes, String> {
+        let task = Task {
+            now: self.clock.now(),
+            sender: mail.envelope().sender().clone(),
+            recipients: Vec::new(),
+            client_ip: String::new(),
+            helo: String::new(),
+            budget_ms: policy.inspect.deadline.as_millis(),
+            wants: Wants { message: true, strip: Some(Strip { parts, notice }), ..Wants::default() },
+        };
+        let examined = self.inspectors.examine(mail.raw(), task).await.map_err(|error| error.to_string())?;
+        let why = || examined.facts.findings.first().map_or_else(String::new, |finding| finding.detail.clone());
+        examined.released.first(OutgoingKind::Message).ok_or_else(why)
     }
 
     async fn inspect(

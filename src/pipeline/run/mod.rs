@@ -1,5 +1,6 @@
 //! The pipeline behind the desk: what a session asks for is answered here, and a finished message is processed here.
 
+pub mod bypass;
 pub mod examine;
 pub mod exists;
 pub mod turns;
@@ -37,13 +38,15 @@ use crate::session::desk::{Desk, Letter, Opening, Reason, Refusal, Request, Targ
 use crate::spool::Spool;
 use crate::verdict::receipt::{Reached, Receipt};
 use crate::verdict::{Action, Judged};
-use examine::Examiner;
+use bypass::Bypass;
+use examine::{Evidence, Examiner};
 use exists::Census;
 
 /// What the pipeline is built from.
 pub struct Parts {
     pub policy: watch::Receiver<Arc<Policy>>,
     pub examiner: Examiner,
+    pub bypass: Bypass,
     pub guard: Guard,
     pub census: Census,
     pub deliver: Arc<Deliver>,
@@ -91,11 +94,18 @@ impl Pipeline {
     /// (RFC 5321 §6.1).
     pub async fn process(&self, mail: Mail, live: Live, reached: Vec<Reached>, policy: &Arc<Policy>) -> Reply {
         let started = Instant::now();
-        let evidence = match self.parts.examiner.examine(mail.clone(), policy).await {
-            Ok(evidence) => evidence,
-            Err(reply) => return self.put_off(&mail, &reply, policy),
+        let bypass = self.parts.bypass.active(self.parts.clock.now());
+        let evidence = match (self.parts.examiner.examine(mail.clone(), policy).await, &bypass) {
+            (Ok(evidence), _) => evidence,
+            // Inspectors in trouble are a reason to switch it on.
+            (Err(_), Some(_)) => Evidence::none(mail, policy),
+            (Err(reply), None) => return self.put_off(&mail, &reply, policy),
         };
-        let judged = evidence.judge(&policy.compiled.verdict);
+        let verdict = &policy.compiled.verdict;
+        let judged = match &bypass {
+            Some(order) => evidence.judge_bypassed(verdict, &order.note()),
+            None => evidence.judge(verdict),
+        };
         let outcome = self.carry_out(&judged, live, policy).await;
         self.count(&judged, &outcome, started);
         let reply = outcome.reply(&judged, policy.language);

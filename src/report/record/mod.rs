@@ -7,6 +7,7 @@
 //! ([`run::Log`]).
 
 pub mod chain;
+pub mod retro;
 pub mod run;
 pub mod search;
 #[cfg(test)]
