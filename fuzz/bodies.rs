@@ -172,6 +172,36 @@ pub fn mime(input: &[u8]) {
     }
 }
 
+/// A message written anew reads back in one way, as the same parts; one with a part taken out has the others.
+pub fn rewrite(input: &[u8]) {
+    let limits = mime::Limits { depth: 8, parts: 50, header_fields: 50 };
+    if let Ok(copy) = mime::rewrite::canonical(input, &limits) {
+        let tree = mime::parse(&copy, &limits);
+        assert!(tree.alternatives.is_empty() && tree.oddities.iter().all(|o| o.code != "mime.ambiguous"));
+        assert_eq!(tree.parts.len(), mime::parse(input, &limits).parts.len());
+    }
+    let tree = mime::parse(input, &limits);
+    for part in tree.parts.iter().take(4) {
+        let paths = [mime::rewrite::PartPath::of(&part.path)];
+        if let Ok(copy) = mime::rewrite::strip(input, &paths, "gone", &limits) {
+            assert!(mime::parse(&copy, &limits).parts.iter().any(|p| p.path == part.path || p.path == "1"));
+        }
+    }
+}
+
+/// What a TNEF stream holds lies in it, and reading ends.
+pub fn tnef(input: &[u8]) {
+    let raw = [&mime::tnef::MAGIC[..], input].concat();
+    for octets in [input, &raw] {
+        for file in mime::tnef::read(octets).files {
+            assert!(file.data.len() <= octets.len());
+            if file.kind == mime::tnef::Kind::CompressedRtf {
+                assert!(mime::tnef::decompress(file.data, 1000).is_none_or(|text| text.len() <= 1000));
+            }
+        }
+    }
+}
+
 /// Lines of `message/delivery-status` begin so (RFC 3464 §2).
 const STATUS: [&str; 11] = [
     "Reporting-MTA: ",

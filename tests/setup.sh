@@ -25,6 +25,10 @@ if [ "${1:-all}" = all ]; then
     want python3-aiosmtplib /usr/bin/python3 -c 'import aiosmtplib'
     # Postfix logs in with it.
     want libsasl2-modules  ls /usr/lib/*/sasl2/libplain.so
+    # Other readers of mail, beside which ours is held.
+    want libmime-tools-perl perl -MMIME::Parser -e 1
+    want ripmime           command -v ripmime
+    want mpack             command -v munpack
     want prometheus        command -v promtool
     want nsd               test -x /usr/sbin/nsd
     want ldnsutils         command -v ldns-signzone

@@ -164,6 +164,26 @@ fn rfc2045_any_octets_are_a_tree_within_its_limits() {
         b"\0",
     ];
     try_all("mime", &pieces, bodies::mime);
+    try_all("rewrite", &pieces, bodies::rewrite);
+}
+
+#[test]
+fn ms_oxtnef_any_octets_are_a_stream_or_end() {
+    let pieces: [&[u8]; 12] = [
+        b"\x78\x9f\x3e\x22\x01\x00",
+        b"\x02\x02\x90\x06\x00\x00\x00\x00\x00\x00\x00",
+        b"\x02\x10\x80\x01\x00\x02\x00\x00\x00a\x00\x00\x00",
+        b"\x02\x0f\x80\x06\x00",
+        b"\x02\x05\x90\x06\x00",
+        b"\x01\x03\x90\x06\x00",
+        b"\x04\x00\x00\x00",
+        b"\xff\xff\xff\xff",
+        b"\x0d\x00\x01\x37",
+        b"\x1f\x10\x07\x37",
+        b"\x02\x01\x09\x10\x01\x00\x00\x00\x40\x00\x00\x00",
+        b"LZFu",
+    ];
+    try_all("tnef", &pieces, bodies::tnef);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod ambiguous;
 mod archives;
 mod attacks;
 mod auth;
@@ -24,6 +25,7 @@ mod inspect;
 mod inspect_corpus;
 mod kit;
 mod load;
+mod mime_oracles;
 mod neighbours;
 mod outgoing;
 mod peers;

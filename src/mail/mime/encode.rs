@@ -51,21 +51,12 @@ const fn digit(nibble: u8) -> u8 {
     if nibble < 10 { b'0' + nibble } else { b'A' + nibble - 10 }
 }
 
-/// One parameter, folded onto a line of its own: quoted where it is printable ASCII, else by RFC 2231, in pieces when it
-/// is long. Control characters are left out.
+/// One parameter, folded onto a line of its own: quoted where it is plain ASCII, else by RFC 2231, in pieces when it is
+/// long. Quotes and backslashes are not plain: programs read escapes differently. Control characters are left out.
 pub(super) fn parameter(name: &str, value: &str, out: &mut String) {
     let value: String = value.chars().filter(|c| !c.is_control()).collect();
-    if value.is_ascii() && value.len() <= PIECE {
-        out.push_str(";\r\n ");
-        out.push_str(name);
-        out.push_str("=\"");
-        for c in value.chars() {
-            if matches!(c, '"' | '\\') {
-                out.push('\\');
-            }
-            out.push(c);
-        }
-        out.push('"');
+    if value.is_ascii() && value.len() <= PIECE && !value.contains(['"', '\\', '%', '\'']) {
+        let _ = write!(out, ";\r\n {name}=\"{value}\"");
         return;
     }
     let coded = percent(&value);

@@ -159,7 +159,9 @@ pub fn loose(body: &[u8], limit: usize, looks: &mut Looks) -> Loose {
         let end = if token.is_empty() { None } else { memchr::memmem::find(rest, &needle) };
         // The line end before a delimiter is the delimiter's.
         let end = end.map_or(body.len(), |i| before_line_end(body, from + i + 1));
-        found.entities.push(from..end.max(from));
+        // A message that is quoted begins behind an empty line.
+        let blank = body.get(from..end).map_or(0, |entity| entity.len() - entity.trim_ascii_start().len());
+        found.entities.push((from + blank).min(end.max(from))..end.max(from));
         // What lies between may hold other tokens: the entity itself is read for those.
         at = end.max(from);
     }

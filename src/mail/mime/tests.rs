@@ -189,6 +189,7 @@ fn hostile_octets_never_panic() {
     }
 }
 
+mod boundaries;
 mod bounds;
 mod decoding;
 mod readings;

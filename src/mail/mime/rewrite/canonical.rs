@@ -157,7 +157,9 @@ impl<'t, 'a> Writer<'t, 'a> {
         let mut said: Vec<&str> = vec!["boundary", "name", "filename"];
         for (name, value) in &part.params {
             let is_token = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-            if is_token && !said.contains(&name.as_str()) {
+            // Programs undo escapes differently; no parameter that matters needs one.
+            let is_plain = !value.contains(['"', '\\']);
+            if is_token && is_plain && !said.contains(&name.as_str()) {
                 said.push(name);
                 encode::parameter(name, value, &mut text);
             }
@@ -252,7 +254,11 @@ fn verify(before: &Tree<'_>, out: &[u8], limits: &Limits) -> Result<(), CannotRe
     let name = |part: &Part<'_>| words::decode(&part.name).chars().filter(|c| !c.is_control()).collect::<String>();
     let same = |then: &Part<'_>, now: &Part<'_>| {
         let container = now.is_message() || (now.is_multipart() && then.is_multipart());
-        then.path == now.path && (container || then.decoded == now.decoded) && name(then).trim() == now.name.trim()
+        // A multipart without parts became a text, whose number is another where it is a whole message.
+        let became_text = then.is_multipart() && !now.is_multipart();
+        (then.path == now.path || became_text)
+            && (container || then.decoded == now.decoded)
+            && name(then).trim() == now.name.trim()
     };
     let shape = before.parts.len() == after.parts.len()
         && before.parts.iter().zip(&after.parts).all(|(then, now)| same(then, now));

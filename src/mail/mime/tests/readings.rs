@@ -62,7 +62,7 @@ fn quoted_part() -> String {
 }
 
 /// A message whose parts are cut by `delimiter`; the payload is the second of two.
-fn cut_by(ctype: &str, delimiter: &str) -> String {
+pub(super) fn cut_by(ctype: &str, delimiter: &str) -> String {
     format!(
         "MIME-Version: 1.0\r\nContent-Type: {ctype}\r\n\r\npreamble\r\n{delimiter}\r\n\r\nhello\r\n{delimiter}\r\n{}{delimiter}--\r\n",
         quoted_part()
@@ -181,130 +181,6 @@ fn names_of_content_fields_that_only_some_clients_know() {
             ],
             with,
         ),
-    );
-}
-
-#[test]
-fn boundaries_that_clients_read_differently() {
-    let cases: &[(&str, &str)] = &[
-        ("boundary=y; boundary=x", "--x"),
-        ("boundary=x; boundary=y", "--x"),
-        ("boundary=y; boundary*=us-ascii''x", "--x"),
-        ("boundary*=us-ascii''x; boundary=y", "--x"),
-        ("boundary=y; boundary*=us-ascii''x", "--y"),
-        ("boundary*=us-ascii''x%20y", "--x%20y"),
-        ("boundary*=us-ascii''x%79", "--us-ascii''x%79"),
-        ("boundary*=utf-16be''%00x%00y", "--xy"),
-        ("boundary*0=x; boundary*1=y", "--xy"),
-        ("boundary*1=y; boundary*0=x", "--xy"),
-        ("boundary*1=y; boundary*0=x", "--yx"),
-        ("boundary*0=x; boundary*2=y", "--xy"),
-        ("boundary*0=x; boundary*2=y", "--x"),
-        ("boundary*1=x; boundary*2=y", "--xy"),
-        ("boundary*0*=us-ascii''x; boundary*1*=%79; boundary*2=z", "--xyz"),
-        ("boundary*0=x; boundary*1=y; boundary=z", "--z"),
-        ("boundary*0=x; boundary*0=y", "--x"),
-        ("boundary*0=x; boundary*0=y", "--y"),
-        ("boundary*00=x; boundary*01=y", "--xy"),
-        ("boundary*0=\"x\"; boundary*1=\"y\"", "--xy"),
-        ("boundary=\"x", "--x"),
-        ("boundary=\"x", "--\"x"),
-        ("boundary=x\"", "--x"),
-        ("boundary=x\"", "--x\""),
-        ("boundary=x\"y\"", "--xy"),
-        ("boundary=\"x\"y", "--x"),
-        ("boundary=\"x\"y", "--xy"),
-        ("boundary=\"x\" y", "--x"),
-        ("boundary=\"x\" y", "--x y"),
-        ("boundary='x'", "--x"),
-        ("boundary='x'", "--'x'"),
-        ("boundary=\"x\\y\"", "--xy"),
-        ("boundary=\"x\\y\"", "--x\\y"),
-        ("boundary=x\\y", "--xy"),
-        ("boundary=x\\y", "--x\\y"),
-        ("boundary=\"x\\\"y\"", "--x\"y"),
-        ("boundary=\"x\\\"y\"", "--x\\"),
-        ("boundary=x(y)", "--x"),
-        ("boundary=x(y)", "--x(y)"),
-        ("boundary=(y)x", "--x"),
-        ("boundary=(y)x", "--(y)x"),
-        ("boundary=x(y", "--x"),
-        ("boundary=x(y", "--x(y"),
-        ("boundary(y)=x", "--x"),
-        ("(boundary=y)boundary=x", "--x"),
-        ("(boundary=x)", "--x"),
-        ("boundary=\" x\"", "-- x"),
-        ("boundary=\" x\"", "--x"),
-        ("boundary=\"x \"", "--x"),
-        ("boundary=x y", "--x"),
-        ("boundary=x y", "--x y"),
-        ("boundary=x;y", "--x;y"),
-        ("boundary=\"x;y\"", "--x;y"),
-        ("boundary=\"x;y\"", "--\"x"),
-        ("boundary=x,y", "--x"),
-        ("boundary=x,y", "--x,y"),
-        ("boundary=x=y", "--x=y"),
-        ("boundary=x=y", "--x"),
-        ("boundary==x", "--x"),
-        ("boundary==x", "--=x"),
-        ("boundary = x", "--x"),
-        ("boundary=\r\n x", "--x"),
-        ("boundary\r\n =x", "--x"),
-        ("boundary=x\r\n y", "--x"),
-        ("boundary=x\r\n y", "--x y"),
-        ("boundary=x\r\n y", "--xy"),
-        ("boundary=\"x\r\n y\"", "--x y"),
-        ("boundary=\"x\r\n y\"", "--xy"),
-        ("boundary:x", "--x"),
-        ("boundary x", "--x"),
-        ("bound\r\n ary=x", "--x"),
-        ("BoUnDaRy=x", "--x"),
-        ("xboundary=x", "--x"),
-        ("boundary=", "--x"),
-        ("boundary=\"\"", "--"),
-        ("boundary=", "--"),
-        ("boundary=\"\"", "--x"),
-        ("charset=x", "--x"),
-        ("boundary==?us-ascii?q?x?=", "--x"),
-        ("boundary==?us-ascii?q?x?=", "--=?us-ascii?q?x?="),
-        ("boundary=\"=?us-ascii?b?eA==?=\"", "--x"),
-        ("boundary=x\0y", "--x"),
-        ("boundary=x\0y", "--xy"),
-        ("boundary=\0x", "--x"),
-        ("boundary=x\ry", "--x"),
-        ("boundary=x\u{0b}", "--x"),
-        ("boundary=x\u{0c}y", "--x"),
-        ("boundary=\u{e9}x", "--\u{e9}x"),
-        ("boundary=\"\u{c3}\u{a9}x\"", "--\u{c3}\u{a9}x"),
-        ("boundary=x.", "--x"),
-        ("boundary=x--", "--x--"),
-        ("boundary=-x", "---x"),
-        ("boundary=--x", "----x"),
-        ("boundary=--x", "--x"),
-        ("; ; boundary=x", "--x"),
-        ("boundary;boundary=x", "--x"),
-        ("a=b=boundary=x", "--x"),
-        ("a=\"boundary=x\"", "--x"),
-        ("a=\"b\";c;boundary=x", "--x"),
-        ("a=\";boundary=x", "--x"),
-    ];
-    let list: Vec<(String, String)> = cases
-        .iter()
-        .map(|(text, delimiter)| {
-            (format!("{text} {delimiter}"), cut_by(&format!("multipart/mixed; {text}"), delimiter))
-        })
-        .collect();
-    let list: Vec<(&str, String)> = list.iter().map(|(n, r)| (n.as_str(), r.clone())).collect();
-    check("", &list);
-    let long = "b".repeat(71);
-    let longer = "b".repeat(1500);
-    check(
-        "",
-        &[
-            ("longer than allowed", cut_by(&format!("multipart/mixed; boundary={long}"), &format!("--{long}"))),
-            ("much longer", cut_by(&format!("multipart/mixed; boundary={longer}"), &format!("--{longer}"))),
-            ("cut at 70", cut_by(&format!("multipart/mixed; boundary={long}"), &format!("--{}", &long[..70]))),
-        ],
     );
 }
 
