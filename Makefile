@@ -34,7 +34,7 @@ check:
 	$(CARGO) run --quiet --locked -- check --config config/luytre.toml
 
 # The tests that have a long form, by parts of their names; ARGS chooses others. The dev profile, so that nothing is built twice.
-CAMPAIGN = r02_power_cut mutant_ r01_kill_nine kill_9_under_load a_long_queue the_work_is what_other_programs
+CAMPAIGN = r02_power_cut mutant_ r01_kill_nine kill_9_under_load a_long_queue the_work_is what_other_programs archives::
 
 campaign:
 	@tests/setup.sh

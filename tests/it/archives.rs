@@ -82,6 +82,11 @@ fn codes(facts: &ContentFacts) -> Vec<&str> {
     facts.findings.iter().map(|f| &*f.code).collect()
 }
 
+/// Whether the long forms are wanted.
+fn is_campaign() -> bool {
+    std::env::var_os("LUYTRE_CAMPAIGN").is_some()
+}
+
 fn is_closed(name: &str) -> bool {
     name.contains("aes") || name.contains("crypto")
 }
@@ -120,8 +125,10 @@ fn eicar_is_found_in_containers_of_containers() {
     let examiner = Examiner::new(&loaded);
     let mut missed = Vec::new();
     let covers = ["zip-Deflate.zip", "tar-gnu.tar", "7z-LZMA2.7z"];
-    for (name, data) in samples().into_iter().filter(|(_, data)| data.len() < 200_000) {
-        for cover in covers {
+    let small = samples().into_iter().filter(|(_, data)| data.len() < 200_000);
+    for (number, (name, data)) in small.enumerate() {
+        // Each in another cover; the long form puts each into all.
+        for (_, cover) in covers.into_iter().enumerate().filter(|(n, _)| is_campaign() || number % 3 == *n) {
             let wrapped = wrap(cover, &data);
             let facts = examiner.examine(&letter("x", "pass: hoso2026", "a.zip", &wrapped), &task());
             if !codes(&facts).contains(&"malware.eicar") {
@@ -373,7 +380,10 @@ async fn every_sample_is_opened_within_the_cage() {
     let pool = Pool::start(policy, &inspect, metrics.clone(), exe).await.unwrap();
     let mut all = samples();
     all.retain(|(_, data)| data.len() < 8 << 20);
-    for path in shared("archives") {
+    for (number, path) in shared("archives").into_iter().enumerate() {
+        if number % 5 != 0 && !is_campaign() {
+            continue;
+        }
         all.push((path.display().to_string(), std::fs::read(&path).unwrap()));
     }
     for (name, data) in all {

@@ -69,5 +69,5 @@ fn found(data: &[u8], from: usize, mark: &[u8], length: Length) -> Vec<(usize, u
 }
 
 fn rar_length(data: &[u8]) -> Option<usize> {
-    matches!(data.get(7..9), Some([0, _] | [1, 0])).then_some(data.len())
+    matches!(data.get(6..8), Some([0, _] | [1, 0])).then_some(data.len())
 }

@@ -40,8 +40,12 @@ pub(in super::super) fn open(object: &Object<'_>, budget: &mut Budget, report: &
     for (joliet, descriptor) in &trees {
         goes_on = goes_on && tree(data, &volume, *joliet, from(descriptor, 156), &mut taker);
     }
-    if goes_on && !udf::read(data, &volume, &mut taker) && trees.is_empty() {
-        taker.report.unknown("archive.malformed", "the image has no folder that can be read");
+    if goes_on {
+        udf::read(data, &volume, &mut taker);
+    }
+    // Nobody sends an image without a file: what is in it was not found.
+    if taker.members.is_empty() {
+        taker.report.unknown("archive.malformed", "the image holds no file that can be read");
     }
     taker.members
 }

@@ -8,7 +8,7 @@ use memchr::memmem;
 
 use super::super::bytes::{le, piece};
 use super::entry::{Entry, Extra};
-use super::{CENTRAL, END};
+use super::{CENTRAL, END, LOCAL};
 
 /// Records of more than this are not looked at: they repeat what the entries say, and those are all read.
 const RECORDS: usize = 100_000;
@@ -36,6 +36,8 @@ pub(super) struct Record {
     pub(super) crc: u32,
     pub(super) packed: usize,
     pub(super) size: usize,
+    /// An end record tells where its directory lies; without one the offset may count from anywhere.
+    is_placed: bool,
     /// Where the record itself stands.
     pub(super) at: usize,
     /// Where the local header stands in the octets.
@@ -68,7 +70,7 @@ impl Directory {
             if directory.records.len() >= RECORDS {
                 break;
             }
-            let shift = moved.iter().find(|(from, to, _)| (*from..*to).contains(&start)).map_or(0, |(.., by)| *by);
+            let shift = moved.iter().find(|(from, to, _)| (*from..*to).contains(&start)).map(|(.., by)| *by);
             if let Some((record, length)) = Record::read(data, start, shift) {
                 directory.places.entry(record.offset).or_insert(directory.records.len());
                 directory.records.push(record);
@@ -110,7 +112,7 @@ fn place(data: &[u8], end: usize) -> Option<(usize, usize)> {
 }
 
 impl Record {
-    fn read(data: &[u8], start: usize, shift: usize) -> Option<(Self, usize)> {
+    fn read(data: &[u8], start: usize, shift: Option<usize>) -> Option<(Self, usize)> {
         let (names, extras, comments) = (le(data, start + 28, 2)?, le(data, start + 30, 2)?, le(data, start + 32, 2)?);
         let raw_name = piece(data, start + 46, names)?;
         let extra = Extra::read(piece(data, start + 46 + names, extras).unwrap_or_default(), raw_name);
@@ -136,7 +138,8 @@ impl Record {
             packed,
             size,
             at: start,
-            offset: offset.saturating_add(shift),
+            offset: offset.saturating_add(shift.unwrap_or_default()),
+            is_placed: shift.is_some(),
             aes: extra.aes,
         };
         Some((record, 46 + names + extras + comments))
@@ -144,6 +147,10 @@ impl Record {
 
     /// The entry as this record has it; only where its octets begin is asked of the entry.
     pub(super) fn as_entry<'d>(&self, data: &'d [u8]) -> Option<Entry<'d>> {
+        let has_header = data.get(self.offset..).is_some_and(|rest| rest.starts_with(LOCAL));
+        if !has_header && !self.is_placed {
+            return None;
+        }
         let (names, extras) = (le(data, self.offset.checked_add(26)?, 2)?, le(data, self.offset + 28, 2)?);
         let raw_name = piece(data, self.offset + 30, names)?;
         Some(Entry {
