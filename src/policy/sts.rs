@@ -58,3 +58,39 @@ fn covered(sts: &MtaSts, place: &Place<'_>, agencies: &[Placed<'_>], files: &Fil
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::env::Clock;
+    use crate::env::tls::pair::tests::made;
+    use crate::policy::run::examine;
+
+    /// What is said about a page with these settings; its certificate is for mx.test.
+    fn told(settings: &str) -> Vec<String> {
+        let folder = tempfile::tempdir().unwrap();
+        let now = Clock::system().now().seconds();
+        let (certificate, key) = made(now - 1000, now + 100 * 86_400);
+        std::fs::write(folder.path().join("sts.pem"), certificate).unwrap();
+        std::fs::write(folder.path().join("sts.key"), key.private_key_to_pem_pkcs8().unwrap()).unwrap();
+        let text = format!(
+            "language = \"en\"\nhostname = \"mx1.tinh.gov.vn\"\n[[listener]]\naddress = \"127.0.0.1:2525\"\n\
+             [[agency]]\nid = \"so-tttt\"\ndomains = [\"tttt.tinh.gov.vn\"]\nnext_hops = [{{ address = \"10.1.2.3:25\" }}]\n\
+             [http.mta_sts]\ntls = {{ certificate = \"sts.pem\", key = \"sts.key\" }}\n{settings}\n"
+        );
+        let config = folder.path().join("luytre.toml");
+        std::fs::write(&config, text).unwrap();
+        examine(&config).problems.iter().map(|problem| problem.message.clone()).collect()
+    }
+
+    #[test]
+    fn rfc8461_3_a_policy_has_an_age_a_place_of_its_own_and_a_certificate_for_its_names() {
+        let uncovered = told("address = \"127.0.0.1:443\"");
+        assert!(uncovered.contains(&"no certificate here is for mta-sts.tttt.tinh.gov.vn".to_owned()), "{uncovered:?}");
+        let long = told("address = \"127.0.0.1:443\"\nmax_age = \"367 days\"");
+        assert!(long.contains(&"max_age is more than 0 and a year at most (RFC 8461)".to_owned()), "{long:?}");
+        let taken = told("address = \"127.0.0.1:2525\"");
+        assert!(taken.iter().any(|problem| problem.contains("is the address of a [[listener]]")), "{taken:?}");
+        let strange = told("address = \"127.0.0.1:443\"\nmode = \"strict\"");
+        assert!(strange.iter().any(|problem| problem.contains("testing")), "{strange:?}");
+    }
+}

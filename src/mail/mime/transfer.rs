@@ -42,6 +42,9 @@ pub fn base64(text: &[u8]) -> Vec<u8> {
     decode64(text, Padding::Restart)
 }
 
+/// One client's way to decode.
+type Decoder = fn(&[u8]) -> Vec<u8>;
+
 /// What other clients see where [`base64`] sees `main`: decoders that stop at padding or ignore it, that drop a line with
 /// foreign characters, take each line for itself, know the alphabet of RFC 4648 §5 or look at seven bits only. `keep`
 /// gets each new one and says whether it wants more.
@@ -49,7 +52,7 @@ pub fn base64_alternatives(text: &[u8], main: &[u8], mut keep: impl FnMut(Vec<u8
     if is_canonical(text) {
         return;
     }
-    let ways: [fn(&[u8]) -> Vec<u8>; 8] = [
+    let ways: [Decoder; 8] = [
         |t| decode64(t, Padding::Whole),
         |t| decode64(t, Padding::Stop),
         |t| decode64(t, Padding::Ignore),
@@ -216,7 +219,7 @@ pub fn quoted_printable_alternatives(text: &[u8], main: &[u8], is_text: bool, mu
     if marks == 0 || !(is_irregular(text) || (dense && !is_text)) {
         return;
     }
-    let ways: [fn(&[u8]) -> Vec<u8>; 7] = [
+    let ways: [Decoder; 7] = [
         |t| escapes(t, Between::Drop, Broken::Skip(1)),
         |t| {
             let squeezed: Vec<u8> = t.iter().copied().filter(|b| *b > b' ').collect();

@@ -104,7 +104,8 @@ fn uu_begin(line: &[u8], next: &[u8]) -> Option<(UuFile, bool)> {
     let (mode, name) = rest.split_at_checked(end)?;
     let has_mode = (3..=5).contains(&mode.len()) && mode.iter().all(|b| matches!(b, b'0'..=b'7'));
     let name = if has_mode { name.trim_ascii() } else { rest };
-    if !(has_mode && !name.is_empty()) && !(is_base64 || is_uu_data(next)) {
+    let is_begin = has_mode && !name.is_empty();
+    if !is_begin && !is_base64 && !is_uu_data(next) {
         return None;
     }
     Some((UuFile { name: String::from_utf8_lossy(name).into_owned(), data: Vec::new() }, is_base64))

@@ -430,7 +430,7 @@ fn names_of_transfer_encodings() {
         "\r\n base64",
         "base64\0",
         "\0base64",
-        "base\064",
+        "base\x0064",
         "base64\rx",
         "=?us-ascii?q?base64?=",
         "=?us-ascii?b?YmFzZTY0?=",

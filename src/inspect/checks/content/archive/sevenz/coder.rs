@@ -181,10 +181,13 @@ impl Cover {
     }
 }
 
+/// Rounds, salt and the key they gave.
+type Derived = (u32, Vec<u8>, [u8; 32]);
+
 /// A password, and the key it gave last: all folders of an archive share one salt as a rule.
 pub(super) struct Key {
     password: Vec<u8>,
-    known: std::cell::RefCell<Option<(u32, Vec<u8>, [u8; 32])>>,
+    known: std::cell::RefCell<Option<Derived>>,
 }
 
 /// Rounds that 7-Zip itself uses, and some more: what is above is made to keep us busy.

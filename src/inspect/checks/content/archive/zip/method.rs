@@ -72,8 +72,7 @@ fn ppmd(body: &[u8]) -> Option<impl Read + use<'_>> {
     if memory > super::super::WINDOW.saturating_mul(2) {
         return None;
     }
-    let restoration =
-        ppmd_rust::RestoreMethod::try_from(u16::try_from(parameters >> 12).ok()?.to_le_bytes()[0]).ok()?;
+    let restoration = ppmd_rust::RestoreMethod::from(u8::try_from(parameters >> 12).ok()?);
     let rest = BufReader::new(piece(body, 2, body.len() - 2)?);
     ppmd_rust::Ppmd8Decoder::new(rest, u32::try_from(order).ok()?, u32::try_from(memory).ok()?, restoration).ok()
 }
