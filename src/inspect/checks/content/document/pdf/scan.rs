@@ -110,7 +110,7 @@ pub struct Object {
     pub hidden: Vec<String>,
     pub stream: Option<std::ops::Range<usize>>,
     /// A number without a name was kept.
-    pub(super) is_number: bool,
+    pub is_number: bool,
 }
 
 impl Object {
