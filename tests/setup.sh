@@ -23,6 +23,10 @@ if [ "${1:-all}" = all ]; then
     want slapd             test -x /usr/sbin/slapd
     want python3-dkim      /usr/bin/python3 -c 'import dkim'
     want prometheus        command -v promtool
+    want clamav-daemon     test -x /usr/sbin/clamd
+    want clamav-testfiles  test -e /usr/share/clamav-testfiles/clam.exe
+    want c-icap            test -x /usr/bin/c-icap
+    want libc-icap-mod-virus-scan test -e /etc/c-icap/virus_scan.conf
     want nsd               test -x /usr/sbin/nsd
     want ldnsutils         command -v ldns-signzone
     # What Exim and OpenSMTPD (below) are linked with.

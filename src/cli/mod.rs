@@ -7,6 +7,7 @@ pub mod demo;
 pub mod dkim;
 pub mod doctor;
 mod engine;
+pub mod engines;
 mod examples;
 pub mod init;
 pub mod inspector;
@@ -62,6 +63,8 @@ enum Command {
     Queue(queue::Args),
     /// See, release or remove held mail. / Thư bị cách ly.
     Quarantine(quarantine::Args),
+    /// The virus engines: who answers, how old their signatures are. / Các động cơ diệt virus.
+    Engine(engines::Args),
     /// Why a message got what it got. / Biên nhận của một thư.
     Receipt(receipt::Args),
     /// Find messages in the record. / Tìm thư trong nhật ký.
@@ -94,6 +97,7 @@ pub fn main() -> ExitCode {
         Command::Rules(args) => rules::run(args),
         Command::Queue(args) => queue::run(args),
         Command::Quarantine(args) => quarantine::run(args),
+        Command::Engine(args) => engines::run(args),
         Command::Receipt(args) => receipt::run(args),
         Command::Log(args) => log::run(args),
         Command::Dkim(args) => dkim::run(args),

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::checks::content::hashes::HashList;
 use super::checks::content::smime::TrustMaterial;
 use super::checks::content::{self, Limits, REGISTER, yara};
 use super::rules::{self, RuleSet};
@@ -21,6 +22,8 @@ pub struct Sources {
     pub yara: Vec<yara::Source>,
     pub spam: Vec<rules::Source>,
     pub trust: TrustMaterial,
+    /// Lists of known files: path and text.
+    pub hashes: Vec<(PathBuf, String)>,
 }
 
 impl Sources {
@@ -49,7 +52,20 @@ impl Sources {
         };
         let yara = yara.into_iter().filter_map(&mut text).map(|(file, text)| yara::Source { file, text }).collect();
         let named = |(file, text): (PathBuf, String)| rules::Source { name: file.display().to_string(), text };
-        Self { yara, spam: spam.into_iter().filter_map(&mut text).map(named).collect(), trust: material }
+        Self {
+            yara,
+            spam: spam.into_iter().filter_map(&mut text).map(named).collect(),
+            trust: material,
+            hashes: Vec::new(),
+        }
+    }
+
+    /// With lists of known files, as read.
+    #[must_use]
+    pub fn with_hashes(mut self, files: Vec<(PathBuf, Vec<u8>)>) -> Self {
+        let text = |(file, bytes): (PathBuf, Vec<u8>)| (file, String::from_utf8_lossy(&bytes).into_owned());
+        self.hashes = files.into_iter().map(text).collect();
+        self
     }
 }
 
@@ -73,6 +89,7 @@ struct Sealed {
     yara: Vec<u8>,
     spam: Vec<rules::Source>,
     trust: TrustMaterial,
+    hashes: HashList,
 }
 
 impl Policy {
@@ -91,6 +108,10 @@ impl Policy {
         }
         let hash = digest(checks, &limits, &sources);
         let compiled = yara::RuleSet::compile(&sources.yara).map_err(|mut p| problems.append(&mut p)).ok();
+        let compiled = compiled.map(|(rules, mut odd)| {
+            warnings.append(&mut odd);
+            rules
+        });
         let native = compiled.as_ref().map(yara::RuleSet::to_bytes);
         let rules = RuleSet::from_sources(&sources.spam).map_err(|mut p| problems.append(&mut p)).ok();
         let yara_rules = compiled.as_ref().map(yara::RuleSet::rules).unwrap_or_default();
@@ -102,8 +123,15 @@ impl Policy {
             }
             None => Vec::new(),
         };
-        let sealed =
-            Sealed { checks: checks.to_vec(), limits: limits.clone(), yara, spam: sources.spam, trust: sources.trust };
+        let hashes = HashList::compile(&sources.hashes).map_err(|mut p| problems.append(&mut p)).unwrap_or_default();
+        let sealed = Sealed {
+            checks: checks.to_vec(),
+            limits: limits.clone(),
+            yara,
+            spam: sources.spam,
+            trust: sources.trust,
+            hashes,
+        };
         let bytes = postcard::to_stdvec(&sealed).unwrap_or_default();
         if bytes.is_empty() {
             problems.push(Problem::new("", "the policy cannot be written down"));
@@ -161,6 +189,7 @@ fn digest(checks: &[String], limits: &Limits, sources: &Sources) -> String {
     add(&postcard::to_stdvec(limits).unwrap_or_default());
     sources.yara.iter().for_each(|s| add(s.text.as_bytes()));
     sources.spam.iter().for_each(|s| add(s.text.as_bytes()));
+    sources.hashes.iter().for_each(|(_, text)| add(text.as_bytes()));
     add(&postcard::to_stdvec(&sources.trust).unwrap_or_default());
     hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
 }
@@ -173,6 +202,7 @@ pub struct Loaded {
     yara: yara::RuleSet,
     rules: RuleSet,
     trust: TrustMaterial,
+    hashes: HashList,
     timeout: Option<Duration>,
 }
 
@@ -183,7 +213,15 @@ impl Loaded {
         let yara = yara::RuleSet::from_bytes(&sealed.yara)?;
         let first = |problems: Vec<Problem>| problems.first().map(ToString::to_string).unwrap_or_default();
         let rules = RuleSet::from_sources(&sealed.spam).map_err(first)?;
-        Ok(Self { checks: sealed.checks, limits: sealed.limits, yara, rules, trust: sealed.trust, timeout })
+        Ok(Self {
+            checks: sealed.checks,
+            limits: sealed.limits,
+            yara,
+            rules,
+            trust: sealed.trust,
+            hashes: sealed.hashes,
+            timeout,
+        })
     }
     #[must_use]
     pub const fn limits(&self) -> &Limits {
@@ -200,6 +238,10 @@ impl Loaded {
     #[must_use]
     pub const fn trust(&self) -> &TrustMaterial {
         &self.trust
+    }
+    #[must_use]
+    pub const fn hashes(&self) -> &HashList {
+        &self.hashes
     }
     #[must_use]
     pub const fn timeout(&self) -> Option<Duration> {

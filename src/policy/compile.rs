@@ -145,8 +145,8 @@ fn inspect(
     material: Material,
     problems: &mut Vec<Problem>,
 ) -> Option<inspect::policy::Policy> {
-    let Material { yara, spam, trust } = material;
-    let sources = Sources::from_files(yara, spam, trust, problems);
+    let Material { yara, spam, trust, hashes } = material;
+    let sources = Sources::from_files(yara, spam, trust, problems).with_hashes(hashes);
     match inspect::policy::Policy::from_sources(checks, (&settings.limits).into(), sources) {
         Ok(policy) => {
             // What belongs to no file belongs to the configuration.

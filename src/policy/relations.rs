@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::engines;
 use super::fault::suggest;
 use super::file::File;
 use super::files::Files;
@@ -28,14 +29,7 @@ pub fn check(file: &File, root: &Place<'_>, files: &Files<'_>, problems: &mut Ve
     verdict(&file.verdict, &root.to("verdict"), problems);
     deliver(file, &root.to("deliver"), problems);
     outgoing::check(&file.deliver.internet, &root.to("deliver").to("internet"), files, problems);
-    for (i, _) in file.engine.iter().enumerate() {
-        problems.push(
-            root.to("engine")
-                .to(i)
-                .problem("this version has no virus engines", "phiên bản này chưa có động cơ diệt virus")
-                .help(root.say("take this section out", "hãy bỏ phần này")),
-        );
-    }
+    engines::check(file, root, files, problems);
 }
 
 fn listeners(file: &File, place: &Place<'_>, files: &Files<'_>, problems: &mut Vec<Problem>) {

@@ -70,6 +70,8 @@ pub const WEIGHTS: &[(&str, f64)] = &[
     ("pdf.javascript", 3.0),
     ("pdf.launch", 7.0),
     ("html.smuggling", 7.0),
+    ("engine.macro", 5.0),
+    ("hash.listed", 15.0),
     ("dnsbl.listed", 4.0),
     // Any YARA rule that is not marked as malware; `"yara.documents.macro_dropper" = 9.0` sets one by itself.
     ("yara", 4.0),

@@ -12,6 +12,7 @@ mod deliver;
 mod demo;
 mod directory;
 mod docs;
+mod engines;
 mod flow;
 mod front;
 mod fuzz;
