@@ -2,9 +2,16 @@
 //! fuzz targets beside this file call them, and so does the main package's test binary with seeded input, so that
 //! they are tried on every change without a nightly compiler.
 
+use bytes::Bytes;
+use luytre::deliver::bounce::{self, Item, Kind, Report};
 use luytre::deliver::client::Replies;
 use luytre::listen::proxy::{self, Header};
-use luytre::session::command;
+use luytre::mail::header::{Headers, fold};
+use luytre::mail::{
+    self, Language, MailId, MailParams, Mailbox, Parcel, ParcelMeta, Recipient, ReversePath, Timestamp, mime,
+};
+use luytre::session::command::{self, Command};
+use luytre::session::desk::Target;
 use luytre::session::line::{Bounds, Fed, Line, Reader, command_line};
 
 const LINE_LIMIT: usize = 512;
@@ -132,4 +139,116 @@ pub fn replies(input: &[u8]) {
     assert_eq!(whole.1, cut.1, "an error is one however it comes");
     assert_eq!(whole.0, cut.0);
     assert!(whole.0.iter().all(|reply| (100..=999).contains(&reply.code())));
+}
+
+/// Fields lie one behind the other inside the header section, their values are one line; a field that we fold is one field.
+pub fn header(input: &[u8]) {
+    const LIMIT: usize = 50;
+    let headers = Headers::parse_limited(input, LIMIT);
+    assert!(headers.fields().len() <= LIMIT && input.ends_with(headers.body()));
+    let mut at = 0;
+    for field in headers.fields() {
+        assert!(field.range.start >= at && field.range.start < field.range.end && field.range.end <= input.len());
+        assert!(!field.name.contains(&b':'));
+        assert!(!field.unfolded().contains(['\r', '\n']));
+        at = field.range.end;
+    }
+    let ours = fold("X-Luytre-Test", &String::from_utf8_lossy(input));
+    assert!(ours.ends_with(b"\r\n"));
+    assert_clean(&ours, true);
+    let again = Headers::parse(&ours);
+    assert!(again.fields().len() == 1 && again.fields()[0].is("x-luytre-test"), "a value became a field of its own");
+}
+
+/// Any message is a tree within its limits, and no part holds more than was sent.
+pub fn mime(input: &[u8]) {
+    let limits = mime::Limits { depth: 8, parts: 50, header_fields: 50 };
+    let tree = mime::parse(input, &limits);
+    assert!(!tree.parts.is_empty() && tree.parts.len() <= limits.parts + 1, "{} parts", tree.parts.len());
+    for (at, part) in tree.parts.iter().enumerate() {
+        assert!(part.depth <= limits.depth + 1, "depth {}", part.depth);
+        assert!(part.parent.is_none_or(|parent| parent < at), "a part stands before what it is in");
+        assert!(part.decoded.len() <= input.len(), "{} octets of {}", part.decoded.len(), input.len());
+    }
+}
+
+/// Lines of `message/delivery-status` begin so (RFC 3464 §2).
+const STATUS: [&str; 11] = [
+    "Reporting-MTA: ",
+    "Original-Envelope-Id: ",
+    "Arrival-Date: ",
+    "Original-Recipient: ",
+    "Final-Recipient: ",
+    "Action: ",
+    "Status: ",
+    "Diagnostic-Code: ",
+    "Last-Attempt-Date: ",
+    "Will-Retry-Until: ",
+    "Remote-MTA: ",
+];
+
+/// What a sender and a next hop say ends up in a delivery report; none of it becomes a field or a line of its own. The
+/// input is four texts between line feeds: parameters of MAIL, recipient with parameters, the server's answer, and the
+/// header of the message.
+pub fn dsn(input: &[u8]) {
+    let mut texts = input.splitn(4, |byte| *byte == b'\n');
+    let mut next = || texts.next().unwrap_or_default();
+    let (mail, rcpt, said, head) = (next(), next(), next(), next());
+    let params = match command::parse(&[b"MAIL FROM:<an@agency.test> ", mail].concat()) {
+        Ok(Command::Mail { params, .. }) => params,
+        _ => MailParams::default(),
+    };
+    let Ok(Command::Rcpt { request, .. }) = command::parse(&[b"RCPT TO:", rcpt].concat()) else { return };
+    let Target::Mailbox(mailbox) = request.target else { return };
+    let destination = mail::Destination::Outward("agency".parse().expect("an id"));
+    let recipient =
+        Recipient { mailbox, destination: destination.clone(), original: request.original, notify: request.notify };
+    let sender = Mailbox::parse("an@agency.test").expect("an address");
+    // What was taken has whole line ends and no NUL.
+    let kept: String = String::from_utf8_lossy(head).chars().filter(|c| !matches!(c, '\r' | '\0')).collect();
+    let original = Parcel {
+        meta: ParcelMeta {
+            id: MailId::from_u128(1),
+            received_at: Timestamp::from_seconds(1_800_000_000),
+            sender: ReversePath::Mailbox(sender.clone()),
+            recipients: vec![recipient.clone()],
+            destination: destination.clone(),
+            params,
+            sender_authenticated: true,
+            subject: String::new(),
+        },
+        head: Bytes::from(format!("{}\r\n\r\n", kept.replace('\n', "\r\n"))),
+        body: Bytes::from_static(b"body\r\n"),
+    };
+    let said = String::from_utf8_lossy(said);
+    for kind in [Kind::Failed, Kind::Delayed, Kind::Relayed] {
+        let item = Item {
+            recipient: &recipient,
+            status: said.split(' ').next().unwrap_or_default(),
+            said: &said,
+            is_reply: true,
+        };
+        let parcel = bounce::build(&Report {
+            kind,
+            id: MailId::from_u128(2),
+            now: Timestamp::from_seconds(1_800_000_100),
+            hostname: "gw.agency.test",
+            from: "postmaster@agency.test",
+            language: Language::Vi,
+            original: &original,
+            sender: &sender,
+            destination: destination.clone(),
+            items: &[item],
+            until: Timestamp::from_seconds(1_800_400_000),
+        });
+        let whole = [&parcel.head[..], &parcel.body[..]].concat();
+        assert_clean(&whole, true);
+        assert!(parcel.meta.sender == ReversePath::Null, "a report is never answered");
+        let tree = mime::parse(&whole, &mime::Limits::default());
+        let status =
+            tree.parts.iter().find(|part| part.content_type.ends_with("delivery-status")).expect("its machine part");
+        for line in String::from_utf8_lossy(status.body).lines().filter(|line| !line.is_empty()) {
+            assert!(STATUS.iter().any(|name| line.starts_with(name)), "a line of its own: {line:?}");
+        }
+    }
 }

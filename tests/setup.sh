@@ -22,6 +22,9 @@ if [ "${1:-all}" = all ]; then
     want postfix           test -x /usr/sbin/postfix
     want slapd             test -x /usr/sbin/slapd
     want python3-dkim      /usr/bin/python3 -c 'import dkim'
+    want python3-aiosmtplib /usr/bin/python3 -c 'import aiosmtplib'
+    # Postfix logs in with it.
+    want libsasl2-modules  ls /usr/lib/*/sasl2/libplain.so
     want prometheus        command -v promtool
     want clamav-daemon     test -x /usr/sbin/clamd
     want clamav-testfiles  test -e /usr/share/clamav-testfiles/clam.exe
@@ -83,6 +86,20 @@ if [ "${1:-all}" = all ] && command -v apt-get >/dev/null; then
         fi
         rm -rf "$fetched"
     done
+fi
+
+# Node's nodemailer, where Node is there: a client of the tests, below target/, pinned. Its own scripts are not run.
+nodemailer=10.6.0
+if [ "${1:-all}" = all ]; then
+    tools=$(cd "$(dirname "$0")/.." && pwd)/target/tools/node
+    if [ -e "$tools/node_modules/nodemailer" ]; then
+        :
+    elif command -v node >/dev/null && command -v npm >/dev/null && mkdir -p "$tools" &&
+        npm install --silent --prefix "$tools" --no-audit --no-fund --ignore-scripts "nodemailer@$nodemailer" >/dev/null 2>&1; then
+        echo "setup: nodemailer $nodemailer below target/"
+    else
+        echo "setup: nodemailer cannot be had (Node and npm are needed); its test is skipped" >&2
+    fi
 fi
 
 command -v cargo >/dev/null || { echo "setup: Rust is missing; see https://rustup.rs (1.95 or newer)" >&2; exit 1; }

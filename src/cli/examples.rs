@@ -37,19 +37,32 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ),
     ("queue flush", &["luytre queue flush", "luytre queue flush --host mail.agency.gov.vn"]),
     ("quarantine", &["luytre quarantine list --since '7 days'"]),
-    ("quarantine list", &["luytre quarantine list --kind malware --since '7 days'"]),
+    (
+        "quarantine list",
+        &[
+            "luytre quarantine list --kind malware --since '7 days'",
+            "luytre quarantine list --from xau.vn --finding archive.encrypted --until 2026-11-21 --json",
+        ],
+    ),
     (
         "quarantine show",
         &[
             "luytre quarantine show 01KAN5QF3W8Z5T2D9H6X0V7RBM-0",
-            "luytre quarantine show --raw 01KAN5QF3W8Z5T2D9H6X0V7RBM-0",
+            "luytre quarantine show --raw --reason 'ticket 41' 01KAN5QF3W8Z5T2D9H6X0V7RBM-0",
         ],
     ),
     (
         "quarantine release",
-        &["luytre quarantine release 01KAN5QF3W8Z5T2D9H6X0V7RBM-0 --reason 'asked the sender by telephone'"],
+        &[
+            "luytre quarantine release 01KAN5QF3W8Z5T2D9H6X0V7RBM-0 --reason 'asked the sender by telephone'",
+            "luytre quarantine release 01KAN5QF3W8Z5T2D9H6X0V7RBM-0 --to attt@tttt.tinh.gov.vn --reason 'to be analysed'",
+        ],
     ),
     ("quarantine remove", &["luytre quarantine remove 01KAN5QF3W8Z5T2D9H6X0V7RBM-0 --reason 'spam'"]),
+    ("quarantine key", &["luytre quarantine key list"]),
+    ("quarantine key list", &["luytre quarantine key list"]),
+    ("quarantine key new", &["luytre quarantine key new"]),
+    ("quarantine key rotate", &["luytre quarantine key rotate --reason 'an officer has left'"]),
     ("receipt", &["luytre receipt 01KAN5QF3W8Z5T2D9H6X0V7RBM"]),
     ("log", &["luytre log search --to an@tttt.tinh.gov.vn"]),
     (
@@ -59,6 +72,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "luytre log search --action quarantine --since 2026-11-21T08:00 --json",
         ],
     ),
+    ("log audit", &["luytre log audit --since 2026-11-21", "luytre log audit --what quarantine --json"]),
     ("log verify", &["luytre log verify"]),
     ("log tlsrpt", &["luytre log tlsrpt --day 2026-11-21 --domain example.vn"]),
     ("dkim", &["luytre dkim new --domain tttt.tinh.gov.vn --selector lt2026 --out /etc/luytre/keys"]),

@@ -11,7 +11,8 @@ use crate::gateway::control::client::Client;
 use crate::gateway::control::{FLUSH_RECEIPTS, Request};
 use crate::guard::settings::Day;
 use crate::mail::{Language, MailId};
-use crate::report::record::chain::Verifier;
+use crate::report::record::Entry;
+use crate::report::record::chain::{self, Verifier};
 use crate::report::record::run::Lines;
 use crate::report::record::search::{Found, Query, search};
 use crate::verdict::Action;
@@ -28,6 +29,8 @@ pub struct Args {
 enum Command {
     /// Find messages. / Tìm thư.
     Search(Search),
+    /// What officers did: who, what, when and why. / Cán bộ đã làm gì, khi nào, vì sao.
+    Audit(Audit),
     /// Prove that no line was changed, removed or inserted. / Chứng minh nhật ký còn nguyên vẹn.
     Verify,
     /// TLS sessions with the servers of other domains, as reports of RFC 8460. / Báo cáo TLS với máy chủ ngoài.
@@ -65,6 +68,19 @@ struct Search {
     json: bool,
 }
 
+#[derive(Debug, clap::Args)]
+struct Audit {
+    /// Not before that day (UTC): 2026-11-21.
+    #[arg(long, value_name = "DAY", value_parser = day)]
+    since: Option<String>,
+    /// Only what begins so: quarantine, bypass, retro.
+    #[arg(long, value_name = "WHAT", default_value = "")]
+    what: String,
+    /// One object a line.
+    #[arg(long)]
+    json: bool,
+}
+
 /// Where the record is kept. A running gateway first writes out what it has buffered; without one there is nothing to wait
 /// for.
 fn settled(place: &Record) -> Result<Site, Trouble> {
@@ -79,7 +95,7 @@ fn settled(place: &Record) -> Result<Site, Trouble> {
 
 /// The folder of the receipts and the language.
 pub(super) fn receipts(place: &Record) -> Result<(PathBuf, Language), Trouble> {
-    let Site { data, language } = settled(place)?;
+    let Site { data, language, .. } = settled(place)?;
     let folder = data.join("receipts");
     if folder.exists() { Ok((folder, language)) } else { Err(Trouble::NoRecord(folder)) }
 }
@@ -89,6 +105,7 @@ pub fn run(args: Args) -> ExitCode {
     let done = match args.command {
         Command::Tlsrpt(wanted) => settled(&args.place).map(|site| super::tlsrpt::run(&site.data, &wanted)),
         Command::Verify => receipts(&args.place).map(|(folder, language)| told(&folder, prove(&folder, language))),
+        Command::Audit(audit) => receipts(&args.place).map(|(folder, _)| told(&folder, acts(&folder, &audit))),
         Command::Search(search) => receipts(&args.place).map(|(folder, _)| told(&folder, find(&folder, search))),
     };
     done.unwrap_or_else(|trouble| finish("log", Err(trouble)))
@@ -139,6 +156,28 @@ fn prove(folder: &Path, language: Language) -> io::Result<ExitCode> {
     let en = format!("the log was tampered with: {count} places");
     println!("{}", super::say(language, &vi, &en));
     Ok(ExitCode::FAILURE)
+}
+
+fn acts(folder: &Path, wanted: &Audit) -> io::Result<ExitCode> {
+    for line in Lines::open(folder, wanted.since.as_deref().unwrap_or_default())?.holding("\"kind\":\"act\"") {
+        // A line that does not read is for `verify` to tell.
+        let Ok(line) = chain::open(&line?.text) else { continue };
+        let Entry::Act(act) = line.entry else { continue };
+        if !act.what.starts_with(&wanted.what) {
+            continue;
+        }
+        if wanted.json {
+            println!("{}", serde_json::json!({ "time": line.at, "act": act }));
+            continue;
+        }
+        let clean = |text: &str| text.chars().map(|c| if c.is_control() { '?' } else { c }).collect::<String>();
+        let detail = if act.detail.is_empty() { String::new() } else { format!(" [{}]", act.detail) };
+        println!(
+            "{}",
+            clean(&format!("{} {:<20} {} by {}: {}{detail}", line.at, act.what, act.about, act.by, act.reason))
+        );
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The answers to `query` from the files in `folder`.

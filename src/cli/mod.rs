@@ -14,6 +14,7 @@ pub mod inspector;
 pub mod log;
 pub mod place;
 pub mod quarantine;
+mod quarantine_key;
 pub mod queue;
 pub mod receipt;
 pub mod rules;

@@ -85,6 +85,8 @@ pub struct Common {
 pub struct Site {
     pub data: PathBuf,
     pub language: Language,
+    /// `[quarantine] key`; empty when nothing is written.
+    pub key: PathBuf,
 }
 
 impl Common {
@@ -112,7 +114,11 @@ impl Record {
         let usual = || Some(PathBuf::from(DEFAULT_CONFIG)).filter(|file| self.data_dir.is_none() && file.exists());
         let named = match self.config.clone().or_else(usual) {
             Some(config) => site(&config)?,
-            None => Site { data: crate::policy::file::File::default().data_dir, language: Language::default() },
+            None => Site {
+                data: crate::policy::file::File::default().data_dir,
+                language: Language::default(),
+                key: PathBuf::new(),
+            },
         };
         Ok(Site { data: self.data_dir.clone().unwrap_or(named.data), ..named })
     }
@@ -150,8 +156,11 @@ fn read(config: &Path, text: &str) -> Result<Site, Problem> {
         Some("vi") => Language::Vi,
         _ => Language::default(),
     };
-    let data = if folder.is_absolute() { folder } else { config.parent().unwrap_or(Path::new(".")).join(folder) };
-    Ok(Site { data, language })
+    let base = config.parent().unwrap_or(Path::new("."));
+    let data = if folder.is_absolute() { folder } else { base.join(folder) };
+    let key = table.get("quarantine").and_then(|section| section.get("key")).and_then(toml::Value::as_str);
+    let key = key.filter(|key| !key.is_empty()).map(|key| base.join(key)).unwrap_or_default();
+    Ok(Site { data, language, key })
 }
 
 /// The running gateway, if there is one.

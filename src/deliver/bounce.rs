@@ -113,7 +113,7 @@ pub fn build(report: &Report<'_>) -> Parcel {
             params: MailParams {
                 body: if eight_bit { BodyType::EightBitMime } else { BodyType::SevenBit },
                 smtputf8,
-                // RFC 8689 §5: a report is protected as what it speaks of; only headers go back anyway.
+                // RFC 8689 §5: a report is protected as what it speaks of.
                 requiretls: report.original.meta.params.requiretls,
                 ..MailParams::default()
             },
@@ -156,7 +156,9 @@ fn clean(text: &str) -> String {
 /// What goes back of the original, and as what.
 fn returned(report: &Report<'_>) -> (&'static str, Vec<u8>) {
     let original = report.original;
-    let wanted = report.kind == Kind::Failed && original.meta.params.ret == Some(Ret::Full);
+    let params = &original.meta.params;
+    // RFC 8689 §5: of a message that requires TLS never more than the header.
+    let wanted = report.kind == Kind::Failed && params.ret == Some(Ret::Full) && !params.requiretls;
     let mut head = returned_header(&original.head);
     let global = !head.is_ascii() && std::str::from_utf8(&head).is_ok();
     if wanted && original.size_bytes() <= RETURNED_WHOLE && original.head.len() <= RETURNED {

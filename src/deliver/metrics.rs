@@ -34,6 +34,7 @@ pub struct Metrics {
     downgrades: IntCounterVec,
     live: IntCounterVec,
     reports: IntCounterVec,
+    late_refusals: IntCounterVec,
     hosts_down: IntGaugeVec,
     down_seconds: IntGaugeVec,
     parked: IntGauge,
@@ -104,8 +105,14 @@ impl Metrics {
             )?,
             reports: counter(
                 "luytre_delivery_reports_total",
-                "What was done about mail whose sender had to hear of it: bounced, delayed, relayed (success); or held, for nobody may hear",
+                "What was done about mail whose sender had to hear of it: bounced, delayed, relayed (success); \
+                 or held, for nobody may hear; stray: a report of an agency's server to a stranger, held",
                 &["kind"],
+            )?,
+            late_refusals: counter(
+                "luytre_delivery_late_refusals_total",
+                "Recipients given up because their server said 'not now' so often that its profile takes it for 'no'",
+                &["profile"],
             )?,
             hosts_down: by_peer(
                 "luytre_delivery_hosts_down",
@@ -147,6 +154,9 @@ impl Metrics {
     }
     pub(super) fn report(&self, kind: &str) {
         self.reports.with_label_values(&[kind]).inc();
+    }
+    pub(super) fn late_refusal(&self, profile: Profile) {
+        self.late_refusals.with_label_values(&[profile.as_str()]).inc();
     }
     pub(super) fn host_down(&self, peer: Peer) {
         self.hosts_down.with_label_values(&[peer.as_str()]).inc();

@@ -7,6 +7,7 @@
 pub mod bounce;
 pub mod callout;
 pub mod client;
+pub mod correspondents;
 pub mod metrics;
 pub mod pin;
 pub mod profile;
@@ -54,6 +55,8 @@ pub enum Handover {
     InDoubt { key: JobKey, hop: String },
     /// The next hop's answer about this message or mailbox, 4xx or 5xx: the sender still has it.
     Refused { reply: Reply, hop: String },
+    /// On the quarantine's shelf: nobody whom it may reach is among its recipients. 250.
+    Held { why: String },
     /// Our own trouble: 451 or 452, the sender still has it.
     Deferred { reply: Reply, why: String },
 }

@@ -13,6 +13,7 @@ mod pace;
 pub mod live;
 mod queue;
 mod standing;
+mod strays;
 mod turn;
 
 use std::collections::HashMap;
@@ -112,9 +113,11 @@ impl Deliver {
         self.stirred.notify_one();
     }
 
-    /// Writes out what was counted for TLS reports.
+    /// Writes out what was counted for TLS reports, and who wrote.
     pub async fn save_counts(&self) {
-        self.parts.internet.save(self.parts.clock.now(), true).await;
+        let now = self.parts.clock.now();
+        self.parts.internet.save(now, true).await;
+        self.parts.internet.guests.save(now, true).await;
     }
 
     /// Says goodbye on all resting connections. Call it when sessions and queue have ended.
@@ -125,13 +128,15 @@ impl Deliver {
         self.save_counts().await;
     }
 
-    /// Closes connections that rested too long and forgets hosts that nobody needs.
-    async fn sweep(&self) {
+    /// What is to be done every few seconds whether mail moves or not: closes connections that rested too long, forgets
+    /// hosts that nobody needs, writes counts out, makes MTA-STS policies younger.
+    pub async fn sweep(&self, policy: &Policy) {
         let hosts: Vec<Arc<Host>> =
             self.hosts.read().unwrap_or_else(PoisonError::into_inner).values().map(Arc::clone).collect();
         close(hosts.iter().flat_map(|host| host.stale()).collect()).await;
         let now = self.parts.clock.now();
         self.parts.internet.save(now, false).await;
+        self.parts.internet.guests.save(now, false).await;
         self.pace.lock().unwrap_or_else(PoisonError::into_inner).sweep(now);
         let many = hosts.len() > HOSTS / 2;
         if many || hosts.iter().any(|host| host.is_abandoned()) {
@@ -140,6 +145,10 @@ impl Deliver {
         }
         self.lanes().sweep(&self.beds(self.parts.clock.now(), None));
         self.show(&hosts);
+        let settings = &policy.settings.internet;
+        if settings.mta_sts {
+            self.parts.internet.sts.refresh(settings.https_port).await;
+        }
     }
 
     /// Brings the gauges up to date that say how long hosts have been down and how much waits for its turn.

@@ -22,6 +22,9 @@ pub struct Deliver {
     pub mx_port: u16,
     /// Connections to one host at the same time.
     pub concurrency: usize,
+    /// Mail without a sender leaves to those who wrote to an agency within this time, at least, and were vouched for;
+    /// 0: to anybody.
+    pub correspondents: Span,
     pub internet: Internet,
 }
 
@@ -35,6 +38,8 @@ impl Default for Deliver {
             smart_host: String::new(),
             mx_port: 25,
             concurrency: 20,
+            // The longest that an old server keeps trying, and a holiday.
+            correspondents: Span::days(30),
             internet: Internet::default(),
         }
     }

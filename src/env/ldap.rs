@@ -1,10 +1,14 @@
 //! Asks an LDAP directory (RFC 4511): one connection, shared by all questions, opened anew when it broke. A directory
 //! that does not answer is left alone for a while, so that not every session waits for it.
+//!
+//! One question is one search for one address: a few entries at most come back, so nothing is read page by page
+//! (RFC 2696). Referrals (RFC 4511 §4.5.3) are not followed: they would lead our name and password to whatever host an
+//! answer names. Active Directory adds some to each answer from its root; a forest is asked at its global catalogue.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, Scope, SearchOptions, ldap_escape};
+use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, Scope, SearchEntry, SearchOptions, ldap_escape};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
@@ -14,6 +18,12 @@ use crate::mail::Span;
 const QUIET: Duration = Duration::from_secs(10);
 /// RFC 4511 §4.5.1.4: an answer that holds no more because we asked for no more.
 const SIZE_LIMIT_EXCEEDED: u32 = 4;
+
+/// Entries of one answer that are looked at: a mailbox is one, a mistake in the directory two or three.
+const MOST: i32 = 10;
+
+/// What one entry holds of the attributes that were asked for, names in lower case.
+pub type Entry = std::collections::HashMap<String, Vec<String>>;
 
 /// How a directory is reached.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -83,10 +93,10 @@ impl Directory {
         &self.0.options
     }
 
-    /// Whether any entry below `base` fits the filter.
-    pub async fn holds(&self, base: &str, filter: &str) -> Result<bool, DirectoryError> {
+    /// The entries below `base` that fit the filter, with those attributes.
+    pub async fn find(&self, base: &str, filter: &str, attributes: &[&str]) -> Result<Vec<Entry>, DirectoryError> {
         let patience = self.0.options.timeout.as_std();
-        let asked = timeout(patience, self.ask(base, filter)).await.unwrap_or(Err(DirectoryError::Slow));
+        let asked = timeout(patience, self.ask(base, filter, attributes)).await.unwrap_or(Err(DirectoryError::Slow));
         if let Err(error) = &asked
             && !matches!(error, DirectoryError::Quiet)
             // Somebody else is opening it anew: that will show whether it answers.
@@ -97,14 +107,14 @@ impl Directory {
         asked
     }
 
-    async fn ask(&self, base: &str, filter: &str) -> Result<bool, DirectoryError> {
+    async fn ask(&self, base: &str, filter: &str, attributes: &[&str]) -> Result<Vec<Entry>, DirectoryError> {
         let (mut ldap, fresh) = self.line().await?;
-        match search(&mut ldap, base, filter).await {
+        match search(&mut ldap, base, filter, attributes).await {
             // The connection was closed while it rested: once more on a new one.
             Err(error) if !fresh && is_broken(&error) => {
                 self.0.line.lock().await.open = None;
                 let (mut ldap, _) = self.line().await?;
-                search(&mut ldap, base, filter).await
+                search(&mut ldap, base, filter, attributes).await
             }
             answer => answer,
         }
@@ -165,15 +175,18 @@ fn connector(pem: &[u8]) -> Result<native_tls::TlsConnector, native_tls::Error> 
     builder.build()
 }
 
-async fn search(ldap: &mut Ldap, base: &str, filter: &str) -> Result<bool, LdapError> {
-    // One entry is enough, and none of its attributes is wanted (RFC 4511 §4.5.1.8: "1.1").
-    let options = SearchOptions::new().sizelimit(1);
-    let found = ldap.with_search_options(options).search(base, Scope::Subtree, filter, vec!["1.1"]).await?;
-    let entries = found.0.iter().filter(|entry| !entry.is_ref() && !entry.is_intermediate()).count();
-    match found.1.rc {
-        SIZE_LIMIT_EXCEEDED => Ok(true),
-        _ => found.1.success().map(|_| entries > 0),
+async fn search(ldap: &mut Ldap, base: &str, filter: &str, attributes: &[&str]) -> Result<Vec<Entry>, LdapError> {
+    // RFC 4511 §4.5.1.8: "1.1" asks for none of the attributes.
+    let attributes = if attributes.is_empty() { &["1.1"] } else { attributes };
+    let options = SearchOptions::new().sizelimit(MOST);
+    let found = ldap.with_search_options(options).search(base, Scope::Subtree, filter, attributes.to_vec()).await?;
+    if found.1.rc != SIZE_LIMIT_EXCEEDED {
+        found.1.success()?;
     }
+    let entries = found.0.into_iter().filter(|entry| !entry.is_ref() && !entry.is_intermediate());
+    let lower =
+        |entry: SearchEntry| entry.attrs.into_iter().map(|(name, values)| (name.to_lowercase(), values)).collect();
+    Ok(entries.map(SearchEntry::construct).map(lower).collect())
 }
 
 const fn is_broken(error: &LdapError) -> bool {
@@ -204,7 +217,7 @@ mod tests {
             password: String::new(),
             timeout: Span::seconds(5),
         });
-        assert!(matches!(directory.holds("dc=a", "(mail=x)").await, Err(DirectoryError::Connect(_))));
-        assert!(matches!(directory.holds("dc=a", "(mail=x)").await, Err(DirectoryError::Quiet)));
+        assert!(matches!(directory.find("dc=a", "(mail=x)", &[]).await, Err(DirectoryError::Connect(_))));
+        assert!(matches!(directory.find("dc=a", "(mail=x)", &[]).await, Err(DirectoryError::Quiet)));
     }
 }

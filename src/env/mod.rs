@@ -13,6 +13,7 @@ pub mod pool;
 pub mod program;
 pub mod talk;
 pub mod tls;
+pub mod vault;
 
 pub use clock::Clock;
 pub use dice::Dice;

@@ -1,8 +1,9 @@
 //! Counters of the envelope.
 
-use prometheus::{IntCounterVec, Opts, Registry};
+use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
 
 use super::known::Answer;
+use crate::mail::AgencyId;
 
 /// Who knows whether a mailbox exists, as a label.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,6 +35,7 @@ const fn word(answer: Answer) -> &'static str {
 #[derive(Clone, Debug)]
 pub struct Metrics {
     checks: IntCounterVec,
+    catch_all: IntGaugeVec,
 }
 
 impl Metrics {
@@ -51,7 +53,19 @@ impl Metrics {
                 drop(checks.with_label_values(&[source.as_str(), word(answer)]));
             }
         }
-        Ok(Self { checks })
+        let catch_all = IntGaugeVec::new(
+            Opts::new(
+                "luytre_recipient_catch_all",
+                "1 when an agency's server said yes to a mailbox that nobody has: callout tells nothing there.",
+            ),
+            &["agency"],
+        )?;
+        registry.register(Box::new(catch_all.clone()))?;
+        Ok(Self { checks, catch_all })
+    }
+
+    pub fn catch_all(&self, agency: &AgencyId, is_one: bool) {
+        self.catch_all.with_label_values(&[&agency.to_string()]).set(i64::from(is_one));
     }
 
     pub fn checked(&self, source: Source, answer: Answer) {

@@ -2,6 +2,7 @@
 
 pub mod alias;
 pub mod known;
+pub mod list;
 pub mod metrics;
 pub mod relay;
 pub mod run;

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::alias::{Alias, Aliases, DomainAlias};
+use super::list;
 use super::relay::{Agency, Policy, Roster};
 use super::settings::{RecipientSource, Recipients};
 use crate::listen::Networks;
+use crate::mail::problem::Severity;
 use crate::mail::{AgencyId, Domain, Mailbox, Network, Problem};
 
 /// One agency as the configuration has it.
@@ -107,91 +109,24 @@ fn roster(source: &Source<'_>, problems: &mut Vec<Problem>) -> Roster {
     }
 }
 
-/// Reads a recipient file: one address a line with `#` comments, or CSV with a column `address`.
+/// Reads a recipient file (`list` says which forms it may have). Every problem found is in the list, with its line.
 pub fn load(path: &Path, domains: &[Domain]) -> Result<HashSet<String>, Vec<Problem>> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| vec![Problem::new(path, format!("the recipient file cannot be read: {error}"))])?;
-    read(path, &text, domains)
-}
-
-fn read(path: &Path, text: &str, domains: &[Domain]) -> Result<HashSet<String>, Vec<Problem>> {
-    let (mut listed, mut problems) = (HashSet::new(), Vec::new());
-    let mut column = None;
-    for (number, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
-        let line = line.split('#').next().unwrap_or("").trim();
-        if line.is_empty() {
-            continue;
-        }
-        let fields: Vec<&str> = line.split([',', ';']).map(|field| field.trim().trim_matches('"')).collect();
-        let header = fields.iter().position(|field| field.eq_ignore_ascii_case("address"));
-        if column.is_none() && listed.is_empty() && header.is_some() {
-            column = header;
-            continue;
-        }
-        let cell = if fields.len() == 1 { fields.first() } else { column.and_then(|column| fields.get(column)) };
-        match cell.map(|cell| (cell, Mailbox::parse(cell))) {
-            Some((_, Ok(mailbox))) if domains.contains(mailbox.domain()) => {
-                listed.insert(mailbox.folded());
-            }
-            Some((_, Ok(mailbox))) => problems.push(
-                Problem::new(path, format!("{mailbox} is not in a domain of this agency"))
-                    .at(number.saturating_add(1), 1)
-                    .warning(),
-            ),
-            Some((cell, Err(error))) => {
-                problems.push(Problem::new(path, format!("\"{cell}\": {error}")).at(number.saturating_add(1), 1));
-            }
-            None => problems.push(
-                Problem::new(path, "this line has several fields, but no column is named \"address\"")
-                    .at(number.saturating_add(1), 1),
-            ),
-        }
-    }
+    let (listed, problems) = list::read(path, &text, domains);
     // An address of another domain can do no harm: it is never looked up. Everything else keeps the old policy.
-    if problems.iter().all(|problem| problem.severity == crate::mail::problem::Severity::Warning) {
-        for problem in &problems {
-            tracing::warn!(%problem, "recipient file");
-        }
-        Ok(listed)
-    } else {
-        Err(problems)
+    if problems.iter().any(|problem| problem.severity == Severity::Error) {
+        return Err(problems);
     }
+    for problem in &problems {
+        tracing::warn!(%problem, "recipient file");
+    }
+    Ok(listed)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn lists(text: &str) -> Result<Vec<String>, Vec<String>> {
-        let domains = [Domain::parse("agency.test").unwrap()];
-        read(Path::new("r.csv"), text, &domains)
-            .map(|set| {
-                let mut all: Vec<_> = set.into_iter().collect();
-                all.sort();
-                all
-            })
-            .map_err(|problems| problems.iter().map(ToString::to_string).collect())
-    }
-
-    #[test]
-    fn plain_lists_and_tables_are_read() {
-        let expected = Ok(vec!["an@agency.test".to_owned(), "binh@agency.test".to_owned()]);
-        assert_eq!(lists("# staff\nAn@agency.test\n\nbinh@agency.test # new\n"), expected);
-        assert_eq!(lists("\u{feff}name;address\r\n\"An\";an@agency.test\r\nBinh;\"binh@agency.test\"\r\n"), expected);
-        assert_eq!(
-            lists("an@agency.test\nx@elsewhere.test\nbinh@agency.test\n"),
-            expected,
-            "a foreign address only warns"
-        );
-    }
-
-    #[test]
-    fn every_bad_line_is_named() {
-        let problems = lists("an@agency.test\nbad\nx, y\n").unwrap_err();
-        assert_eq!(problems.len(), 2);
-        assert!(problems[0].starts_with("r.csv:2:1: \"bad\""), "{problems:?}");
-        assert!(problems[1].contains("no column is named"), "{problems:?}");
-    }
 
     fn compiled(recipients: &Recipients, networks: &[&str]) -> Result<Policy, Vec<String>> {
         let networks: Vec<Network> = networks.iter().map(|n| n.parse().unwrap()).collect();

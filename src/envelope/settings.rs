@@ -51,6 +51,20 @@ pub struct Ldap {
     /// For one question, connection included.
     #[serde(default = "timeout")]
     pub timeout: Span,
+    /// What becomes of mail for accounts that are switched off in Active Directory.
+    #[serde(default)]
+    pub disabled_accounts: DisabledAccounts,
+}
+
+/// Shared, room and equipment mailboxes of Exchange are accounts that are switched off, and receive mail in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DisabledAccounts {
+    /// The agency's server says what becomes of it; a mailbox without its person may be forwarded.
+    #[default]
+    Accept,
+    /// `550 5.1.1`
+    Refuse,
 }
 
 /// Mailboxes of OpenLDAP's inetOrgPerson and of Exchange in Active Directory.

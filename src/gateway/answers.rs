@@ -4,18 +4,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use super::control::serve::Handler;
-use super::control::stores::Stores;
 use super::control::{ENGINES, FLUSH_RECEIPTS, Reply, Request};
+use super::officer::Officer;
 use crate::deliver::Deliver;
 use crate::inspect::checks::net::engines::run::Engines;
 use crate::policy::Live;
 use crate::report::record::run::Log;
-use crate::report::record::{Entry, Update};
-use crate::verdict::receipt::Outcome;
 
 /// Answers operators.
 pub(super) struct Answers {
-    pub stores: Stores,
+    pub officer: Officer,
     pub deliver: Arc<Deliver>,
     pub live: Arc<Live>,
     pub record: Log,
@@ -44,17 +42,22 @@ impl Answers {
                 }
             }
             Request::Other { name, .. } => Reply::failed(format!("this gateway does not know \"{name}\"")),
+            Request::QuarantineRead { key, offset, by, reason } => self.officer.read(key, offset, &by, &reason).await,
+            Request::QuarantineRemove { key, by, reason } => self.officer.remove(key, &by, &reason).await,
+            Request::QuarantineRotate { by, reason } => self.officer.rotate(&by, &reason).await,
+            Request::QuarantineRelease(errand) => {
+                let reply = self.officer.release(&errand, &self.live.current()).await;
+                self.deliver.wake();
+                reply
+            }
             request => self.of_stores(request).await,
         }
     }
 
     async fn of_stores(&self, request: Request) -> Reply {
-        let wakes = matches!(request, Request::QueueRetry { .. } | Request::QuarantineRelease { .. });
-        let release = match &request {
-            Request::QuarantineRelease { key, by, reason } => Some((key.id, format!("by {by}: {reason}"))),
-            _ => None,
-        };
-        let reply = self.stores.answer(request).await.unwrap_or_else(|| Reply::failed("this request is not known"));
+        let wakes = matches!(request, Request::QueueRetry { .. });
+        let reply =
+            self.officer.stores.answer(request).await.unwrap_or_else(|| Reply::failed("this request is not known"));
         let reply = match reply {
             Reply::Jobs { jobs, next, .. } => {
                 let policy = self.live.current();
@@ -66,11 +69,6 @@ impl Answers {
         };
         if wakes {
             self.deliver.wake();
-        }
-        if let (Some((id, detail)), Reply::Done { .. }) = (release, &reply) {
-            let now = self.stores.clock.now();
-            let outcome = Outcome::new(now, "released", Vec::new(), detail);
-            self.record.write(now, Entry::Outcome(Update { id, outcome }));
         }
         reply
     }
@@ -102,7 +100,7 @@ impl Answers {
                 "generation": policy.generation,
                 "hash": policy.hash,
                 "refused": self.live.refused(),
-                "queue": self.stores.spool.count(),
+                "queue": self.officer.stores.spool.count(),
             }),
         }
     }

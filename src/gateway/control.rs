@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::deliver::Standing;
-use crate::quarantine::{Entry, Filter as HeldFilter, HeldKey};
+use crate::quarantine::{Cursor, Entry, Filter as HeldFilter, HeldKey};
 use crate::spool::{Job, JobKey};
 pub use filter::{QueueFilter, State};
 
@@ -78,14 +78,21 @@ pub enum Request {
     QuarantineRead {
         key: HeldKey,
         offset: u64,
+        #[serde(default)]
+        by: String,
+        #[serde(default)]
+        reason: String,
     },
-    QuarantineRelease {
+    QuarantineRelease(Errand),
+    QuarantineRemove {
         key: HeldKey,
         by: String,
         reason: String,
     },
-    QuarantineRemove {
-        key: HeldKey,
+    /// The key file and the names of the keys in it.
+    QuarantineKeys,
+    /// A new master key; what is held is sealed anew.
+    QuarantineRotate {
         by: String,
         reason: String,
     },
@@ -97,6 +104,21 @@ pub enum Request {
         #[serde(default)]
         body: serde_json::Value,
     },
+}
+
+/// An officer's wish to let a message go.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Errand {
+    pub key: HeldKey,
+    pub by: String,
+    pub reason: String,
+    /// Somebody else instead of its recipients.
+    #[serde(default)]
+    pub to: Vec<String>,
+    /// Whatever the second look at it finds.
+    #[serde(default)]
+    pub force: bool,
 }
 
 /// What the gateway answers.
@@ -116,6 +138,9 @@ pub enum Reply {
     },
     Held {
         entries: Vec<Entry>,
+        /// Go on behind this one.
+        #[serde(default)]
+        next: Option<Cursor>,
     },
     Message {
         entry: Box<Entry>,

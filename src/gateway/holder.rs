@@ -35,6 +35,8 @@ impl Undeliverable for Holder {
                 size_bytes: parcel.size_bytes(),
                 from: parcel.meta.sender.to_string(),
                 client_ip: String::new(),
+                codes: Vec::new(),
+                sha256: String::new(),
             };
             self.shelf.hold(parcel, held).await.map(drop).map_err(|e| e.to_string())
         })

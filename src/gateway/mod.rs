@@ -6,10 +6,13 @@
 
 mod answers;
 pub mod control;
+mod descriptors;
 mod holder;
 mod internet;
 mod logging;
+mod officer;
 pub mod privileges;
+mod recheck;
 mod reload;
 mod serve;
 pub mod sockets;
@@ -24,6 +27,7 @@ use crate::mail::problem::Severity;
 use crate::policy::{self, Policy};
 use crate::session::run::Post;
 use privileges::Identity;
+use serve::Pages;
 use sockets::Inherited;
 
 /// Folders below `data_dir`.
@@ -79,10 +83,12 @@ fn begin(policy: Policy) -> Result<(), StartError> {
         posts.push(Post { address: listener.address, socket: inherited.listen(listener.address)? });
     }
     let http = inherited.listen(policy.http.address)?;
+    let sts = policy.http.mta_sts.as_ref().map(|sts| inherited.listen(sts.address)).transpose()?;
     for address in inherited.unused() {
         tracing::warn!(%address, "systemd passed a socket that no listener in the configuration has");
     }
     let identity = if policy.user.is_empty() { None } else { Some(Identity::find(&policy.user, &policy.group)?) };
+    descriptors::raise(policy.limits.connections);
     prepare(&policy.data_dir, identity.as_ref())?;
     if let Some(identity) = &identity {
         identity.assume()?;
@@ -92,7 +98,7 @@ fn begin(policy: Policy) -> Result<(), StartError> {
         .thread_name("luytre")
         .build()
         .map_err(|e| StartError::part("cannot start threads", e))?;
-    let result = runtime.block_on(serve::serve(policy, posts, http));
+    let result = runtime.block_on(serve::serve(policy, posts, Pages { http, sts }));
     // Blocking work that hangs (a dead disk) must not keep the process from ending.
     runtime.shutdown_timeout(std::time::Duration::from_secs(5));
     result

@@ -11,6 +11,8 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::answers::Answers;
 use super::control::serve::Control;
 use super::control::stores::Stores;
+use super::officer::Officer;
+use super::recheck::Recheck;
 use super::stages::{Stages, part};
 use super::{StartError, upkeep};
 use crate::deliver::Deliver;
@@ -26,11 +28,18 @@ use crate::spool::Spool;
 /// How long sessions with a message in progress may go on after the doors closed.
 const FAREWELL: Span = Span::seconds(20);
 
+/// The bound sockets that speak HTTP.
+pub(super) struct Pages {
+    pub http: TcpListener,
+    /// Of MTA-STS policies.
+    pub sts: Option<TcpListener>,
+}
+
 /// Serves until SIGTERM or SIGINT; SIGHUP reloads.
-pub(super) async fn serve(policy: Policy, posts: Vec<Post>, http: TcpListener) -> Result<(), StartError> {
+pub(super) async fn serve(policy: Policy, posts: Vec<Post>, pages: Pages) -> Result<(), StartError> {
     let stages = Stages::open(policy).await?;
     let (stop, stopping) = watch::channel(false);
-    let tasks = upkeep::start(&stages);
+    let mut tasks = upkeep::start(&stages);
     let queue = {
         let (deliver, routes) = (Arc::clone(&stages.deliver), stages.feeds.deliver.subscribe());
         let stopping = stopping.clone();
@@ -40,7 +49,10 @@ pub(super) async fn serve(policy: Policy, posts: Vec<Post>, http: TcpListener) -
     for (kind, address) in roles(&policy, &posts) {
         tracing::info!(kind, address = %address, "listening");
     }
-    let pages = monitoring(&stages, http, stopping)?;
+    if let Some(socket) = pages.sts {
+        tasks.spawn(policies(&stages, socket)?);
+    }
+    let pages = monitoring(&stages, pages.http, stopping)?;
     let front = front(&stages, posts)?;
     let control = control(&stages)?;
     tracing::info!(generation = policy.generation, hash = %policy.hash, "ready");
@@ -68,6 +80,15 @@ fn monitoring(
     })))
 }
 
+/// The agencies' MTA-STS policies.
+fn policies(stages: &Stages, socket: TcpListener) -> Result<impl Future<Output = ()> + use<>, StartError> {
+    let socket = part("http", socket.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(socket)))?;
+    tracing::info!(kind = "mta-sts", address = %part("http", socket.local_addr())?, "listening");
+    let policy = stages.feeds.policy.subscribe();
+    let now = Arc::new(move || policy.borrow().compiled.sts.clone());
+    Ok(crate::report::run::sts::serve(socket, now, stages.metrics.clone()))
+}
+
 /// The SMTP listeners, with the pipeline behind them.
 fn front(stages: &Stages, posts: Vec<Post>) -> Result<Front, StartError> {
     let metrics = part("metrics", crate::session::metrics::Metrics::new(&stages.registry))?;
@@ -78,8 +99,10 @@ fn front(stages: &Stages, posts: Vec<Post>) -> Result<Front, StartError> {
 /// The socket for operators' commands.
 fn control(stages: &Stages) -> Result<JoinHandle<()>, StartError> {
     let control = Control::bind(&stages.data).map_err(|e| StartError::Data(stages.data.clone(), e))?;
+    let stores = Stores { spool: stages.spool.clone(), shelf: stages.shelf.clone(), clock: stages.clock.clone() };
+    let recheck = Recheck { examiner: stages.examiner(), live: Arc::clone(&stages.live), clock: stages.clock.clone() };
     let answers = Answers {
-        stores: Stores { spool: stages.spool.clone(), shelf: stages.shelf.clone(), clock: stages.clock.clone() },
+        officer: Officer::new(stores, recheck, stages.record.clone()),
         deliver: Arc::clone(&stages.deliver),
         live: Arc::clone(&stages.live),
         record: stages.record.clone(),

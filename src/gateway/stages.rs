@@ -62,7 +62,8 @@ impl Stages {
         let data = policy.data_dir.clone();
         let dns = part("dns", Dns::new(&dns_options(&policy)))?;
         let guard_metrics = part("metrics", guard::metrics::Metrics::new(&registry))?;
-        let guard = Guard::open(Some(dns.clone()), clock.clone(), guard_metrics, &data, &policy.compiled.guard).await;
+        let rules = &policy.compiled.guard;
+        let guard = Guard::open(Some(dns.clone()), clock.clone(), &dice, guard_metrics, &data, rules).await;
         guard.tend(&policy.events, policy.hostname.as_str());
         let spool_metrics = part("metrics", spool::metrics::Metrics::new(&registry))?;
         let spool = open_spool(&disk, &data, &clock, spool_metrics.clone())?;
@@ -115,17 +116,12 @@ impl Stages {
         let memory = self.live.current().limits.memory;
         Ok(Arc::new(Pipeline::new(pipeline::Parts {
             policy: self.feeds.policy.subscribe(),
-            examiner: Examiner {
-                dns: Some(self.dns.clone()),
-                inspectors: self.inspectors.clone(),
-                metrics: self.metrics.clone(),
-                clock: self.clock.clone(),
-                engines: self.engines.clone(),
-            },
+            examiner: self.examiner(),
             guard: self.guard.clone(),
             census: Census::new(
                 Arc::clone(&self.deliver),
                 self.clock.clone(),
+                self.dice.clone(),
                 part("metrics", envelope::metrics::Metrics::new(&self.registry))?,
             ),
             deliver: Arc::clone(&self.deliver),
@@ -138,6 +134,17 @@ impl Stages {
             clock: self.clock.clone(),
             free_disk: Arc::clone(&self.free_disk),
         })))
+    }
+
+    /// Whoever looks at mail.
+    pub fn examiner(&self) -> Examiner {
+        Examiner {
+            dns: Some(self.dns.clone()),
+            inspectors: self.inspectors.clone(),
+            metrics: self.metrics.clone(),
+            clock: self.clock.clone(),
+            engines: self.engines.clone(),
+        }
     }
 
     /// Whether mail can be taken; the sentence says why not.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::officer::Officer;
 use super::stages::Stages;
 use crate::env::Clock;
 use crate::env::clock::Chronicle;
@@ -35,6 +36,7 @@ pub(super) fn start(stages: &Stages) -> JoinSet<()> {
     };
     space.look(&policy.borrow().limits);
     tasks.spawn(every_second(space, stages.record.clone(), stages.metrics.clone(), policy.clone()));
+    tasks.spawn(following(stages.shelf.clone(), policy.clone()));
     tasks.spawn(guarding(stages.guard.clone(), policy.clone()));
     tasks.spawn(every_hour(stages.shelf.clone(), stages.record.clone(), stages.clock.clone(), policy));
     tasks.spawn(engines(stages.engines.clone()));
@@ -99,9 +101,21 @@ async fn guarding(guard: Guard, policy: watch::Receiver<Arc<Policy>>) {
         second.tick().await;
         let policy = Arc::clone(&policy.borrow());
         guard.tend(&policy.events, policy.hostname.as_str());
+        if count % 600 == 1 {
+            let (guard, policy) = (guard.clone(), Arc::clone(&policy));
+            tokio::spawn(async move { guard.examine_lists(&policy.compiled.guard).await });
+        }
         if count % 3600 == 0 {
             guard.forget(&policy.compiled.guard);
         }
+    }
+}
+
+/// The quarantine's settings, as the policy changes.
+async fn following(shelf: Shelf, mut policy: watch::Receiver<Arc<Policy>>) {
+    while policy.changed().await.is_ok() {
+        let policy = Arc::clone(&policy.borrow_and_update());
+        shelf.configure(&policy.quarantine);
     }
 }
 
@@ -116,11 +130,7 @@ async fn every_hour(shelf: Shelf, record: Log, clock: Clock, policy: watch::Rece
         if !chronicle.is_settled(Timestamp::EPOCH) {
             continue;
         }
-        match shelf.expire(now).await {
-            Ok(0) => {}
-            Ok(count) => tracing::info!(count, "held mail whose time was over was removed"),
-            Err(error) => tracing::error!(%error, "held mail could not be expired"),
-        }
+        Officer::expire(&shelf, &record, now).await;
         let keep = policy.borrow().receipts.keep;
         record.expire(now, keep);
     }

@@ -75,12 +75,14 @@ impl Offence {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Conduct {
-    points: f64,
-    at: Timestamp,
-    banned_until: Option<Timestamp>,
-    times: u32,
+/// What is known of one address.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Conduct {
+    pub points: f64,
+    pub at: Timestamp,
+    pub banned_until: Option<Timestamp>,
+    /// How often it was banned.
+    pub times: u32,
 }
 
 /// What is known of everybody's conduct. An IPv6 host is its /64.
@@ -108,6 +110,16 @@ impl Bans {
         self.known.get(&key(address)).and_then(|conduct| conduct.banned_until).filter(|until| now < *until)
     }
 
+    /// Whether somebody is half-way to a ban, or had one of late.
+    #[must_use]
+    pub fn is_notorious(&self, s: &Ban, address: IpAddr, now: Timestamp) -> bool {
+        s.after > 0.0
+            && self.known.get(&key(address)).is_some_and(|conduct| {
+                let points = faded(conduct.points, now.since(conduct.at));
+                points * 2.0 >= s.after || conduct.banned_until.is_some_and(|until| now < until + MEMORY)
+            })
+    }
+
     /// Writes an offence down; the end of the ban when it was the one too many.
     pub fn offend(&mut self, s: &Ban, address: IpAddr, offence: Offence, now: Timestamp) -> Option<Timestamp> {
         if s.after <= 0.0 {
@@ -127,6 +139,24 @@ impl Bans {
         let until = now + s.time.doubled(conduct.times).min(s.longest);
         *conduct = Conduct { points: 0.0, at: now, banned_until: Some(until), times: conduct.times.saturating_add(1) };
         Some(until)
+    }
+
+    /// Who is worth remembering over a restart: the banned, and those whose next ban will be longer.
+    pub fn saved(&self, now: Timestamp) -> impl Iterator<Item = (IpAddr, Conduct)> {
+        let known = self.known.iter().map(|(ip, conduct)| (*ip, *conduct));
+        known.filter(move |(_, c)| c.banned_until.is_some_and(|until| now < until + MEMORY))
+    }
+
+    /// Takes back what was saved. No ban is longer than the longest, whatever the file or the clock says.
+    pub fn restore(&mut self, rows: impl IntoIterator<Item = (IpAddr, Conduct)>, s: &Ban, now: Timestamp) {
+        for (ip, mut conduct) in rows {
+            conduct.banned_until = conduct.banned_until.map(|until| until.min(now + s.longest));
+            conduct.at = conduct.at.min(now);
+            conduct.points = if conduct.points.is_finite() { conduct.points.clamp(0.0, s.after) } else { 0.0 };
+            if self.known.len() < self.most && conduct.banned_until.is_some_and(|until| now < until + MEMORY) {
+                self.known.insert(key(ip), conduct);
+            }
+        }
     }
 
     /// Addresses that are banned now.

@@ -38,12 +38,22 @@ pub fn about_domain(zone: &Domain, domain: &Domain) -> Option<String> {
     (name.len() <= 253).then_some(name)
 }
 
+/// Whether a list means something by it.
+#[must_use]
+pub fn is_answer(ip: Ipv4Addr) -> bool {
+    ip.to_bits() >> 24 == LISTED.to_bits() >> 24 && !is_refusal(ip)
+}
+
+/// Whether a list says by it that it does not answer.
+#[must_use]
+pub fn is_refusal(ip: Ipv4Addr) -> bool {
+    ip.to_bits() >> 8 == REFUSED.to_bits() >> 8
+}
+
 /// Whether the answers say that it is listed. `None`: they say nothing that can be trusted.
 #[must_use]
 pub fn is_listed(list: &List, answers: &[Ipv4Addr]) -> Option<bool> {
-    let sound =
-        |ip: &&Ipv4Addr| ip.to_bits() >> 24 == LISTED.to_bits() >> 24 && ip.to_bits() >> 8 != REFUSED.to_bits() >> 8;
-    let mut sound = answers.iter().filter(sound).peekable();
+    let mut sound = answers.iter().filter(|ip| is_answer(**ip)).peekable();
     sound.peek()?;
     Some(list.answers.is_empty() || sound.any(|ip| list.answers.iter().any(|n| n.contains(IpAddr::V4(*ip)))))
 }

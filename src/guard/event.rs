@@ -1,4 +1,4 @@
-//! One refusal or one ban as a line that a SIEM or an intrusion monitor reads: JSON, CEF, and the syslog frame around
+//! One refusal, one ban, or a state of the gateway as a line that a SIEM or an intrusion monitor reads: JSON, CEF, and the syslog frame around
 //! them (RFC 5424). What strangers said stands in it, so controls are escaped and lengths are bounded.
 
 use std::fmt::Write as _;
@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::settings::SyslogFormat;
 use crate::listen::Role;
+use crate::listen::stress::Turn;
 use crate::mail::Timestamp;
 use crate::session::desk::Refusal;
 
@@ -19,7 +20,7 @@ const LONGEST: usize = 512;
 pub struct Event {
     /// RFC 3339, UTC.
     pub time: String,
-    /// `refusal` or `ban`.
+    /// `refusal`, `ban`, or, about the gateway itself and without a client, `stress` or `list`.
     pub event: &'static str,
     pub address: String,
     pub port: u16,
@@ -62,6 +63,31 @@ impl Event {
         Self { event: "ban", reason: offence, until: until.rfc3339(), reply: String::new(), ..Self::refusal(refusal) }
     }
 
+    /// Something about the gateway itself: nobody is its client.
+    #[must_use]
+    pub fn state(event: &'static str, reason: &'static str, rule: String, at: Timestamp) -> Self {
+        let nobody = SocketAddr::from(([0, 0, 0, 0], 0));
+        let none = String::new;
+        Self {
+            address: none(),
+            local: none(),
+            listener: "",
+            reason,
+            rule,
+            ..Self::about(event, at, nobody, nobody, Role::Mx)
+        }
+    }
+
+    /// Stress began or ended.
+    #[must_use]
+    pub fn stress(turn: Turn, at: Timestamp) -> Self {
+        let (cause, rule) = match turn {
+            Turn::Begins(cause) => (cause, "begins".to_owned()),
+            Turn::Ends(cause, lasted) => (cause, format!("ends after {} s", lasted.as_seconds())),
+        };
+        Self::state("stress", cause.as_str(), rule, at)
+    }
+
     fn about(event: &'static str, at: Timestamp, client: SocketAddr, local: SocketAddr, role: Role) -> Self {
         let none = String::new;
         Self {
@@ -91,12 +117,16 @@ impl Event {
     /// ArcSight's Common Event Format, version 0.
     #[must_use]
     pub fn cef(&self) -> String {
-        let severity = if self.event == "ban" { 7 } else { 4 };
+        let severity = match self.event {
+            "ban" | "list" => 7,
+            "stress" => 6,
+            _ => 4,
+        };
         let version = env!("CARGO_PKG_VERSION");
         let mut line =
             format!("CEF:0|Luy Tre|luytre|{version}|{}.{}|mail {}|{severity}|", self.event, self.reason, self.event);
         let (host, port) = self.local.rsplit_once(':').unwrap_or((&self.local, ""));
-        let port_text = self.port.to_string();
+        let port_text = if self.port == 0 { String::new() } else { self.port.to_string() };
         let fields = [
             ("rt", self.time.as_str()),
             ("src", &self.address),
@@ -126,10 +156,10 @@ impl Event {
         line
     }
 
-    /// The RFC 5424 frame: facility mail (2), severity notice (5) or, for a ban, warning (4).
+    /// The RFC 5424 frame: facility mail (2), severity notice (5) or, for all but refusals, warning (4).
     #[must_use]
     pub fn syslog(&self, format: SyslogFormat, hostname: &str, process: u32) -> String {
-        let severity = if self.event == "ban" { 4 } else { 5 };
+        let severity = if self.event == "refusal" { 5 } else { 4 };
         let text = match format {
             SyslogFormat::Cef => self.cef(),
             SyslogFormat::Json => self.json(),
@@ -154,6 +184,9 @@ fn escaped(value: &str) -> String {
     out
 }
 
+/// Bounded, and without what makes a terminal or a reader see something else than what is there: control characters
+/// beyond ASCII, marks that turn the direction of text, invisible line ends. ASCII controls are escaped by each format.
 fn bounded(text: &str) -> String {
-    text.chars().take(LONGEST).collect()
+    let deceives = |c: char| matches!(c, '\u{7f}'..='\u{9f}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().take(LONGEST).map(|c| if deceives(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }

@@ -1,13 +1,14 @@
 //! Greylisting, only for those who look suspicious: come back later (RFC 6647).
 //!
 //! A pair is the client's network and the sender's domain; the recipient is left out (RFC 6647 §5), so a letter to ten
-//! people waits once. Who came back is remembered, and a network that came back for several domains need not wait
-//! again. The table here is what decides; `run::store` keeps a copy that survives a restart.
+//! people waits once. Who came back is remembered, and so is who sent mail that was inspected and found clean: it will
+//! not have to wait on the day it looks suspicious. A network known for several domains need not wait again. The table here is what decides; `run::store` keeps a copy that survives a restart.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::network_of;
+use crate::listen::admit::key;
 use crate::mail::{Span, Timestamp};
 
 /// Pairs remembered at a time.
@@ -16,8 +17,10 @@ const MOST: usize = 100_000;
 const PATIENCE: Span = Span::days(2);
 /// A network that came back for so many domains is a mail server.
 const WELL_KNOWN: usize = 3;
+/// A good sender is noted anew after this, not with every message.
+const NOTED: Span = Span::hours(12);
 
-/// A client's network and a sender's domain; empty for the null sender.
+/// A client's network (or the client itself) and a sender's domain; empty for the null sender.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Pair {
     pub network: IpAddr,
@@ -29,6 +32,12 @@ impl Pair {
     pub fn new(client: IpAddr, domain: &str) -> Self {
         Self { network: network_of(client), domain: domain.to_ascii_lowercase() }
     }
+
+    /// This client alone: that its mail was clean says nothing of its neighbours.
+    #[must_use]
+    pub fn exact(client: IpAddr, domain: &str) -> Self {
+        Self { network: key(client), domain: domain.to_ascii_lowercase() }
+    }
 }
 
 /// What is known of a pair.
@@ -36,7 +45,7 @@ impl Pair {
 pub struct Known {
     pub first: Timestamp,
     pub last: Timestamp,
-    /// It came back after the wait.
+    /// It came back after the wait, or sent good mail.
     pub passed: bool,
 }
 
@@ -108,6 +117,26 @@ impl Greylist {
         } else {
             Answer::Wait(Span::millis(terms.wait.as_millis().saturating_sub(waited.as_millis())))
         }
+    }
+
+    /// Whether mail of this pair was clean before.
+    #[must_use]
+    pub fn is_good(&self, pair: &Pair, terms: Terms, now: Timestamp) -> bool {
+        self.known.get(pair).is_some_and(|known| known.passed && !is_over(known, terms, now))
+    }
+
+    /// Mail of this pair was clean. What changed by it, if it was not known.
+    pub fn learn(&mut self, pair: &Pair, terms: Terms, now: Timestamp) -> Option<Known> {
+        let before = self.known.get(pair).copied().filter(|known| !is_over(known, terms, now));
+        if terms.wait.is_zero() || before.is_some_and(|known| known.passed && now.since(known.last) < NOTED) {
+            return None;
+        }
+        if !self.known.contains_key(pair) {
+            self.make_room(terms, now);
+        }
+        let known = Known { first: before.map_or(now, |known| known.first), last: now, passed: true };
+        self.put(pair.clone(), known);
+        Some(known)
     }
 
     #[must_use]

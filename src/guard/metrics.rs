@@ -1,6 +1,6 @@
 //! Counters of the guard. No label holds an address or a name of a stranger.
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use super::ban::Offence;
 
@@ -59,6 +59,8 @@ pub struct Metrics {
     banned: IntGauge,
     greylist: IntGauge,
     greylist_kept: IntGauge,
+    lists: IntGaugeVec,
+    kept: IntGauge,
     events: IntCounter,
     events_lost: IntCounter,
 }
@@ -75,6 +77,11 @@ impl Metrics {
             &["offence"],
         )?;
         registry.register(Box::new(bans.clone()))?;
+        let lists = IntGaugeVec::new(
+            Opts::new("luytre_guard_list_up", "1 when a configured DNS list works, 0 when it counts nothing."),
+            &["list"],
+        )?;
+        registry.register(Box::new(lists.clone()))?;
         let gauge = |name, help| {
             let gauge = IntGauge::new(name, help)?;
             registry.register(Box::new(gauge.clone())).map(|()| gauge)
@@ -88,6 +95,11 @@ impl Metrics {
         Ok(Self {
             did,
             bans,
+            lists,
+            kept: gauge(
+                "luytre_guard_kept",
+                "1 when bans and rates are written down, 0 when they would not survive a restart.",
+            )?,
             banned: gauge("luytre_guard_banned", "Addresses that are banned now.")?,
             greylist: gauge("luytre_greylist_pairs", "Pairs of network and sender domain that greylisting remembers.")?,
             greylist_kept: gauge(
@@ -114,6 +126,17 @@ impl Metrics {
     }
     pub(super) fn greylist_is_kept(&self, kept: bool) {
         self.greylist_kept.set(i64::from(kept));
+    }
+    pub(super) fn is_kept(&self, kept: bool) {
+        self.kept.set(i64::from(kept));
+    }
+    /// All configured lists; others are forgotten. The names are the operator's own.
+    pub(super) fn lists<'a>(&self, all: impl Iterator<Item = (&'a str, bool)>) {
+        self.lists.reset();
+        all.for_each(|(list, works)| self.list(list, works));
+    }
+    pub(super) fn list(&self, list: &str, works: bool) {
+        self.lists.with_label_values(&[list]).set(i64::from(works));
     }
     pub(super) fn event(&self) {
         self.events.inc();

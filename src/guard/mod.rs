@@ -11,28 +11,20 @@ pub mod ban;
 pub mod dnslist;
 pub mod entry;
 pub mod event;
+pub mod fame;
 pub mod grey;
+pub mod health;
 pub mod helo;
 pub mod metrics;
 pub mod pace;
+pub mod record;
 pub mod run;
 pub mod settings;
 pub mod weigh;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
+pub use crate::listen::admit::network_of;
 pub use entry::Rules;
 pub use run::Guard;
-
-/// The network of an address, as limits and greylisting count it: an IPv4 /24, an IPv6 /48 (a site's usual share; a
-/// single host has a /64, RFC 6177).
-#[must_use]
-pub fn network_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(ip) => IpAddr::V4(Ipv4Addr::from_bits(ip.to_bits() >> 8 << 8)),
-        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 80 << 80)),
-    }
-}
 
 #[cfg(test)]
 mod tests;

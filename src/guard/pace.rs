@@ -4,7 +4,8 @@
 //! background, a window has no edge to sit on, and the table is bounded: parties that would be let in anyway are forgotten.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+
+use sha2::{Digest, Sha256};
 
 use crate::mail::memory::forget_older_half;
 use crate::mail::{Span, Timestamp};
@@ -21,9 +22,14 @@ pub enum Kind {
     Sender,
     Recipient,
     Agency,
+    /// Recipients of one address that do not exist.
+    Unknown,
 }
 
 impl Kind {
+    pub const ALL: [Self; 7] =
+        [Self::Connections, Self::Address, Self::Network, Self::Sender, Self::Recipient, Self::Agency, Self::Unknown];
+
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -33,6 +39,7 @@ impl Kind {
             Self::Sender => "sender",
             Self::Recipient => "recipient",
             Self::Agency => "agency",
+            Self::Unknown => "unknown",
         }
     }
 }
@@ -54,19 +61,27 @@ impl Rate {
     pub const fn minutely(count: u32) -> Self {
         Self { count, window: Span::minutes(1) }
     }
+    /// What one uses up.
+    fn share(self) -> Span {
+        Span::millis((self.window.as_millis() / u64::from(self.count.max(1))).max(1))
+    }
 }
 
-/// The table. Names are kept as keyed hashes: nobody outside can make two of them meet.
+/// What the names are mixed with before they are hashed.
+pub type Secret = [u8; 16];
+
+/// The table. Names are kept as hashes with a secret: nobody outside can make two of them meet, and the file of them is
+/// no list of who writes to whom.
 #[derive(Debug)]
 pub struct Pace {
-    hasher: RandomState,
+    secret: Secret,
     used_up_to: HashMap<(Kind, u64), Timestamp>,
     most: usize,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { hasher: RandomState::new(), used_up_to: HashMap::new(), most: MOST }
+        Self { secret: Secret::default(), used_up_to: HashMap::new(), most: MOST }
     }
 }
 
@@ -76,13 +91,50 @@ impl Pace {
         Self { most, ..Self::default() }
     }
 
+    /// A table whose names are mixed with `secret`.
+    #[must_use]
+    pub fn keyed(secret: Secret) -> Self {
+        Self { secret, ..Self::default() }
+    }
+
+    #[must_use]
+    pub const fn secret(&self) -> &Secret {
+        &self.secret
+    }
+
+    /// Whose share is not whole again.
+    pub fn saved(&self, now: Timestamp) -> impl Iterator<Item = (Kind, u64, Timestamp)> {
+        self.used_up_to.iter().filter(move |(_, used)| **used > now).map(|((kind, name), used)| (*kind, *name, *used))
+    }
+
+    /// Takes back what was saved under the same secret. Nobody owes more than an hour, whatever the file or the clock says.
+    pub fn restore(&mut self, rows: impl IntoIterator<Item = (Kind, u64, Timestamp)>, now: Timestamp) {
+        for (kind, name, used) in rows {
+            if self.used_up_to.len() < self.most && used > now {
+                self.used_up_to.insert((kind, name), used.min(now + Span::hours(1)));
+            }
+        }
+    }
+
+    fn hashed(&self, party: &str) -> u64 {
+        let digest = Sha256::new().chain_update(self.secret).chain_update(party).finalize();
+        digest.iter().take(8).fold(0, |name, byte| (name << 8) | u64::from(*byte))
+    }
+
+    /// Whether one more would be too early; nothing is counted.
+    #[must_use]
+    pub fn is_spent(&self, kind: Kind, party: &str, rate: Rate, now: Timestamp) -> bool {
+        let used = self.used_up_to.get(&(kind, self.hashed(party))).copied().unwrap_or(now).max(now);
+        rate.count > 0 && (used + rate.share()).since(now) > rate.window
+    }
+
     /// Counts one more of `party`, or says how long it is too early.
     pub fn take(&mut self, kind: Kind, party: &str, rate: Rate, now: Timestamp) -> Result<(), Span> {
         if rate.count == 0 {
             return Ok(());
         }
-        let key = (kind, self.hasher.hash_one(party));
-        let share = Span::millis((rate.window.as_millis() / u64::from(rate.count)).max(1));
+        let key = (kind, self.hashed(party));
+        let share = rate.share();
         let used = self.used_up_to.get(&key).copied().unwrap_or(now).max(now);
         let next = used + share;
         let ahead = next.since(now);

@@ -1,5 +1,8 @@
 //! The guard at work: asks DNS, keeps the tables, tells events.
 
+mod ask;
+mod collector;
+mod keeper;
 pub mod sink;
 mod store;
 
@@ -8,32 +11,35 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use super::ban::{Bans, Offence};
-use super::dnslist;
 use super::entry::Rules;
 use super::event::Event;
+use super::fame::Fame;
 use super::grey::{Answer, Greylist, Pair, Terms};
+use super::health::Health;
 use super::helo;
 use super::metrics::{Did, Metrics};
 use super::network_of;
-use super::pace::{Kind, Pace, Rate};
-use super::settings::{Asks, Events};
-use super::weigh::{Assessment, Band, Facts, Reverse};
-use crate::env::{Clock, Dns};
+use super::pace::{Kind, Pace, Rate, Secret};
+use super::record::Record;
+use super::settings::{Action, Events};
+use super::weigh::{Assessment, Band};
+use crate::env::{Clock, Dice, Dns};
 use crate::listen::admit::key;
+use crate::listen::stress::Turn;
 use crate::listen::{ClientFacts, Role};
-use crate::mail::{AgencyId, Mailbox, Reply, ReversePath};
+use crate::mail::{AgencyId, Mailbox, Reply, ReversePath, Timestamp};
 use crate::session::desk::{Opening, Refusal};
+use keeper::Keeper;
 use sink::Sink;
 use store::Store;
 
 /// Sessions that may be slowed at the same time; beyond it nobody is, for each holds a connection of ours.
 const SLOWED: usize = 500;
-/// Names of one address that are followed back to it (RFC 8601 §2.7.3 leaves the number open; RFC 7208 §4.6.4 has ten).
-const NAMES: usize = 5;
+/// Clients that are looked up before they said who they are, at the same time.
+const LOOKING: usize = 256;
 
 /// One guard for all sessions. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -46,7 +52,9 @@ struct Inner {
     metrics: Metrics,
     tables: Mutex<Tables>,
     slowed: Semaphore,
+    looking: Arc<Semaphore>,
     store: Store,
+    keeper: Keeper,
     sink: Sink,
 }
 
@@ -55,18 +63,38 @@ struct Tables {
     bans: Bans,
     pace: Pace,
     greylist: Greylist,
+    health: Health,
+    fame: Fame,
 }
 
 impl Guard {
-    /// Opens the greylist's copy and the file of events below `data`; what cannot be opened costs memory of the past,
-    /// never mail.
-    pub async fn open(dns: Option<Dns>, clock: Clock, metrics: Metrics, data: &Path, rules: &Rules) -> Self {
+    /// Opens the greylist's copy, the record of bans and rates, and the file of events below `data`; what cannot be
+    /// opened costs memory of the past, never mail.
+    pub async fn open(
+        dns: Option<Dns>,
+        clock: Clock,
+        dice: &Dice,
+        metrics: Metrics,
+        data: &Path,
+        rules: &Rules,
+    ) -> Self {
         let (store, rows) = Store::open(&data.join("luytre.db"), metrics.clone()).await;
+        let now = clock.now();
+        let (keeper, record) = Keeper::open(data, metrics.clone(), now);
         let mut tables = Tables::default();
-        tables.greylist.restore(rows, terms(rules), clock.now());
+        tables.greylist.restore(rows, terms(rules), now);
+        let record = record.unwrap_or_else(|| {
+            let mut secret = Secret::default();
+            dice.fill(&mut secret);
+            Record { secret, ..Record::default() }
+        });
+        tables.pace = Pace::keyed(record.secret);
+        tables.pace.restore(record.rates, now);
+        tables.bans.restore(record.bans, &rules.settings.ban, now);
         let sink = Sink::start(data.join("events"), metrics.clone());
-        let tables = Mutex::new(tables);
-        Self(Arc::new(Inner { dns, clock, metrics, tables, slowed: Semaphore::new(SLOWED), store, sink }))
+        let (tables, looking) = (Mutex::new(tables), Arc::new(Semaphore::new(LOOKING)));
+        let slowed = Semaphore::new(SLOWED);
+        Self(Arc::new(Inner { dns, clock, metrics, tables, slowed, looking, store, keeper, sink }))
     }
 
     /// Somebody connected: whether it is let in at all.
@@ -80,12 +108,63 @@ impl Guard {
             return Ok(());
         }
         let rate = Rate::minutely(rules.settings.rates.connections);
-        self.pace(&[(Kind::Connections, key(ip).to_string(), rate)])
+        self.pace(&[(Kind::Connections, key(ip).to_string(), rate)])?;
+        self.look_ahead(rules, ip);
+        Ok(())
+    }
+
+    /// The tarpit before MAIL: who is suspicious already waits for the banner, and for the answer to its HELO.
+    pub async fn hold_back(&self, rules: &Rules, client: &ClientFacts) {
+        let ip = client.address.ip();
+        if rules.settings.tarpit.is_zero() || client.role == Role::Relay || rules.is_trusted(ip) {
+            return;
+        }
+        let now = self.0.clock.now();
+        let word = rules.word(ip, &ReversePath::Null, false, now).map(|word| word.action);
+        let is_suspect = match word {
+            Some(action) => action == Action::Deny,
+            None => {
+                let (tables, s) = (self.tables(), &rules.settings);
+                // Half of the way to a ban, or one that is over; or what lists said of it since it connected.
+                tables.bans.is_notorious(&s.ban, ip, now) || tables.fame.points(ip, now).is_some_and(|p| p >= s.suspect)
+            }
+        };
+        if is_suspect {
+            self.wait(rules).await;
+        }
+    }
+
+    /// With a tarpit, DNS is asked about a client as soon as it connects: what it says by HELO slows the answer, and is
+    /// in the cache at MAIL.
+    fn look_ahead(&self, rules: &Rules, ip: IpAddr) {
+        if rules.settings.tarpit.is_zero()
+            || !rules.asks_dns()
+            || self.tables().fame.points(ip, self.0.clock.now()).is_some()
+        {
+            return;
+        }
+        // Too many at once: these are looked up at MAIL, as without a tarpit.
+        let Ok(place) = Arc::clone(&self.0.looking).try_acquire_owned() else { return };
+        let (guard, rules) = (self.clone(), rules.clone());
+        tokio::spawn(async move {
+            let facts = guard.facts(&rules, ip, None, true).await;
+            let points = Assessment::by_facts(&rules.settings, &facts).points();
+            let now = guard.0.clock.now();
+            guard.tables().fame.learn(ip, points, now);
+            drop(place);
+        });
     }
 
     /// MAIL FROM: what is to be thought of this client and sender. Refused here is only who goes too fast. The answer
-    /// about lists comes at [`Guard::recipient`]. `authenticated`: SPF says that the sender is real.
-    pub async fn sender(&self, rules: &Rules, opening: &Opening, authenticated: bool) -> Result<Assessment, Reply> {
+    /// about lists comes at [`Guard::recipient`]. `authenticated`: SPF says that the sender is real; `claims_us`: the HELO
+    /// name is a mail domain of an agency.
+    pub async fn sender(
+        &self,
+        rules: &Rules,
+        opening: &Opening,
+        authenticated: bool,
+        claims_us: bool,
+    ) -> Result<Assessment, Reply> {
         let ip = opening.client.address.ip();
         if opening.client.role == Role::Relay || rules.is_trusted(ip) {
             self.0.metrics.did(Did::Trusted);
@@ -95,7 +174,11 @@ impl Guard {
         let now = self.0.clock.now();
         let assessment = match rules.word(ip, &opening.sender, authenticated, now) {
             Some(word) => Assessment::by_word(word),
-            None => Assessment::by_facts(&rules.settings, &self.facts(rules, opening).await),
+            None => {
+                let sane = helo::is_sane(&opening.helo, ip) && !claims_us;
+                let facts = self.facts(rules, ip, Some(&opening.sender), sane).await;
+                Assessment::by_facts(&rules.settings, &facts)
+            }
         };
         let rates = &rules.settings.rates;
         let mut parties = vec![
@@ -149,10 +232,27 @@ impl Guard {
             self.come_back(rules, assessment, opening)?;
         }
         let rates = &rules.settings.rates;
+        let (guesses, ip) = (Rate::hourly(rates.unknown), opening.client.address.ip());
+        if self.tables().pace.is_spent(Kind::Unknown, &key(ip).to_string(), guesses, self.0.clock.now()) {
+            return Err(self.too_fast(Kind::Unknown));
+        }
         self.pace(&[
             (Kind::Recipient, to.folded(), Rate::hourly(rates.recipient)),
             (Kind::Agency, agency.to_string(), Rate::hourly(rates.agency)),
         ])
+    }
+
+    /// Mail of this client and sender was inspected, found clean and taken: greylisting will not hold it up later.
+    pub fn found_clean(&self, rules: &Rules, client: IpAddr, sender: &ReversePath) {
+        let pair = Pair::exact(client, sender.domain().map_or("", |domain| domain.as_str()));
+        // Anybody can send from nobody: one good report says nothing about the next.
+        if pair.domain.is_empty() {
+            return;
+        }
+        let learnt = self.tables().greylist.learn(&pair, terms(rules), self.0.clock.now());
+        if let Some(known) = learnt {
+            self.0.store.put(pair, known);
+        }
     }
 
     /// Something was refused: it becomes an event, and conduct that adds up.
@@ -167,6 +267,11 @@ impl Guard {
                 .filter(|offence| *offence != Offence::Relaying || refusal.reply.cause().is_empty())
         };
         let Some(offence) = offence else { return };
+        if offence == Offence::Harvesting && !rules.is_trusted(ip) {
+            // Counted only; the next recipient is the one that may be too much.
+            let rate = Rate::hourly(rules.settings.rates.unknown);
+            let _ = self.tables().pace.take(Kind::Unknown, &key(ip).to_string(), rate, refusal.at);
+        }
         // Whoever relays through us is an agency; only a guesser of passwords is not.
         let theirs = refusal.client.role == Role::Relay && offence != Offence::BruteForce;
         if theirs || rules.is_trusted(ip) {
@@ -174,10 +279,16 @@ impl Guard {
         }
         let banned = self.tables().bans.offend(&rules.settings.ban, ip, offence, refusal.at);
         if let Some(until) = banned {
+            self.0.keeper.changed();
             self.0.metrics.ban(offence);
             tracing::warn!(client = %ip, offence = offence.as_str(), until = %until, "an address is banned");
             self.0.sink.tell(Event::ban(refusal, offence.as_str(), until));
         }
+    }
+
+    /// Stress began or ended: that becomes an event.
+    pub fn stressed(&self, turn: Turn, at: Timestamp) {
+        self.0.sink.tell(Event::stress(turn, at));
     }
 
     /// Done once a second: sizes for the metrics, settings for the sink.
@@ -189,6 +300,24 @@ impl Guard {
             (tables.bans.count(now), tables.greylist.len())
         };
         self.0.metrics.sizes(banned, greylist);
+        if self.0.keeper.is_due(now) {
+            self.keep();
+        }
+    }
+
+    /// Writes bans and rates down, off the mail path.
+    fn keep(&self) -> tokio::task::JoinHandle<()> {
+        let now = self.0.clock.now();
+        let record = {
+            let tables = self.tables();
+            Record {
+                secret: *tables.pace.secret(),
+                bans: tables.bans.saved(now).collect(),
+                rates: tables.pace.saved(now).collect(),
+            }
+        };
+        let guard = self.clone();
+        tokio::task::spawn_blocking(move || guard.0.keeper.write(&record))
     }
 
     /// Done once an hour: what is over is forgotten.
@@ -199,6 +328,8 @@ impl Guard {
 
     /// Returns when everything so far is on disk.
     pub async fn settle(&self) {
+        // A write that failed has been told.
+        let _ = self.keep().await;
         self.0.store.settle().await;
         self.0.sink.settle().await;
     }
@@ -209,9 +340,13 @@ impl Guard {
             return Ok(());
         }
         let domain = opening.sender.domain().map_or("", |domain| domain.as_str());
-        let pair = Pair::new(opening.client.address.ip(), domain);
+        let client = opening.client.address.ip();
+        let pair = Pair::new(client, domain);
         let (answer, known) = {
             let mut tables = self.tables();
+            if tables.greylist.is_good(&Pair::exact(client, domain), terms, self.0.clock.now()) {
+                return Ok(());
+            }
             let answer = tables.greylist.attempt(&pair, terms, self.0.clock.now());
             (answer, tables.greylist.get(&pair))
         };
@@ -241,73 +376,43 @@ impl Guard {
         Err(reply.because(format!("banned until {until}")))
     }
 
+    fn too_fast(&self, kind: Kind) -> Reply {
+        self.0.metrics.did(Did::Rate);
+        let code = if kind == Kind::Connections { 421 } else { 450 };
+        Reply::new(code, "4.7.1", "Too much at once; try again later").because(format!("rate:{}", kind.as_str()))
+    }
+
     /// Counts one more of each party, or refuses for the first that is too fast.
     fn pace(&self, parties: &[(Kind, String, Rate)]) -> Result<(), Reply> {
         let now = self.0.clock.now();
         let mut tables = self.tables();
         for (kind, party, rate) in parties {
             if tables.pace.take(*kind, party, *rate, now).is_err() {
-                self.0.metrics.did(Did::Rate);
-                let code = if *kind == Kind::Connections { 421 } else { 450 };
-                let reply = Reply::new(code, "4.7.1", "Too much at once; try again later");
-                return Err(reply.because(format!("rate:{}", kind.as_str())));
+                return Err(self.too_fast(*kind));
             }
+        }
+        if parties.iter().any(|(_, _, rate)| rate.count > 0) {
+            self.0.keeper.changed();
         }
         Ok(())
     }
 
     /// The tarpit: a suspicious client waits for its answer, as long as few do.
     async fn slow(&self, rules: &Rules, assessment: &Assessment) {
+        if assessment.band() >= Band::Suspect {
+            self.wait(rules).await;
+        }
+    }
+
+    async fn wait(&self, rules: &Rules) {
         let wait = rules.settings.tarpit;
-        if wait.is_zero() || assessment.band() < Band::Suspect {
+        if wait.is_zero() {
             return;
         }
         if let Ok(_place) = self.0.slowed.try_acquire() {
             self.0.metrics.did(Did::Slowed);
             sleep(wait.as_std()).await;
         }
-    }
-
-    /// All look-ups at the same time, within one deadline. What does not answer counts nothing.
-    async fn facts(&self, rules: &Rules, opening: &Opening) -> Facts {
-        let client = opening.client.address.ip();
-        let sane_helo = helo::is_sane(&opening.helo, client);
-        let nothing = Facts { reverse: Reverse::Unknown, sane_helo, listed: Vec::new() };
-        let Some(dns) = self.0.dns.as_ref().filter(|_| rules.asks_dns()) else { return nothing };
-        if dns.is_degraded() {
-            self.0.metrics.did(Did::DnsDegraded);
-            return nothing;
-        }
-        let s = &rules.settings;
-        // For the names: one PTR and two questions for each; then one for each list.
-        let queries = 1 + 2 * NAMES + s.list.len();
-        let dns = dns.for_message(u32::try_from(queries).unwrap_or(u32::MAX), s.dns_deadline);
-        let mut asked = JoinSet::new();
-        for (list, name) in questions(rules, client, &opening.sender) {
-            let dns = dns.clone();
-            asked.spawn(async move {
-                let answers = dns.ipv4(&name).await.unwrap_or_default();
-                Found::List(list.zone.to_string(), list.points, dnslist::is_listed(&list, &answers))
-            });
-        }
-        if s.no_reverse > 0.0 {
-            asked.spawn(async move { Found::Reverse(reverse(&dns, client).await) });
-        }
-        let mut facts = nothing;
-        let gather = async {
-            while let Some(found) = asked.join_next().await {
-                match found {
-                    Ok(Found::Reverse(found)) => facts.reverse = found,
-                    Ok(Found::List(zone, points, Some(true))) => facts.listed.push((zone, points)),
-                    Ok(Found::List(..)) => {}
-                    Err(error) => tracing::error!(%error, "a look-up failed"),
-                }
-            }
-        };
-        // What has come in by then counts.
-        let _ = timeout(s.dns_deadline.as_std(), gather).await;
-        facts.listed.sort_by(|a, b| a.0.cmp(&b.0));
-        facts
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
@@ -317,39 +422,6 @@ impl Guard {
 
 /// The rule that a trap's refusal names.
 const TRAP: &str = "trap";
-
-enum Found {
-    Reverse(Reverse),
-    List(String, f64, Option<bool>),
-}
-
-fn questions(rules: &Rules, client: IpAddr, sender: &ReversePath) -> Vec<(super::settings::List, String)> {
-    let by_address = rules.lists(Asks::Address).map(|list| (list.clone(), dnslist::about_address(&list.zone, client)));
-    let by_domain = rules.lists(Asks::Domain).filter_map(|list| {
-        let name = dnslist::about_domain(&list.zone, sender.domain()?)?;
-        Some((list.clone(), name))
-    });
-    by_address.chain(by_domain).collect()
-}
-
-async fn reverse(dns: &Dns, client: IpAddr) -> Reverse {
-    let names = match dns.names(client).await {
-        Ok(names) => names,
-        Err(error) if error.is_void() => return Reverse::Missing,
-        Err(_) => return Reverse::Unknown,
-    };
-    let mut known = true;
-    for name in names.iter().take(NAMES) {
-        match dns.addresses(name).await {
-            Ok(found) if found.iter().any(|ip| ip.to_canonical() == client.to_canonical()) => {
-                return Reverse::Confirmed;
-            }
-            Ok(_) => {}
-            Err(error) => known &= error.is_void(),
-        }
-    }
-    if known { Reverse::Missing } else { Reverse::Unknown }
-}
 
 /// postmaster@ and abuse@ can be written to by everybody (RFC 5321 §4.5.1, RFC 2142).
 fn is_open_to_all(to: &Mailbox) -> bool {

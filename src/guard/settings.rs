@@ -78,6 +78,8 @@ pub struct Rates {
     pub recipient: u32,
     /// Recipients an hour of one agency.
     pub agency: u32,
+    /// Recipients an hour that do not exist, of one address (harvesting); past it nobody is looked up for it.
+    pub unknown: u32,
 }
 
 /// `[guard.ban]`: who misbehaves is sent away for a while.
@@ -241,7 +243,7 @@ pub struct Events {
     pub keep: Span,
     /// No day's file grows larger: an attack must not fill the disk where mail is kept.
     pub day_size: ByteSize,
-    /// Also to a collector: `udp:192.0.2.1:514` or `unix:/dev/log`; empty: none.
+    /// Also to a collector: `udp:192.0.2.1:514`, `tcp:192.0.2.1:514` (octet counting) or `unix:/dev/log`; empty: none.
     pub syslog: String,
     pub syslog_format: SyslogFormat,
 }

@@ -199,7 +199,7 @@ pub struct Outgoing {
     pub length: u64,
     /// Of the octets, hex, as the inspector says.
     pub sha256: String,
-    /// As in the list of parts; empty for a message.
+    /// As in the list of parts; for a message, how it was written anew: `canonical`.
     pub path: String,
 }
 
@@ -244,6 +244,12 @@ impl Released {
     #[must_use]
     pub fn first(&self, kind: OutgoingKind) -> Option<Bytes> {
         self.iter().find(|(item, _)| item.kind == kind).map(|(_, bytes)| bytes)
+    }
+
+    /// The whole message as it was written anew in the way that `path` names.
+    #[must_use]
+    pub fn message(&self, path: &str) -> Option<Bytes> {
+        self.iter().find(|(item, _)| item.kind == OutgoingKind::Message && item.path == path).map(|(_, bytes)| bytes)
     }
 
     #[must_use]

@@ -10,11 +10,14 @@ use serde::{Deserialize, Serialize};
 pub use super::policy::Loaded;
 
 use super::ContentFacts;
-use super::checks::content::{self, ContentCheck, Outbox, View, objects, outbox};
+use super::checks::content::archive::{self, Budget, Passwords};
+use super::checks::content::{self, ContentCheck, Outbox, View, kind, objects, outbox};
+use super::rules::surface::{Form, Outer, Surface, Surfaces};
+use crate::env::Clock;
 use crate::env::jail::wire::Inner;
 use crate::env::jail::{cage, memory, probe};
 use crate::mail::mime::{self, words};
-use crate::mail::{Mailbox, ReversePath, Timestamp};
+use crate::mail::{Mailbox, ReversePath, Span, Timestamp};
 
 /// Names the policy's longest serialised form: rules as native code included.
 const POLICY_MAX: u64 = 256 << 20;
@@ -104,7 +107,8 @@ impl<'p> Examiner<'p> {
             return facts;
         }
         let tree = mime::parse(raw, &self.loaded.limits().tree());
-        let (objects, unpacked) = objects::collect(&tree, self.loaded.limits());
+        let budget = self.budget(raw, &tree, task);
+        let (objects, unpacked) = objects::collect(&tree, self.loaded.limits(), budget);
         let root = tree.parts.first();
         facts.subject = root.map(|p| subject(&p.headers)).unwrap_or_default();
         let from = root.and_then(|p| sender(&p.headers));
@@ -118,6 +122,23 @@ impl<'p> Examiner<'p> {
             facts.outgoing = outbox.into_items();
         }
         facts
+    }
+
+    /// What may be unpacked: the configured time, or half of what is left for this message, whichever is less; with
+    /// the passwords that the message names, when something in it could be encrypted.
+    fn budget(&self, raw: &[u8], tree: &mime::Tree<'_>, task: &Task) -> Budget {
+        let limits = self.loaded.limits();
+        let time = limits.archive_time.min(Span::millis(task.budget_ms / 2));
+        let budget = Budget::new(limits).within(Clock::system(), time);
+        let closed = |data: &[u8]| archive::takes_passwords(kind::of(data));
+        if !tree.parts.iter().any(|p| closed(&p.decoded)) && !tree.alternatives.iter().any(|a| closed(&a.decoded)) {
+            return budget;
+        }
+        let outer = Outer { sender: "", recipients: &[], helo: "", client: "" };
+        let surfaces = Surfaces::from_tree(raw, tree, &outer);
+        let texts = [Surface::Subject, Surface::Body, Surface::Hidden, Surface::Attached];
+        let texts = texts.each_ref().map(|surface| surfaces.text(surface, Form::Exact));
+        budget.with_passwords(Passwords::gather(&texts, self.loaded.passwords()))
     }
 }
 

@@ -24,9 +24,22 @@ pub struct Sources {
     pub trust: TrustMaterial,
     /// Lists of known files: path and text.
     pub hashes: Vec<(PathBuf, String)>,
+    /// That encrypted archives are tried with, in this order.
+    pub passwords: Vec<String>,
 }
 
 impl Sources {
+    /// With the passwords of text files, one a line; empty lines and those that begin with `#` are none.
+    #[must_use]
+    pub fn with_passwords(mut self, files: Vec<(PathBuf, Vec<u8>)>) -> Self {
+        for (_, bytes) in files {
+            let text = String::from_utf8_lossy(&bytes);
+            let lines = text.lines().map(|line| line.trim_end_matches('\r'));
+            self.passwords.extend(lines.filter(|l| !l.is_empty() && !l.starts_with('#')).map(str::to_owned));
+        }
+        self
+    }
+
     /// From files as read: path and octets. Texts must be UTF-8; certificates PEM or DER, those below a folder
     /// `pool` help to build chains and are no anchors. What is wrong goes to `problems`.
     #[must_use]
@@ -57,6 +70,7 @@ impl Sources {
             spam: spam.into_iter().filter_map(&mut text).map(named).collect(),
             trust: material,
             hashes: Vec::new(),
+            passwords: Vec::new(),
         }
     }
 
@@ -90,6 +104,7 @@ struct Sealed {
     spam: Vec<rules::Source>,
     trust: TrustMaterial,
     hashes: HashList,
+    passwords: Vec<String>,
 }
 
 impl Policy {
@@ -131,6 +146,7 @@ impl Policy {
             spam: sources.spam,
             trust: sources.trust,
             hashes,
+            passwords: sources.passwords,
         };
         let bytes = postcard::to_stdvec(&sealed).unwrap_or_default();
         if bytes.is_empty() {
@@ -191,6 +207,7 @@ fn digest(checks: &[String], limits: &Limits, sources: &Sources) -> String {
     sources.spam.iter().for_each(|s| add(s.text.as_bytes()));
     sources.hashes.iter().for_each(|(_, text)| add(text.as_bytes()));
     add(&postcard::to_stdvec(&sources.trust).unwrap_or_default());
+    sources.passwords.iter().for_each(|p| add(p.as_bytes()));
     hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
 }
 
@@ -203,6 +220,7 @@ pub struct Loaded {
     rules: RuleSet,
     trust: TrustMaterial,
     hashes: HashList,
+    passwords: Vec<String>,
     timeout: Option<Duration>,
 }
 
@@ -213,15 +231,8 @@ impl Loaded {
         let yara = yara::RuleSet::from_bytes(&sealed.yara)?;
         let first = |problems: Vec<Problem>| problems.first().map(ToString::to_string).unwrap_or_default();
         let rules = RuleSet::from_sources(&sealed.spam).map_err(first)?;
-        Ok(Self {
-            checks: sealed.checks,
-            limits: sealed.limits,
-            yara,
-            rules,
-            trust: sealed.trust,
-            hashes: sealed.hashes,
-            timeout,
-        })
+        let Sealed { checks, limits, trust, hashes, passwords, .. } = sealed;
+        Ok(Self { checks, limits, yara, rules, trust, hashes, passwords, timeout })
     }
     #[must_use]
     pub const fn limits(&self) -> &Limits {
@@ -238,6 +249,11 @@ impl Loaded {
     #[must_use]
     pub const fn trust(&self) -> &TrustMaterial {
         &self.trust
+    }
+    /// The operator's list of passwords for archives.
+    #[must_use]
+    pub fn passwords(&self) -> &[String] {
+        &self.passwords
     }
     #[must_use]
     pub const fn hashes(&self) -> &HashList {

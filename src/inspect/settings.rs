@@ -40,11 +40,18 @@ pub struct Rules {
     pub yara: Vec<PathBuf>,
     /// Lists of known files, by SHA-256 or TLSH.
     pub hashes: Vec<PathBuf>,
+    /// Text files of passwords, one a line, that encrypted archives are tried with after the words of their message.
+    pub passwords: Vec<PathBuf>,
 }
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { spam: vec!["rules/spam".into()], yara: vec!["rules/yara".into()], hashes: vec!["rules/hashes".into()] }
+        Self {
+            spam: vec!["rules/spam".into()],
+            yara: vec!["rules/yara".into()],
+            hashes: vec!["rules/hashes".into()],
+            passwords: Vec::new(),
+        }
     }
 }
 

@@ -2,5 +2,6 @@
 
 pub mod mail;
 pub mod run;
+pub mod share;
 
 pub use mail::Mail;

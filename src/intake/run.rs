@@ -4,12 +4,13 @@
 //! nothing is left behind whatever dies (THREATS S-32). The budget is a number of permits that travel inside the
 //! message's `Bytes` and come back when the last copy is dropped. A new message waits for its first permit (its
 //! socket is not read meanwhile); one that has begun and finds the budget empty moves to a file, so messages
-//! never wait for each other in a circle.
+//! never wait for each other in a circle. One network never holds more than its share of it.
 
 mod map;
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -17,6 +18,9 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 
+use super::share::{Portion, Shares};
+use crate::listen::admit::network_of;
+use crate::listen::stress::percent;
 use crate::mail::ByteSize;
 use crate::session::desk::{self, BasinError};
 
@@ -32,6 +36,8 @@ const BATCH: usize = 256 << 10;
 pub struct Store {
     folder: Arc<PathBuf>,
     budget: Arc<Semaphore>,
+    permits: usize,
+    shares: Shares,
 }
 
 impl Store {
@@ -39,12 +45,24 @@ impl Store {
     #[must_use]
     pub fn new(folder: PathBuf, memory: ByteSize) -> Self {
         let permits = (memory.as_usize() / UNIT).clamp(HEAP_MAX / UNIT, Semaphore::MAX_PERMITS);
-        Self { folder: Arc::new(folder), budget: Arc::new(Semaphore::new(permits)) }
+        Self { folder: Arc::new(folder), budget: Arc::new(Semaphore::new(permits)), permits, shares: Shares::default() }
     }
 
     #[must_use]
     pub fn basin(&self) -> Basin {
-        Basin { store: self.clone(), heap: Vec::new(), permit: None, file: None }
+        Basin { store: self.clone(), heap: Vec::new(), permit: None, portion: None, file: None }
+    }
+
+    /// One whose memory counts for its client's network.
+    #[must_use]
+    pub fn basin_for(&self, client: IpAddr) -> Basin {
+        Basin { portion: Some(self.shares.portion(network_of(client))), ..self.basin() }
+    }
+
+    /// How much of the budget is taken.
+    #[must_use]
+    pub fn used_percent(&self) -> u32 {
+        percent(self.permits.saturating_sub(self.budget.available_permits()), self.permits)
     }
 
     /// Octets of the budget that are free.
@@ -61,6 +79,7 @@ pub struct Basin {
     /// The whole message while there is no file; after that, what is not written yet.
     heap: Vec<u8>,
     permit: Option<OwnedSemaphorePermit>,
+    portion: Option<Portion>,
     file: Option<File>,
 }
 
@@ -78,6 +97,7 @@ impl desk::Basin for Basin {
             self.write_out().await?;
             // What is gathered from here on is at most a batch and a read, and is not counted.
             self.permit = None;
+            self.portion = None;
         }
         Ok(())
     }
@@ -89,7 +109,7 @@ impl desk::Basin for Basin {
     async fn finish(mut self) -> Result<Bytes, BasinError> {
         if self.file.is_none() {
             let heap = std::mem::take(&mut self.heap);
-            return Ok(Bytes::from_owner(Held { heap, _permit: self.permit.take() }));
+            return Ok(Bytes::from_owner(Held { heap, _permit: self.permit.take(), _portion: self.portion.take() }));
         }
         self.write_out().await?;
         let Some(file) = self.file.take() else { return Ok(Bytes::new()) };
@@ -105,6 +125,10 @@ impl Basin {
         let Ok(missing) = u32::try_from(missing) else { return Ok(false) };
         if missing == 0 {
             return Ok(true);
+        }
+        // Its network holds its part already: a file, at once. Nobody waits for what this peer does not give back.
+        if self.portion.as_mut().is_some_and(|portion| !portion.grow(missing as usize, self.store.permits)) {
+            return Ok(false);
         }
         let budget = Arc::clone(&self.store.budget);
         let Some(permit) = &mut self.permit else {
@@ -138,6 +162,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send
 struct Held {
     heap: Vec<u8>,
     _permit: Option<OwnedSemaphorePermit>,
+    _portion: Option<Portion>,
 }
 
 impl AsRef<[u8]> for Held {
@@ -205,6 +230,25 @@ mod tests {
             reservation.await.unwrap();
         }
         assert_eq!(started.finish().await.unwrap().len(), 2 * UNIT);
+    }
+
+    #[tokio::test]
+    async fn threats_s_31_one_network_cannot_hold_the_memory_of_all() {
+        let store = store(ByteSize::mib(64));
+        let client = |text: &str| text.parse().unwrap();
+        let mut kept = Vec::new();
+        for last in 0..20 {
+            let mut basin = store.basin_for(client(&format!("192.0.2.{last}")));
+            basin.reserve(2 << 20).await.unwrap();
+            basin.pour(&vec![b'x'; 2 << 20]);
+            kept.push(basin.finish().await.unwrap());
+        }
+        assert_eq!(store.free_bytes(), 48 << 20, "the rest went to files");
+        let mut other = store.basin_for(client("198.51.100.1"));
+        other.reserve(4 << 20).await.unwrap();
+        assert!(other.file.is_none());
+        drop((kept, other));
+        assert_eq!(store.free_bytes(), 64 << 20);
     }
 
     /// Polls once.

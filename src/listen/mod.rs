@@ -5,6 +5,7 @@ pub mod network;
 pub mod proxy;
 pub mod run;
 pub mod settings;
+pub mod stress;
 
 use std::net::SocketAddr;
 

@@ -10,7 +10,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
-use super::admit::{Admission, Full};
+use super::admit::{Admission, Full, Share};
 use super::proxy::{self, Addresses, Header};
 
 /// Connections the kernel holds for us while we are busy.
@@ -81,9 +81,9 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// Counts the connection for its client's address.
-    pub fn claim(&mut self, address: IpAddr, limit: usize) -> Result<(), Full> {
-        self.gate.lock().claim(address, limit)?;
+    /// Counts the connection for its client's address and network.
+    pub fn claim(&mut self, address: IpAddr, share: Share) -> Result<(), Full> {
+        self.gate.lock().claim(address, share)?;
         self.address = Some(address);
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! `[[listener]]`: one address the gateway listens on.
+//! `[[listener]]`: one address the gateway listens on; `[limits.stress]`: what changes near the limits.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::Role;
+use crate::mail::Span;
 
 /// One `[[listener]]` as written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,4 +54,43 @@ pub enum BareNewline {
 pub struct Certificate {
     pub certificate: PathBuf,
     pub key: PathBuf,
+}
+
+/// `[limits.stress]`: less patience with strangers while connections or memory run short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Stress {
+    /// Percent of `limits.connections` or of `limits.memory` in use at which it begins; 0: never.
+    pub enter: u32,
+    /// Percent below which both must stay for `calm` before it ends.
+    pub leave: u32,
+    pub calm: Span,
+    /// Instead of the settings of `[limits]` with the same names, where these are less.
+    pub command_timeout: Span,
+    pub errors: u32,
+    pub junk_commands: u32,
+    /// How long a client may be silent between commands.
+    pub idle: Span,
+    /// Connections of an address, and of a network, that has delivered nothing of late.
+    pub connections_per_address: usize,
+    pub connections_per_network: usize,
+}
+
+impl Default for Stress {
+    fn default() -> Self {
+        Self {
+            // Late enough that an ordinary rush is not met with haste, early enough that a tenth is left for the honest.
+            enter: 90,
+            leave: 70,
+            calm: Span::seconds(30),
+            // Postfix waits ten seconds then; a server that is alive answers in one.
+            command_timeout: Span::seconds(10),
+            errors: 3,
+            junk_commands: 5,
+            idle: Span::seconds(15),
+            // Big senders open a handful to one MX; whoever sent good mail before keeps its whole share.
+            connections_per_address: 5,
+            connections_per_network: 20,
+        }
+    }
 }

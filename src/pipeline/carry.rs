@@ -8,7 +8,7 @@ use crate::deliver::settings::Profile;
 use crate::deliver::{Handover, Live};
 use crate::mail::{Destination, Language, Parcel, ParcelMeta, Recipient, Reply, Span, Timestamp};
 use crate::policy::Policy;
-use crate::quarantine::{Held, Kind};
+use crate::quarantine::{Held, HeldKey, Kind};
 use crate::verdict::{Action, Group, Judged, receipt};
 
 /// What became of one group of recipients.
@@ -23,7 +23,13 @@ pub(super) enum Done {
     Spooled {
         why: String,
     },
-    Held,
+    Held {
+        key: HeldKey,
+    },
+    /// On the shelf, for delivery found nobody whom it may reach; why.
+    Stray {
+        why: String,
+    },
     /// Not taken, by policy: the sender keeps it.
     Refused,
     /// The next hop said no, and this is its answer.
@@ -44,7 +50,7 @@ impl Done {
         match self {
             Self::Handed { .. } => "delivered",
             Self::Spooled { .. } => "spooled",
-            Self::Held => "quarantined",
+            Self::Held { .. } | Self::Stray { .. } => "quarantined",
             Self::Refused | Self::HopRefused { .. } => "refused",
             Self::Trouble { .. } => "deferred",
         }
@@ -55,7 +61,8 @@ impl Done {
             Self::Handed { hop, reply } => format!("handed to {hop}: {reply}"),
             Self::Spooled { why } if why.is_empty() => "queued".to_owned(),
             Self::Spooled { why } => format!("queued: {why}"),
-            Self::Held => "held in quarantine".to_owned(),
+            Self::Held { key } => format!("held in quarantine as {key}"),
+            Self::Stray { why } => format!("held in quarantine: {why}"),
             Self::Refused => "refused".to_owned(),
             Self::HopRefused { hop, reply } => format!("{hop} refused: {reply}"),
             Self::Trouble { why, .. } => format!("not taken, trouble here: {why}"),
@@ -122,16 +129,11 @@ impl Pipeline {
 
     /// To the next hop while the sender waits, where this is the only copy; else into the queue.
     async fn send_on(&self, parcel: &Parcel, live: Option<Live>, policy: &Policy) -> Done {
-        let Some(live) = live else {
-            return match self.parts.deliver.queue(parcel).await {
-                Ok(_) => Done::Spooled { why: String::new() },
-                Err(error) => Done::Trouble { reply: error.reply(), why: error.to_string() },
-            };
-        };
-        match self.parts.deliver.hand_over_live(parcel, live, &policy.compiled.deliver).await {
+        match self.parts.deliver.send(parcel, live, &policy.compiled.deliver).await {
             Handover::Handed { reply, hop, .. } => Done::Handed { hop, reply },
             Handover::Spooled { why, .. } => Done::Spooled { why },
             Handover::InDoubt { hop, .. } => Done::Spooled { why: format!("{hop} has not answered yet") },
+            Handover::Held { why } => Done::Stray { why },
             Handover::Refused { reply, hop } => Done::HopRefused { hop, reply },
             Handover::Deferred { reply, why } => Done::Trouble { reply, why },
         }
@@ -151,11 +153,12 @@ impl Pipeline {
                 group,
                 profile,
             };
-            return Ok(seal::inward(case.mail().raw(), &facts));
+            return Ok(seal::inward(&judged.octets(group), &facts));
         }
         // Signing is work for the signers' threads: RSA takes longer than everything else of a message.
         let (policy, agency) = (Arc::clone(policy), group.destination.agency().clone());
         let (mail, from, now) = (case.mail().clone(), case.auth().from.clone(), self.parts.clock.now());
+        let raw = judged.octets(group);
         let job = move || {
             let keys = policy.compiled.seals(&agency);
             let facts = Outward {
@@ -165,7 +168,7 @@ impl Pipeline {
                 keys,
                 now,
             };
-            seal::outward(mail.raw(), &facts).map_err(|e| e.to_string())
+            seal::outward(&raw, &facts).map_err(|e| e.to_string())
         };
         self.parts.signers.run(Span::seconds(10), job).await.map_err(|e| e.to_string())?
     }
@@ -183,9 +186,11 @@ impl Pipeline {
             size_bytes: parcel.size_bytes(),
             from: judged.case().auth().from.as_ref().map(ToString::to_string).unwrap_or_default(),
             client_ip: envelope.client().address.ip().to_string(),
+            codes: codes(group),
+            sha256: String::new(),
         };
-        match self.parts.shelf.hold(parcel, held).await {
-            Ok(_) => Done::Held,
+        match self.parts.shelf.hold_original(parcel, held, judged.case().mail().raw()).await {
+            Ok(shelved) => Done::Held { key: shelved.key() },
             Err(error) => {
                 tracing::error!(id = %envelope.id(), %error, "the quarantine could not keep a message");
                 Done::Trouble { reply: error.reply(), why: error.to_string() }
@@ -210,6 +215,11 @@ fn meta(judged: &Judged, group: &Group) -> ParcelMeta {
             || case.auth().vouches_for(envelope.sender()),
         subject: case.content().subject.chars().take(200).collect(),
     }
+}
+
+/// Every finding, whatever it was worth: a second look before a release is compared with these.
+fn codes(group: &Group) -> Vec<String> {
+    group.weighed.iter().map(|line| line.code.clone()).take(200).collect()
 }
 
 fn kind(group: &Group) -> Kind {
@@ -238,7 +248,7 @@ impl Outcome {
                 Done::HopRefused { reply, .. } => {
                     return Reply::new(reply.code(), reply.enhanced().to_owned(), format!("{} [{id}]", reply.text()));
                 }
-                Done::Handed { .. } | Done::Spooled { .. } | Done::Held => {}
+                Done::Handed { .. } | Done::Spooled { .. } | Done::Held { .. } | Done::Stray { .. } => {}
             }
         }
         Reply::new(250, "2.0.0", format!("Accepted / Da nhan [{id}]"))

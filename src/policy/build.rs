@@ -12,7 +12,7 @@ use super::file::{self, File};
 use super::files::{Disk, Files, SHARED};
 use super::place::Place;
 use super::tree::{Document, Step};
-use super::{Agency, Policy, Settings, guard, read, relations, submission};
+use super::{Agency, Policy, Settings, guard, read, relations, sts, submission};
 use crate::mail::problem::Severity;
 use crate::mail::{Domain, Language, Problem, Timestamp};
 
@@ -78,6 +78,7 @@ fn assemble(config: &Path, files: &Files<'_>, told_in: &mut Language, problems: 
     agencies::check(&file, &root, &placed, files, problems);
     guard::check(&file, &root, files.disk().now(), problems);
     submission::check(&file, &root, &placed, files, problems);
+    sts::check(&file, &root.to("http").to("mta_sts"), &placed, files, problems);
     let hostname = hostname(&file, &root, files, problems);
     let agencies = placed.iter().map(|p| finish(p.agency, &file, files)).collect();
     let settings = resolved(file, files, hostname?, agencies, config);
@@ -93,6 +94,7 @@ pub struct Material {
     pub yara: Vec<(PathBuf, Vec<u8>)>,
     pub trust: Vec<(PathBuf, Vec<u8>)>,
     pub hashes: Vec<(PathBuf, Vec<u8>)>,
+    pub passwords: Vec<(PathBuf, Vec<u8>)>,
 }
 
 impl Material {
@@ -127,6 +129,7 @@ impl Material {
                 &with_pools(&settings.smime.trust, files),
                 &["pem", "crt", "cer", "der", "crl"],
             ),
+            passwords: load("rules", "passwords", &settings.rules.passwords, &["txt"]),
         }
     }
 }
@@ -285,7 +288,7 @@ fn finish(agency: &file::Agency, file: &File, files: &Files<'_>) -> Agency {
 
 fn resolved(file: File, files: &Files<'_>, hostname: Domain, agencies: Vec<Agency>, config: &Path) -> Settings {
     let resolve = |path: &mut PathBuf| *path = files.resolve(path);
-    let File { mut listener, mut rules, mut smime, mut deliver, mut auth, data_dir, .. } = file;
+    let File { mut listener, mut rules, mut smime, mut deliver, mut auth, mut http, data_dir, .. } = file;
     for listener in &mut listener {
         for pair in listener.tls.iter_mut().chain(&mut listener.sni) {
             resolve(&mut pair.certificate);
@@ -293,16 +296,22 @@ fn resolved(file: File, files: &Files<'_>, hostname: Domain, agencies: Vec<Agenc
         }
         listener.client_trust.iter_mut().for_each(resolve);
     }
+    for pair in http.mta_sts.iter_mut().flat_map(|sts| [&mut sts.tls].into_iter().chain(&mut sts.sni)) {
+        resolve(&mut pair.certificate);
+        resolve(&mut pair.key);
+    }
     if !auth.users.as_os_str().is_empty() {
         resolve(&mut auth.users);
     }
     rules.spam.iter_mut().for_each(resolve);
     rules.yara.iter_mut().for_each(resolve);
     rules.hashes.iter_mut().for_each(resolve);
+    rules.passwords.iter_mut().for_each(resolve);
     smime.trust.iter_mut().for_each(resolve);
     let internet = &mut deliver.internet;
+    let mut quarantine = file.quarantine;
     // An empty path stands for none.
-    [&mut internet.roots, &mut internet.trust_anchors]
+    [&mut internet.roots, &mut internet.trust_anchors, &mut quarantine.key]
         .into_iter()
         .filter(|path| !path.as_os_str().is_empty())
         .for_each(resolve);
@@ -332,9 +341,9 @@ fn resolved(file: File, files: &Files<'_>, hostname: Domain, agencies: Vec<Agenc
         verdict: file.verdict,
         dmarc: file.dmarc,
         deliver,
-        quarantine: file.quarantine,
+        quarantine,
         receipts: file.receipts,
-        http: file.http,
+        http,
         log: file.log,
         engine: file.engine,
         engines: file.engines,

@@ -9,12 +9,14 @@ use super::Settings;
 use super::build::Material;
 use crate::deliver::seal::{self, SealKeys};
 use crate::deliver::{self, route};
+use crate::env::tls::server::{Acceptor, Files};
 use crate::envelope;
 use crate::guard;
 use crate::inspect::settings::Inspect;
 use crate::inspect::{self, checks::auth, policy::Sources};
 use crate::mail::problem::Severity;
 use crate::mail::{AgencyId, Domain, Problem, Timestamp};
+use crate::report::sts;
 use crate::session::house::{House, Station, Submission};
 use crate::session::run::users;
 use crate::verdict;
@@ -31,6 +33,8 @@ pub struct Compiled {
     pub inspect: Arc<inspect::policy::Policy>,
     pub verdict: verdict::settings::Policy,
     pub deliver: Arc<deliver::Policy>,
+    /// Where MTA-STS policies are served.
+    pub sts: Option<Arc<sts::Site>>,
     seals: Arc<HashMap<AgencyId, SealKeys>>,
     no_seals: SealKeys,
 }
@@ -55,7 +59,8 @@ pub(super) fn compile(
         let _ = inspect(settings, &Inspect::default().checks, material, problems);
         return None;
     }
-    let house = house(settings, problems);
+    let sts = sts(settings, problems);
+    let house = house(settings, sts.as_ref(), problems);
     let envelope = envelope(settings, problems);
     let deliver = deliver(settings, problems);
     let seals = Arc::new(seals(settings, now, problems));
@@ -74,13 +79,24 @@ pub(super) fn compile(
         own_domains: settings.agencies.iter().flat_map(|a| a.domains.iter().cloned()).collect(),
         verdict: verdict(settings, &inspect),
         inspect,
+        sts: sts.map(Arc::new),
         deliver: Arc::new(deliver?.with_seals(Arc::clone(&seals))),
         seals,
         no_seals: SealKeys::default(),
     })
 }
 
-fn house(settings: &Settings, problems: &mut Vec<Problem>) -> House {
+fn sts(settings: &Settings, problems: &mut Vec<Problem>) -> Option<sts::Site> {
+    let wanted = settings.http.mta_sts.as_ref()?;
+    let pairs = [&wanted.tls].into_iter().chain(&wanted.sni);
+    let files =
+        Files { pairs: pairs.map(|pair| (pair.certificate.clone(), pair.key.clone())).collect(), clients: None };
+    let acceptor = Acceptor::open(&files).map_err(|found| problems.extend(found)).ok()?;
+    let domains = settings.agencies.iter().flat_map(|agency| &agency.domains);
+    Some(sts::Site::new(acceptor, wanted, &settings.hostname, domains))
+}
+
+fn house(settings: &Settings, sts: Option<&sts::Site>, problems: &mut Vec<Problem>) -> House {
     let mut submission =
         Submission { auth: settings.auth.clone(), outgoing: settings.outgoing, ..Submission::default() };
     if !settings.auth.users.as_os_str().is_empty() {
@@ -93,8 +109,9 @@ fn house(settings: &Settings, problems: &mut Vec<Problem>) -> House {
         let built = Station::build(listener, &settings.file).map_err(|found| problems.extend(found)).ok();
         built.map(|station| station.with(submission.clone()))
     };
+    let elsewhere = sts.map_or_else(Vec::new, |site| site.acceptor().certificates().to_vec());
     let stations = settings.listeners.iter().filter_map(|listener| station(listener).map(Arc::new)).collect();
-    House { hostname: settings.hostname.to_string(), limits: settings.limits.clone(), stations }
+    House { hostname: settings.hostname.to_string(), limits: settings.limits.clone(), stations, elsewhere }
 }
 
 fn envelope(settings: &Settings, problems: &mut Vec<Problem>) -> Option<envelope::relay::Policy> {
@@ -145,8 +162,8 @@ fn inspect(
     material: Material,
     problems: &mut Vec<Problem>,
 ) -> Option<inspect::policy::Policy> {
-    let Material { yara, spam, trust, hashes } = material;
-    let sources = Sources::from_files(yara, spam, trust, problems).with_hashes(hashes);
+    let Material { yara, spam, trust, hashes, passwords } = material;
+    let sources = Sources::from_files(yara, spam, trust, problems).with_hashes(hashes).with_passwords(passwords);
     match inspect::policy::Policy::from_sources(checks, (&settings.limits).into(), sources) {
         Ok(policy) => {
             // What belongs to no file belongs to the configuration.

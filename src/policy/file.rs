@@ -19,7 +19,7 @@ use crate::mail::{AgencyId, Domain, Language, Mailbox, Network};
 use crate::quarantine::settings::Quarantine;
 use crate::report::settings::{Http, Receipts};
 use crate::session::settings::{Auth, Limits, Outgoing};
-use crate::verdict::settings::{Dmarc, Severe, Verdict};
+use crate::verdict::settings::{Ambiguous, Dmarc, Severe, Verdict};
 
 /// `luytre.toml`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -204,6 +204,7 @@ pub struct AgencyVerdict {
     pub reject: Option<f64>,
     pub malware: Option<Severe>,
     pub unscannable: Option<Severe>,
+    pub ambiguous: Option<Ambiguous>,
     pub observe: Option<bool>,
     pub weights: BTreeMap<String, f64>,
 }
@@ -220,6 +221,7 @@ impl AgencyVerdict {
             reject: self.reject.unwrap_or(base.reject),
             malware: self.malware.unwrap_or(base.malware),
             unscannable: self.unscannable.unwrap_or(base.unscannable),
+            ambiguous: self.ambiguous.unwrap_or(base.ambiguous),
             observe: self.observe.unwrap_or(base.observe),
             weights,
         }

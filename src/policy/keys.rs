@@ -7,6 +7,13 @@ use super::place::Place;
 use crate::env::tls::pair::{self, CertificateFacts, PairError};
 use crate::mail::{Problem, Span, Timestamp};
 
+/// The DNS names that a certificate is for, in lower case; none where it cannot be read.
+pub fn names(files: &Files<'_>, certificate: &Path) -> Vec<String> {
+    let chain = files.read(&files.resolve(certificate)).ok();
+    let facts = chain.and_then(|chain| pair::certificate(&chain).ok());
+    facts.map_or_else(Vec::new, |facts| facts.names.iter().map(|name| name.to_ascii_lowercase()).collect())
+}
+
 /// A certificate and its key: readable and belonging together. One that is not valid today is a warning: most senders
 /// look at no certificate, and a gateway that does not start after a reboot turns all mail away (THREATS §8: inbound
 /// stays open). The metric of its end and the alert on it speak, signing leaves it out and says so.

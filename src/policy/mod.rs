@@ -19,6 +19,7 @@ pub mod read;
 mod recipients;
 pub mod relations;
 pub mod run;
+mod sts;
 pub mod submission;
 pub mod tree;
 

@@ -10,6 +10,7 @@ use super::files::Files;
 use super::keys::pair;
 use super::outgoing;
 use super::place::Place;
+use crate::env::vault::Keys;
 use crate::inspect::settings::Inspect;
 use crate::listen::Role;
 use crate::listen::settings::{BareNewline, Listener};
@@ -30,6 +31,34 @@ pub fn check(file: &File, root: &Place<'_>, files: &Files<'_>, problems: &mut Ve
     deliver(file, &root.to("deliver"), problems);
     outgoing::check(&file.deliver.internet, &root.to("deliver").to("internet"), files, problems);
     engines::check(file, root, files, problems);
+    quarantine_key(file, &root.to("quarantine").to("key"), files, problems);
+}
+
+/// A key file that is named must be one that can be used: without it the gateway does not start.
+fn quarantine_key(file: &File, place: &Place<'_>, files: &Files<'_>, problems: &mut Vec<Problem>) {
+    let named = &file.quarantine.key;
+    if named.as_os_str().is_empty() || !place.is_sound() {
+        return;
+    }
+    let path = files.resolve(named);
+    let bad = match files.read(&path) {
+        Err(error) => error.to_string(),
+        Ok(bytes) => match Keys::parse(&String::from_utf8_lossy(&bytes)) {
+            Ok(_) => return,
+            Err(bad) => bad.to_string(),
+        },
+    };
+    let shown = path.display();
+    problems.push(
+        place
+            .problem(
+                format!("the key file {shown} cannot be used: {bad}"),
+                format!("không dùng được tệp khóa {shown}: {bad}"),
+            )
+            .help(
+                place.say("luytre quarantine key new prints a new key", "luytre quarantine key new in ra một khóa mới"),
+            ),
+    );
 }
 
 fn listeners(file: &File, place: &Place<'_>, files: &Files<'_>, problems: &mut Vec<Problem>) {
@@ -63,7 +92,7 @@ fn listeners(file: &File, place: &Place<'_>, files: &Files<'_>, problems: &mut V
 }
 
 /// Whether the system would refuse the second: same port, and the same or an unspecified address.
-fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+pub fn collide(a: SocketAddr, b: SocketAddr) -> bool {
     let any = |ip: IpAddr| ip.is_unspecified();
     let family = a.is_ipv4() == b.is_ipv4();
     a.port() != 0 && a.port() == b.port() && (a.ip() == b.ip() || (family && (any(a.ip()) || any(b.ip()))))
@@ -210,6 +239,8 @@ fn times(file: &File, root: &Place<'_>, problems: &mut Vec<Problem>) {
         (root.to("inspect").to("deadline"), "deadline", file.inspect.deadline),
         (root.to("limits").to("command_timeout"), "command_timeout", file.limits.command_timeout),
         (root.to("limits").to("data_timeout"), "data_timeout", file.limits.data_timeout),
+        (root.to("limits").to("archive_time"), "archive_time", file.limits.archive_time),
+        (root.to("limits").to("session_timeout"), "session_timeout", file.limits.session_timeout),
         (root.to("deliver").to("cut_through_wait"), "cut_through_wait", file.deliver.cut_through_wait),
         (root.to("deliver").to("retry_first"), "retry_first", file.deliver.retry_first),
         (root.to("quarantine").to("keep"), "keep", file.quarantine.keep),

@@ -222,7 +222,9 @@ fn needs_restart(old: &Policy, new: &Policy) -> Vec<&'static str> {
     note(addresses(old) != addresses(new), "listener");
     note(old.data_dir != new.data_dir, "data_dir");
     note((&old.user, &old.group) != (&new.user, &new.group), "user, group");
-    note(old.http != new.http, "http");
+    note(old.http.address != new.http.address, "http.address");
+    let sts = |p: &Policy| p.http.mta_sts.as_ref().map(|sts| sts.address);
+    note(sts(old) != sts(new), "http.mta_sts.address");
     note(old.dns != new.dns, "dns");
     note(old.log != new.log, "log");
     note(old.inspect.workers != new.inspect.workers, "inspect.workers");

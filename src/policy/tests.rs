@@ -491,7 +491,9 @@ fn what_stands_in_guard_and_events_is_checked_where_it_stands() {
     only_error(&entry("who = \"10.1.2.3/16\""), "10.1.0.0/16");
     only_error(&entry("who = \"192.0.2.1\"\nuntil = \"31.12.2026\""), "2026-12-31");
     only_error(&entry("who = \"192.0.2.1\"\nauthenticated = true"), "prove itself");
-    only_error("\n[events]\nsyslog = \"tcp:192.0.2.1:514\"\n", "neither udp:");
+    only_error("\n[events]\nsyslog = \"http:192.0.2.1:514\"\n", "neither udp:");
+    only_error("\n[limits.stress]\nenter = 50\n", "leave must be less than enter");
+    only_error("\n[limits.stress]\nidle = \"0 s\"\n", "idle must be more than 0");
     only_error("\n[events]\nsyslog_format = \"xml\"\n", "");
 }
 

@@ -1,9 +1,10 @@
-//! The file of one held message: it describes itself, so the folder of these files is the whole quarantine.
+//! Names of held messages, what happened to them, and the first format of their files.
 //!
-//! `AA/ID-N.held`, AA being the last two characters of the id (its random end, so the folders fill evenly). Inside:
-//! a header of 64 octets with lengths and checksums, the description as JSON, the message's head and body as they were
-//! to be sent, and then any number of events (released by whom and why), each with its own length and checksum.
-//! The front part is never written again; an event torn by a power cut is not one.
+//! A file is `AA/ID-N.held`, AA being the last two characters of the id (its random end, so the folders fill evenly).
+//! It describes itself, so the folder of these files is the whole quarantine. What is written now is sealed
+//! (`sealed.rs`, format 2). Format 1, from before there was a key, is still read: a header of 64 octets with lengths and
+//! checksums, the description as JSON, the message's head and body as they were to be sent, and then events (released by
+//! whom and why), each with its own length and checksum; an event torn by a power cut is not one.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,32 +17,37 @@ use crate::mail::{MailId, Timestamp};
 pub const HEADER: usize = 64;
 /// Octets before an event's JSON.
 pub const EVENT_HEADER: usize = 12;
-const MAGIC: [u8; 8] = *b"LTheld\r\n";
+pub(super) const MAGIC: [u8; 8] = *b"LTheld\r\n";
 const EVENT_MAGIC: [u8; 4] = *b"LTev";
 const VERSION: u32 = 1;
 /// Nothing that describes a message is longer.
 const MOST_TEXT: u32 = 16 << 20;
 
-/// The name of one held copy: the message's id and a number, because each destination's copy is held by itself.
+/// The name of one held copy: the message's id and a number, because each destination's copy is held by itself. Of an
+/// identical mass mailing the body is held once: `member` numbers the copies that share the first one's file.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct HeldKey {
     pub id: MailId,
     pub copy: u32,
+    pub member: u32,
 }
 
 impl fmt::Display for HeldKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.id, self.copy)
+        write!(f, "{}-{}", self.id, self.copy)?;
+        if self.member == 0 { Ok(()) } else { write!(f, ".{}", self.member) }
     }
 }
 
 impl FromStr for HeldKey {
     type Err = BadKey;
-    /// `ID-N`; a bare `ID` is its first copy.
+    /// `ID-N` or `ID-N.M`; a bare `ID` is its first copy.
     fn from_str(text: &str) -> Result<Self, BadKey> {
         let bad = || BadKey(text.chars().take(60).collect());
         let (id, copy) = text.split_once('-').unwrap_or((text, "0"));
-        Ok(Self { id: id.parse().map_err(|_| bad())?, copy: copy.parse().map_err(|_| bad())? })
+        let (copy, member) = copy.split_once('.').unwrap_or((copy, "0"));
+        let number = |text: &str| text.parse().map_err(|_| bad());
+        Ok(Self { id: id.parse().map_err(|_| bad())?, copy: number(copy)?, member: number(member)? })
     }
 }
 
@@ -49,7 +55,9 @@ crate::mail::units::text_serde!(HeldKey);
 
 /// A text that names no held message.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("\"{0}\" is no id of a held message: 26 letters and digits, a hyphen and a number")]
+#[error(
+    "\"{0}\" is no id of a held message: 26 letters and digits, a hyphen and a number (a point and another for copies of one mailing)"
+)]
 pub struct BadKey(String);
 
 impl HeldKey {
@@ -61,21 +69,57 @@ impl HeldKey {
     }
     #[must_use]
     pub fn file_name(&self) -> String {
-        format!("{self}.held")
+        format!("{}.held", self.first())
     }
     /// The key in a file's name; `None` for other files.
     #[must_use]
     pub fn of_file(name: &str) -> Option<Self> {
-        name.strip_suffix(".held")?.parse().ok()
+        name.strip_suffix(".held")?.parse().ok().filter(|key: &Self| key.member == 0)
+    }
+    /// The copy that the file is named after.
+    #[must_use]
+    pub const fn first(self) -> Self {
+        Self { member: 0, ..self }
     }
 }
 
-/// Something that happened to a held message.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Release {
+/// What an officer did with a held message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum What {
+    /// Delivered to its recipients after all.
+    #[default]
+    Released,
+    /// A copy sent to somebody else; it stays held.
+    Forwarded,
+    /// The whole message shown.
+    Shown,
+    /// Deleted before its time.
+    Removed,
+}
+
+/// Something that happened to a held message: who did what when and why.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Deed {
+    #[serde(default)]
+    pub what: What,
     pub by: String,
     pub reason: String,
     pub at: Timestamp,
+    /// Where it was sent, when not to its own recipients.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub to: Vec<String>,
+    /// Let go although the second look at it found a reason to hold it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forced: bool,
+    /// Which of the copies in the file.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub member: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_first(member: &u32) -> bool {
+    *member == 0
 }
 
 /// The header: what follows and how to check it.
@@ -131,7 +175,7 @@ impl Front {
         }
         match word(8) {
             Some(VERSION) => {}
-            Some(other) => return Err(format!("it has format {other}, which is newer than this program")),
+            Some(other) => return Err(format!("it has format {other}, which this program does not know")),
             None => return Err("its header is damaged".to_owned()),
         }
         fields().filter(|front| front.text_len <= MOST_TEXT).ok_or_else(|| "its header is damaged".to_owned())
@@ -155,7 +199,7 @@ impl Front {
 
 /// An event as it is appended.
 #[must_use]
-pub fn encode_event(event: &Release) -> Vec<u8> {
+pub fn encode_event(event: &Deed) -> Vec<u8> {
     let text = serde_json::to_vec(event).expect("texts and numbers always serialise");
     let mut out = Vec::with_capacity(EVENT_HEADER + text.len());
     out.extend_from_slice(&EVENT_MAGIC);
@@ -167,7 +211,7 @@ pub fn encode_event(event: &Release) -> Vec<u8> {
 
 /// The whole events at the beginning of `bytes`, and how many octets they take.
 #[must_use]
-pub fn decode_events(bytes: &[u8]) -> (Vec<Release>, usize) {
+pub fn decode_events(bytes: &[u8]) -> (Vec<Deed>, usize) {
     let (mut events, mut at) = (Vec::new(), 0);
     while let Some((event, len)) = bytes.get(at..).and_then(decode_event) {
         events.push(event);
@@ -176,7 +220,7 @@ pub fn decode_events(bytes: &[u8]) -> (Vec<Release>, usize) {
     (events, at)
 }
 
-fn decode_event(bytes: &[u8]) -> Option<(Release, usize)> {
+fn decode_event(bytes: &[u8]) -> Option<(Deed, usize)> {
     let header = bytes.first_chunk::<EVENT_HEADER>()?;
     let word = |at: usize| header.get(at..)?.first_chunk::<4>().map(|b| u32::from_le_bytes(*b));
     if !header.starts_with(&EVENT_MAGIC) {
@@ -197,7 +241,26 @@ pub struct Entry {
     pub held: Held,
     /// Set once an officer has let it go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub released: Option<Release>,
+    pub released: Option<Deed>,
+    /// All that was done with it, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deeds: Vec<Deed>,
+    /// Copies of this mailing that share one file; 1 for most.
+    #[serde(default = "one")]
+    pub copies: u32,
+}
+
+const fn one() -> u32 {
+    1
+}
+
+impl Entry {
+    /// From what its file says of it.
+    #[must_use]
+    pub fn new(key: HeldKey, held: Held, deeds: Vec<Deed>) -> Self {
+        let released = deeds.iter().rfind(|deed| deed.what == What::Released).cloned();
+        Self { key, held, released, deeds, copies: 1 }
+    }
 }
 
 #[cfg(test)]
@@ -206,10 +269,13 @@ mod tests {
 
     #[test]
     fn keys_read_what_they_write() {
-        let key = HeldKey { id: MailId::from_u128(0xABCD << 60), copy: 3 };
+        let key = HeldKey { id: MailId::from_u128(0xABCD << 60), copy: 3, member: 0 };
         assert_eq!(key.to_string().parse(), Ok(key));
         assert_eq!(HeldKey::of_file(&key.file_name()), Some(key));
         assert_eq!(key.id.to_string().parse(), Ok(HeldKey { copy: 0, ..key }));
+        let shared = HeldKey { member: 7, ..key };
+        assert_eq!(shared.to_string().parse(), Ok(shared));
+        assert_eq!((shared.file_name(), shared.first()), (key.file_name(), key), "one file holds them all");
         for bad in ["", "x", "../../etc/passwd", "01KAN5QF3W8Z5T2D9H6X0V7RBM-x", "01KAN5QF3W8Z5T2D9H6X0V7RBM-1-2"] {
             assert!(bad.parse::<HeldKey>().is_err(), "{bad}");
         }
@@ -229,7 +295,12 @@ mod tests {
 
     #[test]
     fn a_torn_event_is_none_and_hides_nothing_before_it() {
-        let event = |by: &str| Release { by: by.into(), reason: "asked".into(), at: Timestamp::from_seconds(1) };
+        let event = |by: &str| Deed {
+            by: by.into(),
+            reason: "asked".into(),
+            at: Timestamp::from_seconds(1),
+            ..Deed::default()
+        };
         let mut bytes = encode_event(&event("a"));
         let whole = bytes.len();
         bytes.extend(encode_event(&event("b")));

@@ -1,8 +1,9 @@
 //! Counters of the quarantine.
 
-use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use super::Kind;
+use crate::mail::Span;
 
 /// What operators see of held mail. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -10,6 +11,13 @@ pub struct Metrics {
     messages: IntGaugeVec,
     bytes: IntGauge,
     index_up: IntGauge,
+    disk: IntGauge,
+    quota: IntGauge,
+    oldest: IntGauge,
+    keep: IntGauge,
+    turned_away: IntCounter,
+    pushed_out: IntCounter,
+    releases: IntCounterVec,
 }
 
 impl Metrics {
@@ -29,10 +37,48 @@ impl Metrics {
             "1 when the quarantine's search index answers, 0 when lists are read from the files.",
         )?;
         registry.register(Box::new(index_up.clone()))?;
+        let gauge = |name, help| -> Result<IntGauge, prometheus::Error> {
+            let gauge = IntGauge::new(name, help)?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok(gauge)
+        };
+        let counter = |name, help| -> Result<IntCounter, prometheus::Error> {
+            let counter = IntCounter::new(name, help)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok(counter)
+        };
+        let disk = gauge(
+            "luytre_quarantine_disk_bytes",
+            "Octets of the quarantine's files; an identical mass mailing is held once.",
+        )?;
+        let quota = gauge("luytre_quarantine_quota_bytes", "Octets those files may take; 0: no limit.")?;
+        let oldest = gauge(
+            "luytre_quarantine_oldest_seconds",
+            "For how long the oldest message in the quarantine is held; looked at each hour and at each change.",
+        )?;
+        let keep = gauge("luytre_quarantine_keep_seconds", "For how long mail is held before it is purged.")?;
+        let turned_away =
+            counter("luytre_quarantine_refused_total", "Messages put off with 452 because the quarantine was full.")?;
+        let pushed_out = counter(
+            "luytre_quarantine_pushed_out_total",
+            "Held spam removed before its time because the quarantine was full.",
+        )?;
+        let releases = IntCounterVec::new(
+            Opts::new(
+                "luytre_quarantine_releases_total",
+                "Orders to let a held message go: released, forced (although the second look objected), stopped by it, or \
+                 failed.",
+            ),
+            &["outcome"],
+        )?;
+        registry.register(Box::new(releases.clone()))?;
+        for outcome in ["released", "forced", "stopped", "failed"] {
+            releases.with_label_values(&[outcome]).reset();
+        }
         for kind in Kind::ALL {
             messages.with_label_values(&[kind.word()]).set(0);
         }
-        Ok(Self { messages, bytes, index_up })
+        Ok(Self { messages, bytes, index_up, disk, quota, oldest, keep, turned_away, pushed_out, releases })
     }
 
     pub(super) fn came(&self, kind: Kind, bytes: u64) {
@@ -51,6 +97,29 @@ impl Metrics {
 
     pub(super) fn set_bytes(&self, bytes: i64) {
         self.bytes.set(bytes);
+    }
+
+    pub(super) fn disk(&self, bytes: u64, quota: u64, keep: Span) {
+        self.keep.set(i64::try_from(keep.as_seconds()).unwrap_or(i64::MAX));
+        self.disk.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.quota.set(i64::try_from(quota).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn oldest(&self, age: Option<Span>) {
+        self.oldest.set(age.map_or(0, |age| i64::try_from(age.as_seconds()).unwrap_or(i64::MAX)));
+    }
+
+    pub(super) fn turned_away(&self) {
+        self.turned_away.inc();
+    }
+
+    pub(super) fn pushed_out(&self) {
+        self.pushed_out.inc();
+    }
+
+    /// `outcome`: released, forced, stopped or failed.
+    pub(super) fn release(&self, outcome: &str) {
+        self.releases.with_label_values(&[outcome]).inc();
     }
 
     pub(super) fn index(&self, up: bool) {

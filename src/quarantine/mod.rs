@@ -1,11 +1,16 @@
-//! 8a. Held mail: stored and synced before 250, described by itself; SQL is only an index over it.
+//! 8a. Held mail: sealed and synced before 250, described by itself; SQL is only an index over it.
+//!
+//! `file` and `sealed` are the two formats, `open` reads either, `store` is the folder; `shelf` decides, `run` acts.
+//! Nothing that names a person or a subject stands on the disk in clear (DOMAIN R38).
 
 pub mod file;
 pub mod metrics;
+mod open;
 pub mod run;
+mod sealed;
 pub mod settings;
 pub mod shelf;
-mod store;
+pub mod store;
 #[cfg(test)]
 mod tests;
 
@@ -13,9 +18,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::mail::{ParcelMeta, Timestamp};
 
-pub use file::{Entry, HeldKey, Release};
+pub use file::{Deed, Entry, HeldKey, What};
 pub use run::Shelf;
-pub use shelf::Filter;
+pub use shelf::{Cursor, Filter, Order, Page};
 
 /// Why a message is held, in one word.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -42,4 +47,10 @@ pub struct Held {
     pub size_bytes: u64,
     pub from: String,
     pub client_ip: String,
+    /// Every finding it had, whatever it was worth; a second look is compared with these.
+    #[serde(default)]
+    pub codes: Vec<String>,
+    /// SHA-256 of the message as it came, hex; empty where only the copy to be sent is known.
+    #[serde(default)]
+    pub sha256: String,
 }

@@ -5,30 +5,42 @@
 
 mod index;
 mod indexer;
+pub mod keys;
+mod recent;
+mod release;
 
-use std::collections::HashSet;
-use std::path::Path;
+use std::collections::{BTreeSet, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
 use tokio::sync::{mpsc, oneshot};
 
-use super::file::{Entry, HeldKey, Release};
+use super::file::{Deed, Entry, HeldKey};
 use super::metrics::Metrics;
-use super::shelf::{self, Filter};
-use super::store::{Store, Stored};
-use super::{Held, settings};
+use super::settings::WhenFull;
+use super::shelf::{Filter, Page};
+use super::store::{Keep, Store, Stored, Swept};
+use super::{Held, Kind, settings};
 use crate::env::Clock;
 use crate::env::disk::{Disk, is_full};
-use crate::mail::{MailId, Parcel, Reply};
+use crate::env::vault::{Keys, MasterKey, VaultError};
+use crate::mail::{MailId, Parcel, Reply, Timestamp};
 
 use index::Index;
 use indexer::Indexer;
+use keys::{KeyError, Source};
+use recent::{Recent, WINDOW};
+pub use release::Releasing;
 
 /// Changes that may wait for the index; beyond that it is brought up to date from the files.
 const MOST_WAITING: usize = 10_000;
 /// Rows in one transaction.
 const BATCH: usize = 500;
+
 /// Why the quarantine could not keep or find a message.
 #[derive(Debug, thiserror::Error)]
 pub enum ShelfError {
@@ -38,8 +50,20 @@ pub enum ShelfError {
     Unknown(String),
     #[error("the stored message is damaged: {0}")]
     Damaged(String),
+    #[error(
+        "{message} is sealed with the key {key}, which is not in the key file: put that line back behind the others"
+    )]
+    NoKey { message: String, key: String },
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    #[error("the quarantine is full: {0} octets, as [quarantine] quota says")]
+    Full(u64),
     #[error("the message was already released by {} at {}", .0.by, .0.at)]
-    Released(Release),
+    Released(Deed),
+    #[error("the message is held beside others of the same mailing: its id is {0}")]
+    Elsewhere(HeldKey),
     #[error("the message is being released by somebody else")]
     Busy,
 }
@@ -49,6 +73,7 @@ impl ShelfError {
     #[must_use]
     pub fn reply(&self) -> Reply {
         match self {
+            Self::Full(_) => Reply::new(452, "4.3.1", "Not enough disk space here now, please try again later"),
             Self::Disk(error) if is_full(error) => {
                 Reply::new(452, "4.3.1", "Not enough disk space here now, please try again later")
             }
@@ -82,11 +107,16 @@ pub struct Shelf(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     store: Store,
+    source: Source,
     index: ArcSwapOption<Index>,
     changes: mpsc::Sender<Change>,
-    settings: settings::Quarantine,
+    settings: ArcSwap<settings::Quarantine>,
     clock: Clock,
+    metrics: Metrics,
     releasing: Mutex<HashSet<HeldKey>>,
+    recent: Recent,
+    /// Octets of all files.
+    bytes: AtomicU64,
 }
 
 /// What the index is told.
@@ -96,16 +126,6 @@ enum Change {
     Gone(HeldKey),
     /// Answered when all before it is in the index.
     Settle(oneshot::Sender<()>),
-}
-
-/// A release under way. Dropped without [`Self::done`], nothing has happened.
-#[derive(Debug)]
-pub struct Releasing {
-    shelf: Shelf,
-    key: HeldKey,
-    event: Release,
-    /// To be delivered: the bytes as held, with one trace field before them.
-    pub parcel: Parcel,
 }
 
 impl Shelf {
@@ -119,42 +139,80 @@ impl Shelf {
         metrics: Metrics,
     ) -> Result<Self, ShelfError> {
         let (changes, waiting) = mpsc::channel(MOST_WAITING);
-        let at = dir.to_owned();
-        let store = blocking(move || {
-            let store = Store::open(disk, &at)?;
-            for folder in store.folders()? {
-                store.sweep(&folder)?;
-            }
-            Ok(store)
-        })
-        .await?;
-        let releasing = Mutex::default();
-        let inner = Arc::new(Inner { store, index: ArcSwapOption::empty(), changes, settings, clock, releasing });
-        let indexer =
-            Indexer { inner: Arc::downgrade(&inner), waiting, path: dir.join("index.db"), metrics, retry_at: None };
+        let (at, source) = (dir.to_owned(), Source::find(&settings.key, dir));
+        let named = source.clone();
+        let (store, swept) = blocking(move || open_store(disk, &at, &named)).await?;
+        let (index, settings) = (ArcSwapOption::empty(), ArcSwap::from_pointee(settings));
+        let inner = Arc::new(Inner {
+            store,
+            source,
+            index,
+            changes,
+            settings,
+            clock,
+            metrics: metrics.clone(),
+            releasing: Mutex::default(),
+            recent: Recent::default(),
+            bytes: AtomicU64::new(swept.bytes),
+        });
+        let shelf = Self(inner);
+        shelf.measure();
+        let (weak, path) = (Arc::downgrade(&shelf.0), dir.join("index.db"));
+        let indexer = Indexer { inner: weak, waiting, path, metrics, retry_at: None };
         tokio::spawn(indexer.run());
-        Ok(Self(inner))
+        Ok(shelf)
     }
 
-    /// Returns when bytes and description are synced. `size_bytes` is filled in, and `expires_at` where it does not lie
+    /// The settings of a new policy; the key stays that of the start.
+    pub fn configure(&self, settings: &settings::Quarantine) {
+        if **self.0.settings.load() != *settings {
+            self.0.settings.store(Arc::new(settings.clone()));
+            self.measure();
+        }
+    }
+
+    /// Returns when octets and description are synced. `size_bytes` is filled in, and `expires_at` where it does not lie
     /// behind `held_at`.
-    pub async fn hold(&self, parcel: &Parcel, mut held: Held) -> Result<Shelved, ShelfError> {
+    pub async fn hold(&self, parcel: &Parcel, held: Held) -> Result<Shelved, ShelfError> {
+        self.keep(parcel, held, Bytes::new()).await
+    }
+
+    /// As [`Self::hold`], with the message as it came: its header section is kept beside the one to be sent.
+    pub async fn hold_original(&self, parcel: &Parcel, mut held: Held, raw: &Bytes) -> Result<Shelved, ShelfError> {
+        let (body, raw) = (parcel.body.clone(), raw.clone());
+        let told = tokio::task::spawn_blocking(move || {
+            let digest: String = Sha256::digest(&raw).iter().map(|octet| format!("{octet:02x}")).collect();
+            // Mail that leaves an agency is changed before it is signed; then what came is not what is held.
+            let head = raw.len().checked_sub(body.len()).filter(|at| raw.get(*at..) == Some(&body[..]));
+            (digest, head.map(|at| raw.slice(..at)))
+        });
+        let (digest, head) = told.await.map_err(|error| ShelfError::Disk(std::io::Error::other(error)))?;
+        if head.is_some() {
+            held.sha256 = digest;
+        }
+        self.keep(parcel, held, head.unwrap_or_default()).await
+    }
+
+    async fn keep(&self, parcel: &Parcel, mut held: Held, original: Bytes) -> Result<Shelved, ShelfError> {
+        let settings = self.0.settings.load_full();
         held.size_bytes = parcel.size_bytes();
         if held.expires_at <= held.held_at {
-            held.expires_at = held.held_at + self.0.settings.keep;
+            held.expires_at = held.held_at + settings.keep;
         }
-        let (store, parcel) = (self.0.store.clone(), parcel.clone());
-        let stored = blocking(move || store.write(&parcel, &held)).await?;
+        self.make_room(parcel.size_bytes(), &settings).await?;
+        let (inner, keep) = (Arc::clone(&self.0), Keep { parcel: parcel.clone(), held, original });
+        let stored = blocking(move || inner.put(&keep)).await?;
         let key = stored.entry.key;
+        self.measure();
         self.tell(Change::Put(Box::new(stored)));
         Ok(Shelved { key })
     }
 
-    /// Held messages that fit, the newest first.
-    pub async fn list(&self, filter: &Filter) -> Result<Vec<Entry>, ShelfError> {
+    /// A page of held messages that fit, the newest first.
+    pub async fn list(&self, filter: &Filter) -> Result<Page, ShelfError> {
         if let Some(index) = self.settled_index().await {
             match index.list(filter).await {
-                Ok(entries) => return Ok(entries),
+                Ok(page) => return Ok(page),
                 Err(error) => tracing::warn!(%error, "the quarantine's index does not answer; reading the files"),
             }
         }
@@ -162,73 +220,140 @@ impl Shelf {
         blocking(move || walk(&store, &filter)).await
     }
 
-    /// One message: what is known of it, and its bytes.
-    pub async fn show(&self, key: HeldKey) -> Result<(Entry, Parcel), ShelfError> {
+    /// One message: what is known of it, and its bytes. A message that shares another's file is found by its own id too.
+    pub async fn show(&self, key: HeldKey) -> Result<(Entry, Keep), ShelfError> {
         let store = self.0.store.clone();
-        blocking(move || store.parcel(key)).await
-    }
-
-    /// Begins a release: take `parcel` to the spool, then call [`Releasing::done`]. Two officers cannot release the
-    /// same message, not even at the same moment.
-    pub async fn release(&self, key: HeldKey, who: &str, reason: &str) -> Result<Releasing, ShelfError> {
-        if !self.releasing().insert(key) {
-            return Err(ShelfError::Busy);
-        }
-        let now = self.0.clock.now();
-        let event = Release { by: who.to_owned(), reason: reason.to_owned(), at: now };
-        let release = match self.show(key).await {
-            Ok((entry, parcel)) => shelf::may_release(&entry).map_err(ShelfError::Released).map(|()| parcel),
-            Err(error) => Err(error),
-        };
-        match release {
-            Ok(parcel) => {
-                let parcel = shelf::released_parcel(parcel, &key.to_string(), now);
-                Ok(Releasing { shelf: self.clone(), key, event, parcel })
+        match blocking(move || store.parcel(key)).await {
+            Err(ShelfError::Unknown(text)) if key.member == 0 => {
+                let filter = Filter { id: Some(key.id), released: true, limit: 100, ..Filter::default() };
+                let page = self.list(&filter).await?;
+                let mut found = page.entries.into_iter().filter(|entry| entry.held.meta.id == key.id);
+                let Some(other) = found.nth(usize::try_from(key.copy).unwrap_or(usize::MAX)) else {
+                    return Err(ShelfError::Unknown(text));
+                };
+                let store = self.0.store.clone();
+                blocking(move || store.parcel(other.key)).await
             }
-            Err(error) => {
-                self.releasing().remove(&key);
-                Err(error)
-            }
+            found => found,
         }
     }
 
     /// Deletes a message for good.
-    pub async fn remove(&self, key: HeldKey) -> Result<(), ShelfError> {
-        let store = self.0.store.clone();
-        blocking(move || store.remove(key)).await?;
+    pub async fn remove(&self, key: HeldKey, by: &str, reason: &str) -> Result<(), ShelfError> {
+        let deed = Deed { by: by.to_owned(), reason: reason.to_owned(), at: self.0.clock.now(), ..Deed::default() };
+        let inner = Arc::clone(&self.0);
+        blocking(move || {
+            let bytes = inner.store.file_bytes(key).unwrap_or(0);
+            inner.store.remove(key, &deed)?;
+            let left = inner.store.file_bytes(key).unwrap_or(0);
+            inner.shrunk(bytes.saturating_sub(left));
+            Ok(())
+        })
+        .await?;
+        self.measure();
         self.tell(Change::Gone(key));
         Ok(())
     }
 
-    /// Deletes what has been held long enough; returns how many.
-    pub async fn expire(&self, now: crate::mail::Timestamp) -> Result<usize, ShelfError> {
-        let mut count = 0;
+    /// Deletes what has been held long enough, its keys first; returns which.
+    pub async fn expire(&self, now: Timestamp) -> Result<Vec<HeldKey>, ShelfError> {
+        let mut all = Vec::new();
         loop {
-            let keys = self.expired(now).await?;
-            let mut gone = 0;
-            for key in keys {
-                match self.remove(key).await {
-                    Ok(()) => gone += 1,
+            let before = all.len();
+            for key in self.expired(now).await? {
+                match self.remove(key, "", "expired").await {
+                    Ok(()) => all.push(key),
                     // The index was behind: the row goes, the file is gone already.
                     Err(ShelfError::Unknown(_)) => self.tell(Change::Gone(key)),
                     Err(error) => return Err(error),
                 }
             }
-            count += gone;
-            if gone == 0 {
-                return Ok(count);
+            if all.len() == before {
+                // Looked at each hour, so the age of what is left is told again.
+                if let Some(index) = self.settled_index().await
+                    && let Ok(oldest) = index.oldest_time().await
+                {
+                    self.0.metrics.oldest(oldest.map(|at| now.since(at)));
+                }
+                return Ok(all);
             }
         }
     }
 
     /// All messages that fit, of a quarantine whose gateway is down; nothing is changed.
-    pub fn look(disk: Arc<dyn Disk>, dir: &Path, filter: &Filter) -> Result<Vec<Entry>, ShelfError> {
-        walk(&Store::look(disk, dir), filter)
+    pub fn look(disk: Arc<dyn Disk>, dir: &Path, key: &Path, filter: &Filter) -> Result<Page, ShelfError> {
+        walk(&look_store(disk, dir, key)?, filter)
     }
 
     /// As `show`, of a quarantine whose gateway is down.
-    pub fn look_at(disk: Arc<dyn Disk>, dir: &Path, key: HeldKey) -> Result<(Entry, Parcel), ShelfError> {
-        Store::look(disk, dir).parcel(key)
+    pub fn look_at(disk: Arc<dyn Disk>, dir: &Path, key: &Path, held: HeldKey) -> Result<(Entry, Keep), ShelfError> {
+        look_store(disk, dir, key)?.parcel(held)
+    }
+
+    /// Another master key: it seals from now on, and what is held is sealed anew. Returns how many files.
+    pub async fn rotate(&self) -> Result<usize, ShelfError> {
+        let inner = Arc::clone(&self.0);
+        let count = blocking(move || {
+            let keys = inner.store.keys_in_use().rotated(MasterKey::generate()?);
+            inner.source.write(inner.store.disk.as_ref(), &keys)?;
+            inner.store.use_keys(keys);
+            let mut count = 0_usize;
+            for folder in inner.store.folders()? {
+                for key in inner.store.keys(&folder)? {
+                    match inner.store.renew(key) {
+                        Ok(done) => count = count.saturating_add(usize::from(done)),
+                        Err(error) => tracing::error!(%key, %error, "a held message could not be sealed anew"),
+                    }
+                }
+            }
+            Ok(count)
+        })
+        .await?;
+        // The index is sealed too.
+        self.0.index.store(None);
+        Ok(count)
+    }
+
+    /// The file that the master keys stand in, and their names; the first one seals.
+    #[must_use]
+    pub fn key_names(&self) -> (PathBuf, Vec<String>) {
+        let ids = self.0.store.keys_in_use().ids();
+        (self.0.source.path().to_owned(), ids.iter().map(ToString::to_string).collect())
+    }
+
+    fn measure(&self) {
+        let settings = self.0.settings.load();
+        self.0.metrics.disk(self.0.bytes.load(Ordering::Relaxed), settings.quota.as_u64(), settings.keep);
+    }
+
+    /// Refuses what would not fit the quota, or lets the oldest spam go, as `[quarantine] when_full` says.
+    async fn make_room(&self, size: u64, settings: &settings::Quarantine) -> Result<(), ShelfError> {
+        let quota = settings.quota.as_u64();
+        let fits = || quota == 0 || self.0.bytes.load(Ordering::Relaxed).saturating_add(size) <= quota;
+        if fits() {
+            return Ok(());
+        }
+        if settings.when_full == WhenFull::Oldest
+            && let Some(index) = self.settled_index().await
+            && let Ok(oldest) = index.oldest(Kind::Spam, BATCH).await
+        {
+            for key in oldest {
+                if fits() {
+                    break;
+                }
+                tracing::warn!(%key, "the quarantine is full: the oldest spam makes room");
+                match self.remove(key, "", "the quarantine was full").await {
+                    Ok(()) => self.0.metrics.pushed_out(),
+                    Err(ShelfError::Unknown(_)) => self.tell(Change::Gone(key)),
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        if fits() {
+            return Ok(());
+        }
+        self.0.metrics.turned_away();
+        Err(ShelfError::Full(quota))
     }
 
     async fn expired(&self, now: crate::mail::Timestamp) -> Result<Vec<HeldKey>, ShelfError> {
@@ -242,9 +367,9 @@ impl Shelf {
             let mut keys = Vec::new();
             for folder in store.folders()? {
                 for key in store.keys(&folder)? {
-                    if store.entry(key).is_ok_and(|stored| stored.entry.held.expires_at <= now) {
-                        keys.push(key);
-                    }
+                    let stored = store.entries(key).unwrap_or_default();
+                    let over = stored.into_iter().filter(|stored| stored.entry.held.expires_at <= now);
+                    keys.extend(over.map(|stored| stored.entry.key));
                 }
             }
             Ok(keys)
@@ -280,20 +405,68 @@ impl Shelf {
     }
 }
 
-impl Releasing {
-    /// The parcel is safe elsewhere: the release is recorded, with who and why, and synced.
-    pub async fn done(self) -> Result<(), ShelfError> {
-        let (store, key, event) = (self.shelf.0.store.clone(), self.key, self.event.clone());
-        let stored = blocking(move || store.mark(key, &event)).await?;
-        self.shelf.tell(Change::Put(Box::new(stored)));
-        Ok(())
+impl Inner {
+    /// Keeps a message: where its body is held already, beside that one; else in a file of its own.
+    fn put(&self, keep: &Keep) -> Result<Stored, ShelfError> {
+        let now = keep.held.held_at;
+        let digest: [u8; 32] = Sha256::digest(&keep.parcel.body).into();
+        let slot = self.recent.slot((keep.held.meta.destination.agency().clone(), digest), now);
+        let mut place = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((file, _)) = place.filter(|(_, since)| *since + WINDOW > now) {
+            let before = self.store.file_bytes(file).unwrap_or(0);
+            match self.store.add(file, keep) {
+                Ok(Some(stored)) => {
+                    self.bytes.fetch_add(stored.file_bytes.saturating_sub(before), Ordering::Relaxed);
+                    return Ok(stored);
+                }
+                Ok(None) => {}
+                // After a failed write or sync nothing more is trusted to that file.
+                Err(error) => {
+                    *place = None;
+                    return Err(error);
+                }
+            }
+        }
+        let stored = self.store.write(keep)?;
+        *place = Some((stored.entry.key, now));
+        self.bytes.fetch_add(stored.file_bytes, Ordering::Relaxed);
+        Ok(stored)
+    }
+
+    fn shrunk(&self, bytes: u64) {
+        let less = |all: u64| Some(all.saturating_sub(bytes));
+        let _ = self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
     }
 }
 
-impl Drop for Releasing {
-    fn drop(&mut self) {
-        self.shelf.releasing().remove(&self.key);
+/// The store with its keys, swept.
+fn open_store(disk: Arc<dyn Disk>, dir: &Path, source: &Source) -> Result<(Store, Swept), ShelfError> {
+    // Any key will do to look at headers.
+    let store = Store::open(Arc::clone(&disk), dir, Keys::of(MasterKey::generate()?))?;
+    let mut all = Swept::default();
+    for folder in store.folders()? {
+        let swept = store.sweep(&folder)?;
+        all.bytes = all.bytes.saturating_add(swept.bytes);
+        all.masters.extend(swept.masters);
+        all.plain = all.plain.saturating_add(swept.plain);
     }
+    let needed: Vec<_> = all.masters.iter().copied().collect();
+    let keys = source.open(disk.as_ref(), &needed)?;
+    let here: BTreeSet<_> = keys.ids().into_iter().collect();
+    for missing in all.masters.difference(&here) {
+        tracing::error!(key = %missing, "held mail is sealed with a key that is not in the key file: it cannot be opened");
+    }
+    store.use_keys(keys);
+    Ok((store, all))
+}
+
+fn look_store(disk: Arc<dyn Disk>, dir: &Path, key: &Path) -> Result<Store, ShelfError> {
+    let keys = match Source::find(key, dir).load(disk.as_ref())? {
+        Some(keys) => keys,
+        // What is in clear can be seen without one; of the rest each is told.
+        None => Keys::of(MasterKey::generate()?),
+    };
+    Ok(Store::look(disk, dir, keys))
 }
 
 async fn blocking<T: Send + 'static>(
@@ -302,23 +475,19 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(|error| ShelfError::Disk(std::io::Error::other(error)))?
 }
 
-/// A list read from the files. Ids begin with their time, so the newest come first without reading all.
-fn walk(store: &Store, filter: &Filter) -> Result<Vec<Entry>, ShelfError> {
+/// A list read from the files.
+fn walk(store: &Store, filter: &Filter) -> Result<Page, ShelfError> {
     let mut keys = Vec::new();
     for folder in store.folders()? {
         keys.extend(store.keys(&folder)?);
     }
-    keys.sort_unstable_by(|a, b| b.cmp(a));
-    let mut entries = Vec::new();
-    for key in keys {
-        match store.entry(key) {
-            Ok(stored) if filter.fits(&stored.entry) => entries.push(stored.entry),
-            Ok(_) | Err(ShelfError::Unknown(_)) => {}
-            Err(error) => tracing::error!(%key, %error, "a held message cannot be read"),
+    let read = |key: HeldKey| match store.entries(key) {
+        Ok(stored) => stored.into_iter().map(|stored| stored.entry).collect(),
+        Err(ShelfError::Unknown(_)) => Vec::new(),
+        Err(error) => {
+            tracing::error!(%key, %error, "a held message cannot be read");
+            Vec::new()
         }
-        if entries.len() >= filter.limit() {
-            break;
-        }
-    }
-    Ok(entries)
+    };
+    Ok(filter.page(keys.into_iter().flat_map(read)))
 }

@@ -1,26 +1,39 @@
-//! The folder of held messages: written whole and synced before anybody is told, read with every checksum looked at.
-//! All of it blocks; `run` calls it where that is allowed.
+//! The folder of held messages: written whole, sealed and synced before anybody is told, read with every seal looked
+//! at. All of it blocks; `run` calls it where that is allowed.
 
+use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 
 use super::Held;
-use super::file::{self, Entry, Front, HEADER, HeldKey, Release};
+use super::file::{Deed, Entry, HeldKey, What};
+use super::open::{OpenFile, Sort};
 use super::run::ShelfError;
-use crate::env::disk::{Disk, DiskFile, Open, read_exact_at};
+use super::sealed::{self, Front, Member, PIECE, Record, WRAP_AT};
+use crate::env::disk::{Disk, DiskFile, Open};
+use crate::env::vault::{DataKey, KeyId, Keys, WRAP};
 use crate::mail::Parcel;
 
 /// So many copies of one message may be held: one a destination, so never more than it has recipients.
 const MOST_COPIES: u32 = 10_000;
+/// Copies of one mailing in one file, and the octets of their descriptions.
+const MOST_MEMBERS: usize = 5000;
+const MOST_TAIL: u64 = 8 << 20;
+/// Writers of one file wait for each other; so many groups of files.
+const LANES: usize = 64;
 
-/// The files.
+/// The files. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Store {
-    disk: Arc<dyn Disk>,
+    pub(super) disk: Arc<dyn Disk>,
     dir: PathBuf,
+    keys: Arc<ArcSwap<Keys>>,
+    lanes: Arc<[Mutex<()>; LANES]>,
 }
 
 /// An entry and the length of its file, by which a changed file is noticed.
@@ -30,60 +43,121 @@ pub struct Stored {
     pub file_bytes: u64,
 }
 
+/// What is to be kept: the copy to be sent on, and the header section as it came.
+#[derive(Clone, Debug)]
+pub struct Keep {
+    pub parcel: Parcel,
+    pub held: Held,
+    pub original: Bytes,
+}
+
+impl Keep {
+    fn member(&self, number: u32) -> Record {
+        Record::Member(Box::new(Member {
+            number,
+            held: self.held.clone(),
+            head: self.parcel.head.to_vec(),
+            original: self.original.to_vec(),
+        }))
+    }
+}
+
 impl Store {
     /// The store in `dir`, which is made when it is missing.
-    pub fn open(disk: Arc<dyn Disk>, dir: &Path) -> Result<Self, ShelfError> {
+    pub fn open(disk: Arc<dyn Disk>, dir: &Path, keys: Keys) -> Result<Self, ShelfError> {
         disk.create_folder(dir)?;
-        Ok(Self { disk, dir: dir.to_owned() })
+        Ok(Self::look(disk, dir, keys))
     }
 
     /// The store in `dir` as it is, to look at only.
     #[must_use]
-    pub fn look(disk: Arc<dyn Disk>, dir: &Path) -> Self {
-        Self { disk, dir: dir.to_owned() }
+    pub fn look(disk: Arc<dyn Disk>, dir: &Path, keys: Keys) -> Self {
+        let lanes = Arc::new(std::array::from_fn(|_| Mutex::new(())));
+        Self { disk, dir: dir.to_owned(), keys: Arc::new(ArcSwap::from_pointee(keys)), lanes }
+    }
+
+    /// The master keys in use.
+    #[must_use]
+    pub fn keys_in_use(&self) -> Arc<Keys> {
+        self.keys.load_full()
+    }
+
+    /// From now on these seal and open.
+    pub fn use_keys(&self, keys: Keys) {
+        self.keys.store(Arc::new(keys));
     }
 
     fn path(&self, key: HeldKey) -> PathBuf {
         self.dir.join(key.folder()).join(key.file_name())
     }
 
-    fn file(&self, key: HeldKey, how: Open) -> Result<Arc<dyn DiskFile>, ShelfError> {
-        self.disk.open(&self.path(key), how).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => ShelfError::Unknown(key.to_string()),
-            _ => ShelfError::Disk(error),
-        })
+    /// Whoever changes a file, or removes it, holds its lane.
+    fn lane(&self, key: HeldKey) -> MutexGuard<'_, ()> {
+        let mut hash = DefaultHasher::new();
+        key.first().hash(&mut hash);
+        let n = usize::try_from(hash.finish() % LANES as u64).unwrap_or(0);
+        let lane = self.lanes.get(n).or(self.lanes.first()).expect("there are lanes");
+        lane.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps a message. When this returns `Ok`, bytes, description and name are synced.
-    pub fn write(&self, parcel: &Parcel, held: &Held) -> Result<Stored, ShelfError> {
-        let text = serde_json::to_vec(held).map_err(|error| ShelfError::Damaged(error.to_string()))?;
-        if parcel.head.len() > u32::MAX as usize || text.len() > u32::MAX as usize {
-            return Err(io::Error::from(io::ErrorKind::FileTooLarge).into());
-        }
-        let front = Front::new(&text, &parcel.head, &parcel.body).encode();
-        let (key, temporary, file) = self.new_file(parcel)?;
+    /// The file, opened far enough to know what is in it.
+    fn file(&self, key: HeldKey, how: Open) -> Result<OpenFile, ShelfError> {
+        let file = self.disk.open(&self.path(key), how).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => ShelfError::Unknown(key.to_string()),
+            _ => ShelfError::Disk(error),
+        })?;
+        OpenFile::read(file, key.first(), &self.keys.load())
+    }
+
+    /// Keeps a message in a file of its own. When this returns `Ok`, bytes, description and name are synced.
+    pub fn write(&self, keep: &Keep) -> Result<Stored, ShelfError> {
+        let (key, temporary, file) = self.new_file(keep.parcel.meta.id)?;
+        let body = keep.parcel.body.chunks(PIECE as usize).map(|piece| Ok(piece.to_vec()));
+        let (records, body_len) = ([keep.member(0)], keep.parcel.body.len() as u64);
+        let filled = self.fill(key, &temporary, file.as_ref(), body_len, body, &records);
+        // The sender keeps the message; a copy that did get its name is one too many, not one too few.
+        let file_bytes = filled.inspect_err(|_| drop(self.disk.remove(&self.path(key))))?;
+        Ok(Stored { entry: Entry::new(key, keep.held.clone(), Vec::new()), file_bytes })
+    }
+
+    /// Writes a whole file under its temporary name, syncs it and gives it its own.
+    fn fill(
+        &self,
+        key: HeldKey,
+        temporary: &Path,
+        file: &dyn DiskFile,
+        body_len: u64,
+        body: impl Iterator<Item = Result<Vec<u8>, ShelfError>>,
+        records: &[Record],
+    ) -> Result<u64, ShelfError> {
         let path = self.path(key);
-        let folder = path.parent().unwrap_or(&self.dir);
-        let parts = [front.as_slice(), text.as_slice(), &parcel.head, &parcel.body];
-        let file_bytes = parts.iter().map(|part| part.len() as u64).sum();
-        let kept = file
-            .write_at(0, &mut parts.map(IoSlice::new))
-            .and_then(|()| file.sync_data())
-            .and_then(|()| self.disk.rename(&temporary, &path))
-            .and_then(|()| self.disk.sync_folder(folder));
-        if let Err(error) = kept {
-            // The sender keeps the message; a copy that did get its name is one too many, not one too few.
-            let _ = self.disk.remove(&temporary);
-            let _ = self.disk.remove(&path);
-            return Err(error.into());
-        }
-        Ok(Stored { entry: Entry { key, held: held.clone(), released: None }, file_bytes })
+        let write = || -> Result<u64, ShelfError> {
+            let data = DataKey::generate()?;
+            let (master, wrapped) = self.keys.load().wrap(&data)?;
+            let front = Front { master, wrapped, body_len };
+            file.write_at(0, &mut [IoSlice::new(&front.encode())])?;
+            for (n, piece) in (0_u64..).zip(body) {
+                let sealed = data.seal(&sealed::place_of_piece(&front, n), &piece?)?;
+                file.write_at(front.piece(n).0, &mut [IoSlice::new(&sealed)])?;
+            }
+            let mut at = front.records_at();
+            for record in records {
+                let bytes = sealed::encode(record, &data, at)?;
+                file.write_at(at, &mut [IoSlice::new(&bytes)])?;
+                at = at.saturating_add(bytes.len() as u64);
+            }
+            file.sync_data()?;
+            self.disk.rename(temporary, &path)?;
+            self.disk.sync_folder(path.parent().unwrap_or(&self.dir))?;
+            Ok(at)
+        };
+        write().inspect_err(|_| drop(self.disk.remove(temporary)))
     }
 
     /// A file under a temporary name, and the key that is free for it.
-    fn new_file(&self, parcel: &Parcel) -> Result<(HeldKey, PathBuf, Arc<dyn DiskFile>), ShelfError> {
+    fn new_file(&self, id: crate::mail::MailId) -> Result<(HeldKey, PathBuf, Arc<dyn DiskFile>), ShelfError> {
         for copy in 0..MOST_COPIES {
-            let key = HeldKey { id: parcel.meta.id, copy };
+            let key = HeldKey { id, copy, member: 0 };
             let path = self.path(key);
             if copy == 0 {
                 self.disk.create_folder(path.parent().unwrap_or(&self.dir))?;
@@ -97,61 +171,120 @@ impl Store {
                 file => return Ok((key, temporary, file?)),
             }
         }
-        Err(ShelfError::Damaged(format!("{} has too many copies", parcel.meta.id)))
+        Err(ShelfError::Damaged(format!("{id} has too many copies")))
     }
 
-    /// Description and events.
-    pub fn entry(&self, key: HeldKey) -> Result<Stored, ShelfError> {
+    /// Keeps a message whose body is held already, in the file of `with`. `None`: that file is gone, full, of the first
+    /// format, or holds another body; the message needs one of its own.
+    pub fn add(&self, with: HeldKey, keep: &Keep) -> Result<Option<Stored>, ShelfError> {
+        let _lane = self.lane(with);
+        let file = match self.file(with, Open::ReadWrite) {
+            Ok(file) => file,
+            Err(ShelfError::Disk(error)) => return Err(error.into()),
+            Err(_) => return Ok(None),
+        };
+        let Sort::Sealed { front, data, tail } = &file.sort else { return Ok(None) };
+        let full = file.members().len() >= MOST_MEMBERS || tail.len > MOST_TAIL || tail.damaged > 0;
+        if full || front.body_len != keep.parcel.body.len() as u64 {
+            return Ok(None);
+        }
+        let member = file.next_number();
+        let end = file.append(&keep.member(member), data)?;
+        let mut entry = Entry::new(HeldKey { member, ..with }, keep.held.clone(), Vec::new());
+        entry.copies = u32::try_from(file.members().len()).unwrap_or(u32::MAX).saturating_add(1);
+        Ok(Some(Stored { entry, file_bytes: end }))
+    }
+
+    /// Every copy in a file that was not removed.
+    pub fn entries(&self, key: HeldKey) -> Result<Vec<Stored>, ShelfError> {
         let file = self.file(key, Open::Read)?;
-        let (front, held) = description(file.as_ref(), key)?;
-        let (events, _) = events(file.as_ref(), &front)?;
-        Ok(Stored { entry: Entry { key, held, released: events.into_iter().next_back() }, file_bytes: file.size()? })
+        if file.damaged() > 0 {
+            tracing::error!(%key, records = file.damaged(), "records of a held message are damaged");
+        }
+        let file_bytes = file.size()?;
+        Ok(file.entries().into_iter().map(|entry| Stored { entry, file_bytes }).collect())
+    }
+
+    /// One copy.
+    pub fn entry(&self, key: HeldKey) -> Result<Stored, ShelfError> {
+        let found = self.entries(key)?.into_iter().find(|stored| stored.entry.key == key);
+        found.ok_or_else(|| ShelfError::Unknown(key.to_string()))
     }
 
     /// How long the file of a message is.
     pub fn file_bytes(&self, key: HeldKey) -> Result<u64, ShelfError> {
-        Ok(self.file(key, Open::Read)?.size()?)
+        let file = self.disk.open(&self.path(key), Open::Read)?;
+        Ok(file.size()?)
     }
 
-    /// The message itself, checked.
-    pub fn parcel(&self, key: HeldKey) -> Result<(Entry, Parcel), ShelfError> {
-        let damaged = |what: &str| ShelfError::Damaged(format!("{key}: {what}"));
+    /// One copy with its bytes, checked: as it was to be sent, and the header section as it came.
+    pub fn parcel(&self, key: HeldKey) -> Result<(Entry, Keep), ShelfError> {
         let file = self.file(key, Open::Read)?;
-        let (front, held) = description(file.as_ref(), key)?;
-        let (events, _) = events(file.as_ref(), &front)?;
-        // Checked against the file before room is made for what it claims.
-        if front.events_at() > file.size()? {
-            return Err(damaged("the file is cut short"));
-        }
-        let mut bytes = vec![0; usize::try_from(front.bytes_len()).unwrap_or(usize::MAX)];
-        read_exact_at(file.as_ref(), front.bytes_at(), &mut bytes)?;
-        if crc32fast::hash(&bytes) != front.bytes_crc {
-            return Err(damaged("the checksum of the message is wrong"));
-        }
-        let mut head = Bytes::from(bytes);
-        let body = head.split_off(front.head_len as usize);
-        let entry = Entry { key, held, released: events.into_iter().next_back() };
-        Ok((entry.clone(), Parcel { meta: entry.held.meta, head, body }))
+        let (entry, head, original) = file.copy(key).ok_or_else(|| ShelfError::Unknown(key.to_string()))?;
+        let parcel = Parcel { meta: entry.held.meta.clone(), head, body: file.body()? };
+        Ok((entry.clone(), Keep { parcel, held: entry.held, original }))
     }
 
-    /// Appends an event, synced.
-    pub fn mark(&self, key: HeldKey, event: &Release) -> Result<Stored, ShelfError> {
+    /// Appends what was done with a copy, synced.
+    pub fn mark(&self, key: HeldKey, deed: &Deed) -> Result<Stored, ShelfError> {
+        let _lane = self.lane(key);
         let file = self.file(key, Open::ReadWrite)?;
-        let (front, _) = description(file.as_ref(), key)?;
-        let (_, end) = events(file.as_ref(), &front)?;
-        file.write_at(end, &mut [IoSlice::new(&file::encode_event(event))])?;
-        file.sync_data()?;
+        if file.copy(key).is_none() {
+            return Err(ShelfError::Unknown(key.to_string()));
+        }
+        file.append_deed(&Deed { member: key.member, ..deed.clone() })?;
+        drop(file);
         self.entry(key)
     }
 
-    /// Deletes a message for good.
-    pub fn remove(&self, key: HeldKey) -> Result<(), ShelfError> {
+    /// Takes one copy away for good. With the last one the key is destroyed, then the file.
+    pub fn remove(&self, key: HeldKey, deed: &Deed) -> Result<(), ShelfError> {
+        let _lane = self.lane(key);
+        match self.file(key, Open::ReadWrite) {
+            Ok(file) => {
+                let entries = file.entries();
+                if entries.iter().all(|entry| entry.key != key) {
+                    return Err(ShelfError::Unknown(key.to_string()));
+                }
+                if entries.len() > 1 {
+                    return file.append_deed(&Deed { member: key.member, what: What::Removed, ..deed.clone() });
+                }
+            }
+            // What cannot be read can still be taken away.
+            Err(ShelfError::Damaged(_) | ShelfError::NoKey { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        self.destroy(key)
+    }
+
+    /// The key first, so that what the medium keeps of the file is of no use to anybody.
+    fn destroy(&self, key: HeldKey) -> Result<(), ShelfError> {
         let path = self.path(key);
+        if let Ok(file) = self.disk.open(&path, Open::ReadWrite)
+            && matches!(OpenFile::front(file.as_ref()), Ok(Some(_)))
+        {
+            file.write_at(WRAP_AT as u64, &mut [IoSlice::new(&[0; WRAP])])?;
+            file.sync_data()?;
+        }
         self.disk.remove(&path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => ShelfError::Unknown(key.to_string()),
             _ => ShelfError::Disk(error),
         })?;
         Ok(self.disk.sync_folder(path.parent().unwrap_or(&self.dir))?)
+    }
+
+    /// Seals a file anew if that was not done with the master key in use; whether it was necessary.
+    pub fn renew(&self, key: HeldKey) -> Result<bool, ShelfError> {
+        let _lane = self.lane(key);
+        let file = self.file(key, Open::Read)?;
+        if file.master() == Some(self.keys.load().current()) {
+            return Ok(false);
+        }
+        let temporary = self.path(key).with_extension("new");
+        let fresh = self.disk.open(&temporary, Open::CreateNew)?;
+        let pieces = (0..file.pieces()).map(|n| file.piece(n));
+        self.fill(key, &temporary, fresh.as_ref(), file.body_len(), pieces, &file.records()?)?;
+        Ok(true)
     }
 
     /// The folders that hold messages.
@@ -163,40 +296,43 @@ impl Store {
         Ok(names.into_iter().filter(|name| name.len() == 2).collect())
     }
 
-    /// The messages in one of the folders.
+    /// The files in one of the folders.
     pub fn keys(&self, folder: &str) -> Result<Vec<HeldKey>, ShelfError> {
         Ok(self.disk.list(&self.dir.join(folder))?.iter().filter_map(|name| HeldKey::of_file(name)).collect())
     }
 
-    /// Removes what a crash left half written; nobody was answered for it.
-    pub fn sweep(&self, folder: &str) -> Result<(), ShelfError> {
-        let folder = self.dir.join(folder);
-        for name in self.disk.list(&folder)?.iter().filter(|name| name.ends_with(".new")) {
-            self.disk.remove(&folder.join(name))?;
+    /// Removes what a crash left: half written files, of which nobody was told, and those whose key is destroyed. Tells
+    /// what stands there.
+    pub fn sweep(&self, folder: &str) -> Result<Swept, ShelfError> {
+        let (folder, mut swept) = (self.dir.join(folder), Swept::default());
+        for name in self.disk.list(&folder)? {
+            let path = folder.join(&name);
+            if name.ends_with(".new") {
+                self.disk.remove(&path)?;
+                continue;
+            }
+            let (Some(_), Ok(file)) = (HeldKey::of_file(&name), self.disk.open(&path, Open::Read)) else { continue };
+            if OpenFile::is_shredded(file.as_ref()) {
+                self.disk.remove(&path)?;
+                continue;
+            }
+            swept.bytes = swept.bytes.saturating_add(file.size().unwrap_or(0));
+            match OpenFile::front(file.as_ref()) {
+                Ok(Some(front)) => _ = swept.masters.insert(front.master),
+                Ok(None) => swept.plain = swept.plain.saturating_add(1),
+                Err(_) => {}
+            }
         }
-        Ok(())
+        Ok(swept)
     }
 }
 
-fn description(file: &dyn DiskFile, key: HeldKey) -> Result<(Front, Held), ShelfError> {
-    let damaged = |what: &str| ShelfError::Damaged(format!("{key}: {what}"));
-    let mut header = [0_u8; HEADER];
-    let n = file.read_at(0, &mut header)?;
-    let front = Front::decode(header.get(..n).unwrap_or(&[])).map_err(|what| damaged(&what))?;
-    let mut text = vec![0; front.text_len as usize];
-    read_exact_at(file, HEADER as u64, &mut text).map_err(|_| damaged("the file is cut short"))?;
-    if crc32fast::hash(&text) != front.text_crc {
-        return Err(damaged("the checksum of its description is wrong"));
-    }
-    let held = serde_json::from_slice(&text).map_err(|error| damaged(&error.to_string()))?;
-    Ok((front, held))
-}
-
-/// The events of a file and where the next one goes.
-fn events(file: &dyn DiskFile, front: &Front) -> Result<(Vec<Release>, u64), ShelfError> {
-    // A few releases with their reasons; what is longer is no event of ours.
-    let mut bytes = vec![0; 64 << 10];
-    let n = file.read_at(front.events_at(), &mut bytes)?;
-    let (events, len) = file::decode_events(bytes.get(..n).unwrap_or(&[]));
-    Ok((events, front.events_at().saturating_add(len as u64)))
+/// What stands in the folders.
+#[derive(Debug, Default)]
+pub struct Swept {
+    pub bytes: u64,
+    /// Master keys that are needed.
+    pub masters: BTreeSet<KeyId>,
+    /// Files of the first format.
+    pub plain: usize,
 }

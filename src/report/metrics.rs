@@ -31,6 +31,7 @@ pub struct Metrics {
     rule_hits: IntCounterVec,
     reloads: IntCounterVec,
     unsigned: IntCounterVec,
+    sts: IntCounterVec,
     receipts_lost: IntCounter,
     receipts_failing: IntGauge,
     codes: Arc<Bounded>,
@@ -95,6 +96,27 @@ impl Reload {
     }
 }
 
+/// What somebody who came for an MTA-STS policy got.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Asked {
+    Served,
+    /// Another page, or the name of somebody else's domain.
+    Strange,
+    /// No handshake, or no request in time.
+    Failed,
+}
+
+impl Asked {
+    const ALL: [Self; 3] = [Self::Served, Self::Strange, Self::Failed];
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Served => "served",
+            Self::Strange => "strange",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 impl Metrics {
     pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let counters = |name: &str, help: &str, labels: &[&str]| -> Result<IntCounterVec, prometheus::Error> {
@@ -124,6 +146,11 @@ impl Metrics {
                 "Outgoing copies that left without one of the agency's signatures, by reason.",
                 &["reason"],
             )?,
+            sts: counters(
+                "luytre_mta_sts_requests_total",
+                "Requests for the agencies' MTA-STS policies, by outcome: served, strange (another page or name), failed.",
+                &["outcome"],
+            )?,
             stage_seconds: HistogramVec::new(
                 HistogramOpts::new("luytre_stage_seconds", "Time a message spent in each stage, in seconds.")
                     .buckets(STAGE_BUCKETS.to_vec()),
@@ -146,6 +173,9 @@ impl Metrics {
         }
         for note in Note::ALL {
             metrics.unsigned.with_label_values(&[note.code()]).inc_by(0);
+        }
+        for asked in Asked::ALL {
+            metrics.sts.with_label_values(&[asked.as_str()]).inc_by(0);
         }
         let build =
             IntGaugeVec::new(Opts::new("luytre_build_info", "Always 1; the label names the version."), &["version"])?;
@@ -182,6 +212,11 @@ impl Metrics {
     /// A copy leaves without a signature.
     pub fn unsigned(&self, note: Note) {
         self.unsigned.with_label_values(&[note.code()]).inc();
+    }
+
+    /// Somebody came for an MTA-STS policy.
+    pub fn sts(&self, asked: Asked) {
+        self.sts.with_label_values(&[asked.as_str()]).inc();
     }
 
     /// What the receipt log says of itself: entries lost since the start, and whether it cannot be written now.

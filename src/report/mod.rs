@@ -5,3 +5,4 @@ pub mod metrics;
 pub mod record;
 pub mod run;
 pub mod settings;
+pub mod sts;

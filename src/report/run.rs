@@ -2,6 +2,8 @@
 //! (it can take mail). Bounded in connections and in time, so that a scanner on the port costs nothing; strict
 //! headers, because a browser may be led to any port.
 
+pub mod sts;
+
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::listen::settings::Certificate;
 use crate::mail::Span;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,11 +12,58 @@ use crate::mail::Span;
 pub struct Http {
     /// /metrics, /healthz, /readyz. Loopback until told otherwise (THREATS K-01).
     pub address: SocketAddr,
+    /// Left out: the agencies' MTA-STS policies are served elsewhere, or nowhere.
+    pub mta_sts: Option<MtaSts>,
 }
 
 impl Default for Http {
     fn default() -> Self {
-        Self { address: SocketAddr::from(([127, 0, 0, 1], 8025)) }
+        Self { address: SocketAddr::from(([127, 0, 0, 1], 8025)), mta_sts: None }
+    }
+}
+
+/// `[http.mta_sts]`: the page `https://mta-sts.<domain>/.well-known/mta-sts.txt` of each agency's domain (RFC 8461).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MtaSts {
+    /// `0.0.0.0:443`
+    pub address: SocketAddr,
+    /// For `mta-sts.<domain>` of the first domains; a sender that finds another name delivers without the policy.
+    pub tls: Certificate,
+    /// Certificates of further domains.
+    #[serde(default)]
+    pub sni: Vec<Certificate>,
+    #[serde(default)]
+    pub mode: StsMode,
+    /// How long senders keep the policy.
+    #[serde(default = "week")]
+    pub max_age: Span,
+}
+
+const fn week() -> Span {
+    Span::days(7)
+}
+
+/// RFC 8461 §5.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StsMode {
+    /// Senders report what would have failed, and deliver all the same: the way to begin.
+    #[default]
+    Testing,
+    Enforce,
+    /// On the way out: no policy any more.
+    None,
+}
+
+impl StsMode {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Testing => "testing",
+            Self::Enforce => "enforce",
+            Self::None => "none",
+        }
     }
 }
 

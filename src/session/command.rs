@@ -109,6 +109,7 @@ pub fn parse(line: &[u8]) -> Result<Command, Refused> {
     let verb = String::from_utf8_lossy(verb).to_ascii_uppercase();
     let argument = rest.trim_ascii();
     match verb.as_str() {
+        "" => Err(Refused::Junk(unknown())),
         "MAIL" => mail(argument),
         "RCPT" => rcpt(argument),
         "BDAT" => bdat(argument),
@@ -147,17 +148,20 @@ fn bare(argument: &[u8], command: Command) -> Result<Command, Refused> {
 
 /// The verbs whose arguments do not matter to us: smtp-proto knows them.
 fn plain(line: &[u8]) -> Result<Command, Refused> {
-    let unknown = || Refused::Junk(Reply::new(500, "5.5.2", "Command not recognised"));
     match grammar(line) {
         Ok(Grammar::Noop { .. }) => Ok(Command::Noop),
         Ok(Grammar::Help { .. }) => Ok(Command::Help),
         Ok(Grammar::Vrfy { .. }) => Ok(Command::Verify),
-        Ok(_) | Err(smtp_proto::Error::UnknownCommand) => Err(unknown()),
+        Ok(_) | Err(smtp_proto::Error::UnknownCommand) => Err(Refused::Junk(unknown())),
         Err(smtp_proto::Error::SyntaxError { syntax }) => {
             Err(Reply::new(501, "5.5.4", format!("Syntax: {syntax}")).into())
         }
-        Err(_) => Err(unknown()),
+        Err(_) => Err(Refused::Junk(unknown())),
     }
+}
+
+fn unknown() -> Reply {
+    Reply::new(500, "5.5.2", "Command not recognised")
 }
 
 /// What smtp-proto makes of the line. It wants the line end back.
@@ -281,7 +285,9 @@ fn rcpt(argument: &[u8]) -> Result<Command, Refused> {
     let pairs = parameters(rest, &["NOTIFY", "ORCPT"])?;
     // Whether letters beyond ASCII are welcome was said at MAIL: the dialogue looks at that.
     let path = text_of(path, true)?;
-    let ascii = path.is_ascii();
+    let original = pairs.iter().find(|(name, _)| name == "ORCPT").map(|(_, value)| orcpt(value)).transpose()?;
+    // RFC 6533 §3: letters beyond ASCII in ORCPT too.
+    let ascii = path.is_ascii() && original.as_deref().is_none_or(str::is_ascii);
     let target = if path.eq_ignore_ascii_case("postmaster") {
         Target::Postmaster
     } else if path.len() > PATH_MAX.saturating_sub(2) {
@@ -289,7 +295,6 @@ fn rcpt(argument: &[u8]) -> Result<Command, Refused> {
     } else {
         Target::Mailbox(Mailbox::parse(&path).map_err(recipient_refusal)?)
     };
-    let original = pairs.iter().find(|(name, _)| name == "ORCPT").map(|(_, value)| orcpt(value)).transpose()?;
     let flags = match grammar(&for_grammar(&pairs, "RCPT TO:<a@b>")) {
         Ok(Grammar::Rcpt { to }) => to.flags,
         Err(smtp_proto::Error::InvalidParameter { param }) => {
@@ -315,11 +320,11 @@ fn rcpt(argument: &[u8]) -> Result<Command, Refused> {
     Ok(Command::Rcpt { request: Request { target, original, notify }, ascii })
 }
 
-/// The line for smtp-proto, with a harmless path and without SIZE: those were read here already, and its reading of
-/// paths and of numbers that do not fit is not ours.
+/// The line for smtp-proto, with a harmless path and without SIZE and ORCPT: those were read here already, and its reading
+/// of paths, of numbers that do not fit and of addresses beyond ASCII is not ours.
 fn for_grammar(pairs: &Pairs, start: &str) -> Vec<u8> {
     let mut whole = start.to_owned();
-    for (name, value) in pairs.iter().filter(|(name, _)| name != "SIZE") {
+    for (name, value) in pairs.iter().filter(|(name, _)| name != "SIZE" && name != "ORCPT") {
         whole.push(' ');
         whole.push_str(name);
         if !value.is_empty() {
@@ -399,7 +404,8 @@ fn size_of(value: &str) -> Result<u64, Refused> {
 
 fn xtext_parameter(pairs: &Pairs, name: &str, limit: usize) -> Result<Option<String>, Refused> {
     let Some((_, value)) = pairs.iter().find(|(other, _)| other == name) else { return Ok(None) };
-    if value.is_empty() || value.len() > limit || xtext(value).is_none() {
+    // RFC 3461 §4.4, RFC 4954 §5: what stands behind the encoding is US-ASCII.
+    if value.is_empty() || value.len() > limit || !xtext(value).is_some_and(|text| text.is_ascii()) {
         return Err(Reply::new(501, "5.5.4", format!("The value of {name} is not valid")).into());
     }
     Ok(Some(value.clone()))

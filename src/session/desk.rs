@@ -9,6 +9,7 @@ use std::future::Future;
 use bytes::Bytes;
 
 use crate::listen::ClientFacts;
+use crate::listen::stress::Turn;
 use crate::mail::{MailId, MailParams, Mailbox, Recipient, Reply, ReversePath, Timestamp, transaction::Notify};
 
 /// Everything said before the first recipient.
@@ -97,6 +98,8 @@ pub enum Reason {
     Timeout,
     Resources,
     Shutdown,
+    /// The message itself, after it was looked at. Said by the desk, never by the session.
+    Content,
 }
 
 impl Reason {
@@ -124,6 +127,7 @@ impl Reason {
             Self::Timeout => "timeout",
             Self::Resources => "resources",
             Self::Shutdown => "shutdown",
+            Self::Content => "content",
         }
     }
     /// Whether a message was turned away, so that somebody may ask why: such refusals get an id and a receipt.
@@ -172,6 +176,24 @@ pub trait Desk: Send + Sync + 'static {
     fn welcome(&self, client: &ClientFacts) -> Result<(), Reply> {
         let _ = client;
         Ok(())
+    }
+    /// Waits as long as this client should wait for the banner, and again for the answer to HELO.
+    fn hold_back(&self, client: &ClientFacts) -> impl Future<Output = ()> + Send {
+        let _ = client;
+        std::future::ready(())
+    }
+    /// Whether this is somebody who is never slowed or hurried. Must not block.
+    fn trusts(&self, client: &ClientFacts) -> bool {
+        let _ = client;
+        false
+    }
+    /// How much of the memory for messages is in use.
+    fn memory_used_percent(&self) -> u32 {
+        0
+    }
+    /// Stress begins or ends. Must not block.
+    fn stressed(&self, turn: Turn, at: Timestamp) {
+        let _ = (turn, at);
     }
     /// MAIL FROM: pins the policy, or refuses.
     fn open(&self, opening: &Opening) -> impl Future<Output = Result<Self::Transaction, Reply>> + Send;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::env::tls::server::{Acceptor, Files};
+use crate::env::tls::server::{Acceptor, Files, Held};
 use crate::listen::settings::{BareNewline, Listener};
 use crate::listen::{Networks, Role};
 use crate::mail::Problem;
@@ -20,6 +20,8 @@ pub struct House {
     pub hostname: String,
     pub limits: Limits,
     pub stations: Vec<Arc<Station>>,
+    /// Certificates that no station shows, and whose end is watched with the others.
+    pub elsewhere: Vec<Held>,
 }
 
 /// One `[[listener]]`, ready for use.

@@ -1,13 +1,17 @@
 //! What sessions count. No label carries an address or a name of a client.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use super::desk::Reason;
 use super::lockout::Locked;
 use super::pace::Pace;
 use crate::listen::Role;
+use crate::listen::stress::{Cause, Turn};
 use crate::mail::{AgencyId, Timestamp};
 
 /// The counters of `listen` and `session`.
@@ -21,7 +25,51 @@ pub struct Metrics {
     locks: IntCounterVec,
     sudden: IntCounterVec,
     limited: IntCounterVec,
-    certificates: IntGaugeVec,
+    certificates: Ends,
+    stress: IntGauge,
+    stresses: IntCounterVec,
+}
+
+/// The certificates in use: names, which are our own, and ends.
+pub(super) type Shown = Box<dyn Fn() -> Vec<(String, Timestamp)> + Send + Sync>;
+
+/// The ends of certificates, looked up when they are read: a reload is never told late, and nothing that is gone stays.
+#[derive(Clone)]
+struct Ends {
+    family: IntGaugeVec,
+    shown: Arc<OnceLock<Shown>>,
+    /// One reader at a time fills the family.
+    turn: Arc<Mutex<()>>,
+}
+
+impl std::fmt::Debug for Ends {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ends").finish_non_exhaustive()
+    }
+}
+
+impl Collector for Ends {
+    fn desc(&self) -> Vec<&Desc> {
+        self.family.desc()
+    }
+    fn collect(&self) -> Vec<MetricFamily> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.family.reset();
+        for (certificate, end) in first_ends(self.shown.get().map(|shown| shown()).unwrap_or_default()) {
+            self.family.with_label_values(&[&certificate]).set(end);
+        }
+        self.family.collect()
+    }
+}
+
+/// Where two certificates have one name (two listeners, RSA beside ECDSA), the one that ends first is told.
+fn first_ends(all: Vec<(String, Timestamp)>) -> BTreeMap<String, i64> {
+    let mut ends = BTreeMap::new();
+    for (certificate, until) in all {
+        let until = until.seconds();
+        ends.entry(certificate).and_modify(|end: &mut i64| *end = until.min(*end)).or_insert(until);
+    }
+    ends
 }
 
 /// What came of an AUTH command.
@@ -99,7 +147,16 @@ impl Metrics {
             ),
             &["certificate"],
         )?;
+        let certificates = Ends { family: certificates, shown: Arc::default(), turn: Arc::default() };
         registry.register(Box::new(certificates.clone()))?;
+        let stress = IntGauge::new(
+            "luytre_stress",
+            "1 while connections or memory run short and strangers get less patience, else 0.",
+        )?;
+        registry.register(Box::new(stress.clone()))?;
+        let stresses =
+            counter("luytre_stress_total", "How often connections or memory began to run short.", &["cause"])?;
+        Cause::ALL.iter().for_each(|cause| drop(stresses.with_label_values(&[cause.as_str()])));
         Ok(Self {
             sessions: counter(
                 "luytre_sessions_total",
@@ -134,6 +191,8 @@ impl Metrics {
                 &["agency", "by"],
             )?,
             certificates,
+            stress,
+            stresses,
         })
     }
 
@@ -168,18 +227,15 @@ impl Metrics {
         let by = if pace == Pace::OverDomain { "domain" } else { "sender" };
         self.limited.with_label_values(&[&agency.to_string(), by]).inc();
     }
-    /// What is shown now; certificates of before are forgotten. The names are our own; where two certificates have the
-    /// same one (two listeners, RSA beside ECDSA), the one that ends first is told.
-    pub(super) fn certificates(&self, all: impl Iterator<Item = (String, Timestamp)>) {
-        let mut ends: BTreeMap<String, i64> = BTreeMap::new();
-        for (certificate, until) in all {
-            let until = until.seconds();
-            ends.entry(certificate).and_modify(|end| *end = until.min(*end)).or_insert(until);
+    /// Where the certificates in use are found whenever somebody reads the metrics. The first word counts.
+    pub(super) fn certificates(&self, shown: Shown) {
+        let _ = self.certificates.shown.set(shown);
+    }
+    pub(super) fn stressed(&self, turn: Turn) {
+        if let Turn::Begins(cause) = turn {
+            self.stresses.with_label_values(&[cause.as_str()]).inc();
         }
-        self.certificates.reset();
-        for (certificate, end) in ends {
-            self.certificates.with_label_values(&[&certificate]).set(end);
-        }
+        self.stress.set(i64::from(matches!(turn, Turn::Begins(_))));
     }
     pub(super) fn refused(&self, reason: Reason) {
         self.refusals.with_label_values(&[reason.as_str()]).inc();
@@ -231,7 +287,7 @@ mod tests {
         let registry = Registry::new();
         let metrics = Metrics::new(&registry).unwrap();
         let end = |seconds| ("mx.agency.test".to_owned(), Timestamp::from_seconds(seconds));
-        metrics.certificates([end(2_000_000_000), end(1_900_000_000), end(2_100_000_000)].into_iter());
+        metrics.certificates(Box::new(move || vec![end(2_000_000_000), end(1_900_000_000), end(2_100_000_000)]));
         let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
         let line = "luytre_certificate_expires_seconds{certificate=\"mx.agency.test\"} 1900000000";
         assert!(text.contains(line), "{text}");

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::listen::settings::Stress;
 use crate::mail::{ByteSize, Span};
 
 /// Bounds of one session and one message. Each default has its reason in THREATS §2.
@@ -21,8 +22,12 @@ pub struct Limits {
     pub junk_commands: u32,
     pub command_timeout: Span,
     pub data_timeout: Span,
+    /// A session may last so long from its beginning, and again from each message taken.
+    pub session_timeout: Span,
     pub connections: usize,
     pub connections_per_address: usize,
+    /// Of one network (an IPv4 /24, an IPv6 /48); at least what one address may have, 0: as many as come.
+    pub connections_per_network: usize,
     /// Pause before the banner in which a client must stay silent (early talkers); 0 switches it off.
     pub pregreet: Span,
     pub mime_depth: usize,
@@ -31,6 +36,8 @@ pub struct Limits {
     pub archive_files: usize,
     pub archive_bytes: ByteSize,
     pub archive_ratio: u64,
+    /// For unpacking all of a message; never more than half of what is left of its deadline.
+    pub archive_time: Span,
     /// Address space of an inspector process, everything in it together: program, rules, stack, heap, message.
     pub inspector_memory: ByteSize,
     pub dkim_signatures: usize,
@@ -42,6 +49,7 @@ pub struct Limits {
     pub disk_free_files: u64,
     /// Memory for all messages in flight together; past it reading stops.
     pub memory: ByteSize,
+    pub stress: Stress,
 }
 
 impl Default for Limits {
@@ -58,8 +66,12 @@ impl Default for Limits {
             junk_commands: 100,
             command_timeout: Span::seconds(60),
             data_timeout: Span::minutes(30),
+            // Nobody who has mail needs an hour to hand over one letter; a trickle of commands would keep a place for days.
+            session_timeout: Span::hours(1),
             connections: 20_000,
             connections_per_address: 20,
+            // Mail services send from many addresses of one network; one percent of the places at most.
+            connections_per_network: 200,
             pregreet: Span::millis(300),
             mime_depth: 32,
             mime_parts: 2000,
@@ -67,6 +79,8 @@ impl Default for Limits {
             archive_files: 2000,
             archive_bytes: ByteSize::mib(100),
             archive_ratio: 200,
+            // Honest archives of 25 MiB take a second; a message may cost 10 s in all.
+            archive_time: Span::seconds(5),
             inspector_memory: ByteSize::mib(512),
             dkim_signatures: 8,
             dns_queries: 40,
@@ -74,6 +88,7 @@ impl Default for Limits {
             // A held message, a receipt file, a segment are one each; some hundreds may be under way.
             disk_free_files: 1000,
             memory: ByteSize::mib(512),
+            stress: Stress::default(),
         }
     }
 }

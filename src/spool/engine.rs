@@ -7,12 +7,21 @@
 use std::fmt::Debug;
 use std::pin::Pin;
 
+use super::sieve::Sieve;
 use super::{Attempt, Hand, Job, JobKey, SpoolError};
 use crate::mail::{Parcel, Timestamp};
 
 /// An answer that takes a while. Boxed, so that engines can stand behind one pointer; that costs 10 to 30 ns where a
 /// commit takes as many microseconds.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Some of the queue.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    pub jobs: Vec<Job>,
+    /// Behind which to go on, whether there are jobs here or not; `None` at the end of the queue.
+    pub next: Option<JobKey>,
+}
 
 /// A keeper of mail.
 ///
@@ -28,7 +37,7 @@ pub trait Engine: Send + Sync + Debug {
     /// Keeps a parcel that is first due at `due`. With [`Hand::Doubt`] its delivery is under way elsewhere already.
     fn keep<'a>(&'a self, parcel: &'a Parcel, due: Timestamp, hand: Hand) -> Answer<'a, Result<JobKey, SpoolError>>;
 
-    /// Takes up to `limit` due jobs, the longest due first.
+    /// Takes up to `limit` due jobs: the agencies in turns, of each the longest due first.
     fn claim_due(&self, now: Timestamp, limit: usize) -> Vec<Job>;
 
     /// The earliest moment at which a job in nobody's hands is due.
@@ -60,8 +69,8 @@ pub trait Engine: Send + Sync + Debug {
 
     fn job(&self, key: JobKey) -> Option<Job>;
 
-    /// Up to `limit` jobs by age, those behind `after`.
-    fn jobs_after(&self, after: Option<JobKey>, limit: usize) -> Vec<Job>;
+    /// Up to `limit` jobs by age, those behind `after` that pass the sieve, in time that does not grow with the queue.
+    fn page(&self, after: Option<JobKey>, limit: usize, sieve: &Sieve) -> Page;
 
     /// How many jobs there are.
     fn count(&self) -> usize;

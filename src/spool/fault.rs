@@ -21,6 +21,8 @@ pub enum Fault {
     FolderNotSynced,
     /// A start goes on behind what a killed process had written but not synced.
     StartNotSynced,
+    /// A start believes the cache, also where an earlier process had a sync fail.
+    CacheBelieved,
     ChecksumIgnored,
     /// What lies behind a torn record at the end of the log is believed.
     TailBelieved,

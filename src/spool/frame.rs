@@ -10,6 +10,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::sieve::Mark;
 use crate::mail::Timestamp;
 
 /// Frames begin at multiples of this.
@@ -78,6 +79,8 @@ impl Kind {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Header {
     pub kind: Kind,
+    /// Of a message: whose it is.
+    pub mark: Mark,
     pub nonce: u64,
     pub key: u64,
     /// The segment is synced up to here, octets from its beginning.
@@ -98,7 +101,8 @@ impl Header {
         let mut out = [0_u8; HEADER];
         let mut w = Writer { out: &mut out, at: 0 };
         w.put(&FRAME_MAGIC);
-        w.put(&[VERSION, self.kind.code(), 0, 0]);
+        w.put(&[VERSION, self.kind.code()]);
+        w.put(&self.mark.0.to_le_bytes());
         w.put(&self.nonce.to_le_bytes());
         w.put(&self.key.to_le_bytes());
         w.put(&self.synced.to_le_bytes());
@@ -117,12 +121,13 @@ impl Header {
         if !sealed(bytes) || r.take::<4>()? != FRAME_MAGIC {
             return None;
         }
-        let [version, kind, _, _] = r.take::<4>()?;
+        let [version, kind, low, high] = r.take::<4>()?;
         if version != VERSION {
             return None;
         }
         let header = Self {
             kind: Kind::from_code(kind)?,
+            mark: Mark(u16::from_le_bytes([low, high])),
             nonce: r.long()?,
             key: r.long()?,
             synced: r.long()?,
@@ -318,6 +323,7 @@ mod tests {
         let (meta_len, state_len, head_len, body_len) = (10, 20, 300, 4000);
         Header {
             kind: Kind::Accepted,
+            mark: Mark(0x1234),
             nonce: 77,
             key: 5,
             synced: 512,

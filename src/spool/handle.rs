@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::engine::Engine;
+use super::engine::{Engine, Page};
+use super::sieve::Sieve;
 use super::{Attempt, Hand, Job, JobKey, SpoolError, Spooled};
 use crate::mail::{Parcel, Timestamp};
 
@@ -84,13 +85,27 @@ impl Spool {
     /// All jobs by age. Reads every description: for long queues use [`Self::jobs_after`].
     #[must_use]
     pub fn jobs(&self) -> Vec<Job> {
-        self.0.jobs_after(None, usize::MAX)
+        self.jobs_after(None, usize::MAX)
     }
 
     /// Up to `limit` jobs by age, those behind `after`.
     #[must_use]
     pub fn jobs_after(&self, after: Option<JobKey>, limit: usize) -> Vec<Job> {
-        self.0.jobs_after(after, limit)
+        let (mut jobs, mut after) = (Vec::new(), after);
+        loop {
+            let page = self.page(after, limit.saturating_sub(jobs.len()), &Sieve::default());
+            jobs.extend(page.jobs);
+            match page.next {
+                Some(_) if jobs.len() < limit => after = page.next,
+                _ => return jobs,
+            }
+        }
+    }
+
+    /// Up to `limit` jobs by age, those behind `after` that pass the sieve; and where to go on.
+    #[must_use]
+    pub fn page(&self, after: Option<JobKey>, limit: usize, sieve: &Sieve) -> Page {
+        self.0.page(after, limit, sieve)
     }
 
     /// Messages in the spool.

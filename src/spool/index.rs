@@ -6,7 +6,11 @@ use std::sync::Arc;
 
 use super::frame::State;
 use super::segment::{Place, Segment};
+use super::sieve::{Mark, Sieve};
 use crate::mail::Timestamp;
+
+/// Messages that one look through the queue passes while it holds the index.
+const STEP: usize = 10_000;
 
 /// One message.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +24,8 @@ pub struct Entry {
     pub left: u32,
     pub hand: Hand,
     pub held: bool,
+    /// Whose it is.
+    pub mark: Mark,
 }
 
 /// In whose hands a message is.
@@ -55,8 +61,11 @@ pub struct Counts {
 #[derive(Debug, Default)]
 pub struct Index {
     entries: BTreeMap<u64, Entry>,
-    /// Waiting and not held, by due time.
-    due: BTreeSet<(Timestamp, u64)>,
+    /// Waiting and not held, by due time, each agency's by themselves: one with a mountain of mail that is due must not
+    /// stand before all others (DOMAIN R24).
+    due: BTreeMap<Mark, BTreeSet<(Timestamp, u64)>>,
+    /// Whose turn it was last.
+    turn: Mark,
     /// By the number of the file.
     pub segments: BTreeMap<u32, Used>,
     live_bytes: u64,
@@ -67,8 +76,8 @@ pub struct Index {
 impl Entry {
     /// A message as its record describes it.
     #[must_use]
-    pub const fn new(place: Place, state: &State, hand: Hand) -> Self {
-        Self { place, state: None, due: state.due, since: state.since, left: state.left, hand, held: state.held }
+    pub const fn new(place: Place, state: &State, hand: Hand, mark: Mark) -> Self {
+        Self { place, state: None, due: state.due, since: state.since, left: state.left, hand, held: state.held, mark }
     }
     const fn in_due(&self) -> bool {
         !self.held && !matches!(self.hand, Hand::Claimed)
@@ -102,6 +111,23 @@ impl Index {
     pub fn keys(&self, after: Option<u64>) -> impl Iterator<Item = u64> + '_ {
         let from = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
         self.entries.range((from, std::ops::Bound::Unbounded)).map(|(key, _)| *key)
+    }
+
+    /// Up to `limit` keys by age, those after `after` that pass; and behind which to go on, `None` at the end. Looks at a
+    /// bounded number of messages, so that others wait for less than a millisecond.
+    pub fn sifted(&self, after: Option<u64>, limit: usize, sieve: &Sieve) -> (Vec<u64>, Option<u64>) {
+        let from = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
+        let (mut keys, mut looked_at) = (Vec::new(), 0_usize);
+        for (key, entry) in self.entries.range((from, std::ops::Bound::Unbounded)) {
+            if sieve.passes(entry.mark, entry.since, entry.held) {
+                keys.push(*key);
+            }
+            looked_at = looked_at.saturating_add(1);
+            if keys.len() >= limit || looked_at >= STEP {
+                return (keys, Some(*key));
+            }
+        }
+        (keys, None)
     }
 
     /// Messages that lie in this segment file.
@@ -164,26 +190,32 @@ impl Index {
         can
     }
 
-    /// Takes up to `limit` messages that are due, the longest due first.
+    /// Takes up to `limit` messages that are due: the agencies in turns, of each the longest due first.
     pub fn claim(&mut self, now: Timestamp, limit: usize) -> Vec<u64> {
         let mut keys = Vec::new();
-        while keys.len() < limit {
-            let Some((due, key)) = self.due.first().copied().filter(|(due, _)| *due <= now) else { break };
-            self.change(key, |entry| entry.hand = Hand::Claimed);
-            self.due.remove(&(due, key));
-            keys.push(key);
+        let (before, behind): (Vec<Mark>, Vec<Mark>) = self.due.keys().copied().partition(|mark| *mark <= self.turn);
+        let mut turns: Vec<Mark> = behind.into_iter().chain(before).collect();
+        while !turns.is_empty() && keys.len() < limit {
+            turns.retain(|mark| {
+                let first = self.due.get(mark).and_then(|set| set.first()).filter(|(due, _)| *due <= now);
+                let Some((_, key)) = first.copied().filter(|_| keys.len() < limit) else { return false };
+                self.change(key, |entry| entry.hand = Hand::Claimed);
+                self.turn = *mark;
+                keys.push(key);
+                true
+            });
         }
         keys
     }
 
     #[must_use]
     pub fn next_due(&self) -> Option<Timestamp> {
-        self.due.first().map(|(due, _)| *due)
+        self.due.values().filter_map(|set| set.first()).map(|(due, _)| *due).min()
     }
 
     #[must_use]
     pub fn last_due(&self) -> Option<Timestamp> {
-        self.due.last().map(|(due, _)| *due)
+        self.due.values().filter_map(|set| set.last()).map(|(due, _)| *due).max()
     }
 
     fn change(&mut self, key: u64, how: impl FnOnce(&mut Entry)) {
@@ -196,15 +228,20 @@ impl Index {
 
     fn file(&mut self, key: u64, entry: &Entry) {
         if entry.in_due() {
-            self.due.insert((entry.due, key));
+            self.due.entry(entry.mark).or_default().insert((entry.due, key));
         }
         self.claimed += usize::from(entry.hand != Hand::Waiting);
         self.held += usize::from(entry.held);
     }
 
     fn unfile(&mut self, key: u64, entry: &Entry) {
-        if entry.in_due() {
-            self.due.remove(&(entry.due, key));
+        if entry.in_due()
+            && let Some(set) = self.due.get_mut(&entry.mark)
+        {
+            set.remove(&(entry.due, key));
+            if set.is_empty() {
+                self.due.remove(&entry.mark);
+            }
         }
         self.claimed -= usize::from(entry.hand != Hand::Waiting);
         self.held -= usize::from(entry.held);
@@ -234,7 +271,7 @@ mod tests {
         let mut index = Index::default();
         for (key, due) in (0_u64..).zip(dues) {
             let state = State { due: at(*due), since: at(0), left: 1, ..State::default() };
-            index.insert(key, Entry::new(Place::new(0, key * 64, 64), &state, Hand::Waiting));
+            index.insert(key, Entry::new(Place::new(0, key * 64, 64), &state, Hand::Waiting, Mark::default()));
         }
         index
     }
@@ -249,6 +286,22 @@ mod tests {
         index.put_back(2, at(60));
         assert_eq!(index.next_due(), Some(at(60)));
         assert_eq!(index.counts(), Counts { total: 4, claimed: 2, held: 0 });
+    }
+
+    #[test]
+    fn r24_agencies_come_in_turns_however_much_of_one_is_due() {
+        let mut index = index(&[10; 1000]);
+        for (key, mark, due) in [(1001, 7, 20), (1002, 7, 15), (1003, 9, 40), (1004, 9, 99)] {
+            let state = State { due: at(due), ..State::default() };
+            index.insert(key, Entry::new(Place::default(), &state, Hand::Waiting, Mark(mark)));
+        }
+        assert_eq!(index.claim(at(50), 5), [1002, 1003, 0, 1001, 1], "each in its turn, of each the longest due");
+        assert_eq!(index.claim(at(50), 2), [2, 3]);
+        assert_eq!((index.next_due(), index.last_due()), (Some(at(10)), Some(at(99))));
+        index.put_back(1002, at(30));
+        assert_eq!(index.claim(at(50), 2), [1002, 4], "who was asleep comes next");
+        assert_eq!(index.claim(at(50), usize::MAX).len(), 995);
+        assert_eq!(index.next_due(), Some(at(99)));
     }
 
     #[test]
@@ -268,11 +321,43 @@ mod tests {
     fn mail_in_doubt_comes_up_when_due_but_not_by_an_operators_retry() {
         let mut index = index(&[]);
         let state = State { due: at(600), ..State::default() };
-        index.insert(7, Entry::new(Place::default(), &state, Hand::Doubt));
+        index.insert(7, Entry::new(Place::default(), &state, Hand::Doubt, Mark::default()));
         assert!(!index.retry(7, at(10), Hand::Waiting));
         assert_eq!(index.claim(at(10), 9), [0_u64; 0]);
         assert!(index.retry(7, at(10), Hand::Doubt), "its owner has lost the connection");
         assert_eq!(index.claim(at(10), 9), [7]);
+    }
+
+    #[test]
+    fn a_look_through_the_queue_is_bounded_and_leaves_out_nothing_that_is_meant() {
+        let agency: crate::mail::AgencyId = "so-yte".parse().unwrap();
+        let mut index = index(&vec![10; 3 * STEP]);
+        let mine =
+            Entry::new(Place::default(), &State { since: at(5), ..State::default() }, Hand::Waiting, Mark::of(&agency));
+        index.remove(STEP as u64 + 1);
+        index.insert(STEP as u64 + 1, mine);
+        let all = |sieve: &Sieve, limit: usize| {
+            let (mut found, mut after, mut calls) = (Vec::new(), None, 0);
+            loop {
+                let (keys, next) = index.sifted(after, limit, sieve);
+                assert!(keys.len() <= limit);
+                found.extend(keys);
+                calls += 1;
+                match next {
+                    Some(_) => after = next,
+                    None => return (found, calls),
+                }
+            }
+        };
+        assert_eq!(all(&Sieve::default(), usize::MAX).0.len(), 3 * STEP);
+        let (found, calls) = all(&Sieve { before: Some(at(0)), ..Sieve::default() }, 100);
+        assert_eq!((found.len(), calls), (0, 4), "each call looks at so many and no more");
+        // Without a mark a message may be anybody's: its description tells.
+        let sieve = Sieve { agency: Some(agency.clone()), ..Sieve::default() };
+        assert_eq!(all(&sieve, 100).0.len(), 3 * STEP);
+        let other = Sieve { agency: Some("so-tttt".parse().unwrap()), ..Sieve::default() };
+        assert_eq!(all(&other, 100).0.len(), 3 * STEP - 1);
+        assert!(all(&Sieve { held: Some(true), ..Sieve::default() }, 100).0.is_empty());
     }
 
     #[test]

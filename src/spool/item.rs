@@ -3,8 +3,9 @@
 use bytes::Bytes;
 
 use super::frame::{Header, Kind, State};
-use super::index::Hand;
+use super::index::{Entry, Hand};
 use super::segment::checksum;
+use super::sieve::Mark;
 use super::{JobKey, SpoolError};
 use crate::mail::Parcel;
 
@@ -21,6 +22,8 @@ pub struct Item {
     pub durable: bool,
     /// The index already knows: this is written a second time because the first could not be trusted.
     pub applied: bool,
+    /// Whose the message is.
+    pub mark: Mark,
     text: Bytes,
     meta_len: u32,
     head: Bytes,
@@ -38,13 +41,15 @@ impl Item {
             return Err(SpoolError::Disk(std::io::ErrorKind::FileTooLarge.into()));
         }
         let parts = (parcel.head.clone(), parcel.body.clone());
-        Ok(Self::new(Kind::Accepted, None, &meta, state, hand, parts, true))
+        let mark = Mark::of(parcel.meta.destination.agency());
+        Ok(Self { mark, ..Self::new(Kind::Accepted, None, &meta, state, hand, parts, true) })
     }
 
     /// A message that moves ahead in the log.
     #[must_use]
-    pub fn copied(key: u64, meta: &[u8], state: State, hand: Hand, head: Bytes, body: Bytes) -> Self {
-        Self::new(Kind::Copied, Some(JobKey(key)), meta, state, hand, (head, body), true)
+    pub fn copied(key: u64, entry: &Entry, meta: &[u8], state: State, head: Bytes, body: Bytes) -> Self {
+        let item = Self::new(Kind::Copied, Some(JobKey(key)), meta, state, entry.hand, (head, body), true);
+        Self { mark: entry.mark, ..item }
     }
 
     /// A change of a message that is there.
@@ -68,7 +73,21 @@ impl Item {
         }
         let (text_crc, bytes_crc) = (crc32fast::hash(&text), checksum(&head, &body));
         let (text, meta_len) = (Bytes::from(text), length(meta));
-        Self { kind, key, state, hand, durable, applied: false, text, meta_len, head, body, text_crc, bytes_crc }
+        Self {
+            kind,
+            key,
+            state,
+            hand,
+            durable,
+            applied: false,
+            mark: Mark::default(),
+            text,
+            meta_len,
+            head,
+            body,
+            text_crc,
+            bytes_crc,
+        }
     }
 
     /// The same for a second writing, after the index and the caller know of it.
@@ -82,6 +101,7 @@ impl Item {
     pub fn header(&self, nonce: u64, key: u64, synced: u64) -> Header {
         Header {
             kind: self.kind,
+            mark: self.mark,
             nonce,
             key,
             synced,

@@ -18,7 +18,7 @@ use super::nursery::{Nursery, Spare};
 use super::segment::{Place, Segment};
 use super::{JobKey, SpoolError};
 use crate::env::Dice;
-use crate::env::disk::{Disk, is_full};
+use crate::env::disk::{Disk, Room, is_full};
 
 /// So many segments in a row may fail before the spool takes no more mail until a restart.
 const MOST_FAILURES: u32 = 8;
@@ -152,7 +152,10 @@ impl Log {
     }
 
     fn start_segment(&mut self, need: u64, kind: Kind) -> Result<(), SpoolError> {
-        let spare = self.find_spare(need, kind)?;
+        let spare = match self.find_spare(need, kind) {
+            Err(SpoolError::Full) if self.empty_own() => self.find_spare(need, kind)?,
+            found => found?,
+        };
         // The old one is left only in order: all of it synced, or void.
         if let Err(error) = self.seal() {
             let _ = self.nursery.keep(spare);
@@ -185,13 +188,29 @@ impl Log {
     fn find_spare(&self, need: u64, kind: Kind) -> Result<Spare, SpoolError> {
         let size = self.nursery.size;
         if need > size {
-            return self.nursery.make(need.next_multiple_of(ALIGN)).map_err(|e| trouble(&e));
+            return self.nursery.make(need.next_multiple_of(ALIGN), Room::Reserved).map_err(|e| trouble(&e));
         }
-        let leave = usize::from(kind == Kind::Accepted);
+        let leave = usize::from(kind == Kind::Accepted && self.index().counts().total > 0);
         if let Some(spare) = self.nursery.take(leave) {
             return Ok(spare);
         }
-        self.nursery.make(size).map_err(|e| trouble(&e))
+        // Mail waits for this one.
+        self.nursery.make(size, Room::Reserved).map_err(|e| trouble(&e))
+    }
+
+    /// When others have filled the disk: leaves the active segment, if nobody needs anything in it, and frees it and all
+    /// before it. Whether there is a spare then.
+    fn empty_own(&mut self) -> bool {
+        let idle = self.active.as_ref().is_some_and(|active| self.live_in(active.segment.id) == 0);
+        if !idle || !self.carry.is_empty() || self.seal().is_err() {
+            return false;
+        }
+        while let Some(head) = self.idle_head() {
+            if !self.free(&head) {
+                break;
+            }
+        }
+        self.nursery.count() > 0
     }
 
     /// Leaves the active segment, if there is one.
@@ -346,8 +365,10 @@ fn fitting(items: &[Item], mut room: u64, reserve: u64) -> usize {
 fn apply(index: &mut Index, item: &Item, place: Place) {
     let Some(JobKey(key)) = item.key else { return };
     match item.kind {
-        Kind::Accepted => index.insert(key, Entry::new(place, &item.state, item.hand)),
-        Kind::Copied if index.get(key).is_some() => index.insert(key, Entry::new(place, &item.state, item.hand)),
+        Kind::Accepted => index.insert(key, Entry::new(place, &item.state, item.hand, item.mark)),
+        Kind::Copied if index.get(key).is_some() => {
+            index.insert(key, Entry::new(place, &item.state, item.hand, item.mark))
+        }
         Kind::Copied => {}
         Kind::Attempt if item.applied => index.set_state_place(key, place),
         Kind::Attempt => index.set_state(key, Some(place), &item.state),

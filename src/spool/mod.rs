@@ -24,6 +24,7 @@ pub mod run;
 mod scan;
 mod segment;
 pub mod settings;
+pub mod sieve;
 #[cfg(test)]
 mod tests;
 mod warm;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::fault::{Fault, Faults};
 use super::segment;
-use crate::env::disk::{Disk, DiskFile, Open};
+use crate::env::disk::{Disk, DiskFile, Open, Room};
 
 /// An empty segment file.
 #[derive(Debug)]
@@ -70,11 +70,11 @@ impl Nursery {
     }
 
     /// Makes a new empty segment file of `size` octets. Nothing is left behind when that fails.
-    pub fn make(&self, size: u64) -> std::io::Result<Spare> {
+    pub fn make(&self, size: u64, how: Room) -> std::io::Result<Spare> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let path = segment::path(&self.folder, id);
         let made = self.disk.open(&path, Open::CreateNew).and_then(|file| {
-            file.preallocate(size)?;
+            file.preallocate(size, how)?;
             file.sync_data()?;
             if !self.faults.has(Fault::FolderNotSynced) {
                 self.disk.sync_folder(&self.folder)?;

@@ -45,7 +45,7 @@ impl Log {
     }
 
     /// The oldest segment, when nothing in it is needed any more.
-    fn idle_head(&self) -> Option<Arc<Segment>> {
+    pub(super) fn idle_head(&self) -> Option<Arc<Segment>> {
         if self.faults.has(Fault::FreedOutOfOrder) {
             let idle = self.ring.iter().find(|segment| self.is_sealed(segment) && self.live_in(segment.id) == 0);
             return idle.cloned();
@@ -58,12 +58,12 @@ impl Log {
         self.active.as_ref().is_none_or(|active| active.segment.id != segment.id)
     }
 
-    fn live_in(&self, id: u32) -> usize {
+    pub(super) fn live_in(&self, id: u32) -> usize {
         self.index().segments.get(&id).map_or(0, |used| used.live)
     }
 
     /// Gives a segment's file back. It leaves the log only when that is on stable storage.
-    fn free(&mut self, head: &Arc<Segment>) -> bool {
+    pub(super) fn free(&mut self, head: &Arc<Segment>) -> bool {
         let suspect = self.index().segments.get(&head.id).is_some_and(|used| used.suspect);
         let gone = if suspect { self.nursery.discard(head.id) } else { head.blank(self.faults) };
         if let Err(error) = gone {
@@ -111,7 +111,7 @@ impl Log {
             match self.load(key, &entry, Part::Whole) {
                 Ok(record) => {
                     let state = self.present_state(key, &entry, &record);
-                    let mut item = Item::copied(key, &record.meta, state, entry.hand, record.head, record.body);
+                    let mut item = Item::copied(key, &entry, &record.meta, state, record.head, record.body);
                     item.durable = !self.faults.has(Fault::ReusedTooEarly);
                     bytes = bytes.saturating_add(item.span());
                     items.push(item);

@@ -2,12 +2,13 @@
 //! Every start is a recovery, after a crash or not. Damage costs the records it hit and is reported.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io::IoSlice;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use super::damage::{self, Damage};
 use super::fault::{Fault, Faults};
-use super::frame::{FIRST, Kind, Opening, SEGMENT_HEADER, SegmentHeader, State};
+use super::frame::{FIRST, Header, Kind, Opening, SEGMENT_HEADER, SegmentHeader, State};
 use super::index::{Entry, Hand, Index, Used};
 use super::log::Log;
 use super::nursery::{Nursery, Spare};
@@ -32,6 +33,9 @@ pub struct Recovery {
 const MOST_REPORTED: usize = 1000;
 /// So many segment headers may be unreadable before the whole disk is suspected and the start refused.
 const MOST_BAD_BEGINNINGS: u32 = 4;
+
+/// Octets read and written again at once.
+const BLOCK: usize = 4096;
 
 /// How to read the log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,12 +69,9 @@ pub fn open(
         let sealed = ends.get(&header.nonce).copied().or_else(|| (Some(sequence) != last).then_some(0));
         previous = (header.nonce, reader.read_segment(&segment, void, sealed)?);
     }
-    if purpose != Purpose::Look
-        && !faults.has(Fault::StartNotSynced)
-        && let Some(segment) = reader.ring.back()
-    {
-        // A killed process left it written but perhaps not synced; from here on it counts as safe.
-        segment.file.sync_data().map_err(SpoolError::Disk)?;
+    if purpose != Purpose::Look && !faults.has(Fault::StartNotSynced) {
+        // A killed process left things written but perhaps not synced; from here on they count as safe.
+        reader.make_sure(previous.1).map_err(SpoolError::Disk)?;
     }
     reader.report.messages = reader.index.counts().total;
     reader.report.segments = reader.ring.len();
@@ -120,6 +121,8 @@ struct Reader<'a> {
     ring: VecDeque<Arc<Segment>>,
     next_id: u32,
     next_key: u64,
+    /// Up to where the segment read last says of itself that it was synced.
+    synced: u64,
     report: Recovery,
 }
 
@@ -137,6 +140,7 @@ impl<'a> Reader<'a> {
             ring: VecDeque::new(),
             next_id: 1,
             next_key: 1,
+            synced: 0,
             report: Recovery::default(),
         }
     }
@@ -241,11 +245,13 @@ impl<'a> Reader<'a> {
         // read. A start with a long queue does not wait for every body.
         scan.check_bytes &= void.is_none() && sealed.is_none_or(|end| end == 0);
         let mut bad = Vec::new();
+        self.synced = 0;
         let end = loop {
             match scan.next()? {
                 Found::Record { at, header, state } => {
+                    self.synced = self.synced.max(header.synced);
                     self.next_key = self.next_key.max(header.key.saturating_add(1));
-                    replay(&mut self.index, Place::new(segment.id, at, header.span()), header.kind, header.key, &state);
+                    replay(&mut self.index, Place::new(segment.id, at, header.span()), &header, &state);
                 }
                 Found::Bad { at, bytes, key } => bad.push((at, bytes, key)),
                 Found::End { at } => break at,
@@ -281,6 +287,27 @@ impl<'a> Reader<'a> {
         Ok(end.filter(|_| !self.faults.has(Fault::TailBelieved)).unwrap_or(u64::MAX))
     }
 
+    /// Writes once more, and syncs, what the cache may show and the disk not have. After a failed sync the kernel counts
+    /// such pages as written, a later sync says "done", and a new process cannot tell. It can be the end of the last
+    /// segment (ending at `end`), its beginning, and the blank beginnings of spares. In place, so no room is needed, and
+    /// the same octets, so a cut in the middle changes nothing that was safe.
+    fn make_sure(&self, end: u64) -> std::io::Result<()> {
+        let believed = self.faults.has(Fault::CacheBelieved);
+        if let Some(segment) = self.ring.back() {
+            if !believed {
+                // The first records of a segment count its beginning as synced before it is.
+                let from = if self.synced > FIRST { self.synced } else { 0 };
+                write_again(segment.file.as_ref(), from, end.max(FIRST))?;
+            }
+            segment.file.sync_data()?;
+        }
+        for spare in self.spares.iter().filter(|_| !believed) {
+            write_again(spare.file.as_ref(), 0, FIRST)?;
+            spare.file.sync_data()?;
+        }
+        self.disk.sync_folder(self.folder)
+    }
+
     fn scan<'s>(&self, segment: &'s Segment, limit: u64) -> Scan<'s> {
         let mut scan = Scan::new(segment, limit);
         scan.check_bytes = !self.faults.has(Fault::ChecksumIgnored);
@@ -306,6 +333,26 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Writes a stretch of a file over itself. What cannot be read is left: it was reported already.
+fn write_again(file: &dyn DiskFile, from: u64, end: u64) -> std::io::Result<()> {
+    let (mut at, mut block) = (from, vec![0; BLOCK]);
+    while at < end {
+        let most = usize::try_from(end - at).map_or(BLOCK, |left| left.min(BLOCK));
+        let Some(part) = block.get_mut(..most) else { break };
+        match file.read_at(at, part) {
+            Ok(0) => break,
+            Ok(read) => {
+                let part = part.get(..read).unwrap_or_default();
+                file.write_at(at, &mut [IoSlice::new(part)])?;
+                at = at.saturating_add(read as u64);
+            }
+            Err(error) if is_bad_spot(&error) => at = at.saturating_add(BLOCK as u64),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 /// The first readable copy of a segment's header.
 fn opening(file: &dyn DiskFile) -> std::io::Result<Opening> {
     let (mut first, mut failed) = (Opening::Blank, None);
@@ -329,12 +376,13 @@ fn opening(file: &dyn DiskFile) -> std::io::Result<Opening> {
 }
 
 /// What a record of the log means for the queue; the reading twin of the committer's `apply`.
-fn replay(index: &mut Index, place: Place, kind: Kind, key: u64, state: &State) {
-    match kind {
-        Kind::Accepted => index.insert(key, Entry::new(place, state, Hand::Waiting)),
+fn replay(index: &mut Index, place: Place, header: &Header, state: &State) {
+    let (key, mark) = (header.key, header.mark);
+    match header.kind {
+        Kind::Accepted => index.insert(key, Entry::new(place, state, Hand::Waiting, mark)),
         Kind::Copied => {
             index.remove(key);
-            index.insert(key, Entry::new(place, state, Hand::Waiting));
+            index.insert(key, Entry::new(place, state, Hand::Waiting, mark));
         }
         Kind::Attempt => index.set_state(key, Some(place), state),
         Kind::Hold => index.set_held(key, state.held),

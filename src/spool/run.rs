@@ -13,7 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, oneshot};
 
-use super::engine::{Answer, Engine};
+use super::engine::{Answer, Engine, Page};
 use super::fault::Faults;
 use super::frame::{Kind, State};
 use super::handle::Spool;
@@ -24,6 +24,7 @@ use super::metrics::Metrics;
 use super::nursery::Nursery;
 use super::recover::{self, Purpose, Recovery};
 use super::segment::Part;
+use super::sieve::Sieve;
 use super::warm::Warm;
 use super::{Attempt, Job, JobKey, SpoolError, settings};
 use crate::env::Clock;
@@ -126,7 +127,7 @@ impl Spool {
         });
         shared.show();
         let thread = Arc::clone(&shared);
-        let committer = Committer { log, shared: thread, provided_for: 0, damages_told: 0 };
+        let committer = Committer { log, shared: thread, provided_for: 0, batches: u64::MAX, damages_told: 0 };
         let started = std::thread::Builder::new().name("spool".to_owned()).spawn(move || committer.run());
         started.map_err(SpoolError::Disk)?;
         Ok((Self::on(Arc::new(Local(shared))), report))
@@ -288,9 +289,10 @@ impl Engine for Local {
         load_job(&self.0.index, key.0).ok().flatten()
     }
 
-    fn jobs_after(&self, after: Option<JobKey>, limit: usize) -> Vec<Job> {
-        let keys: Vec<u64> = self.index().keys(after.map(|key| key.0)).take(limit).collect();
-        keys.into_iter().filter_map(|key| load_job(&self.0.index, key).ok().flatten()).collect()
+    fn page(&self, after: Option<JobKey>, limit: usize, sieve: &Sieve) -> Page {
+        let (keys, next) = self.index().sifted(after.map(|key| key.0), limit, sieve);
+        let jobs = keys.into_iter().filter_map(|key| load_job(&self.0.index, key).ok().flatten());
+        Page { jobs: jobs.collect(), next: next.map(JobKey) }
     }
 
     fn count(&self) -> usize {

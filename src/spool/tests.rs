@@ -251,3 +251,59 @@ async fn many_callers_share_syncs_on_a_real_disk() {
     spool.close().await;
     std::fs::remove_dir_all(Path::new(&dir)).unwrap();
 }
+
+#[tokio::test]
+async fn a_page_of_one_agency_is_found_again_after_a_restart() {
+    let (house, _) = House::simulated();
+    let other: crate::mail::AgencyId = "so-yte".parse().unwrap();
+    let (spool, _) = house.open();
+    for n in 0..40 {
+        let mut parcel = parcel(n, 1, 300);
+        if n == 31 {
+            parcel.meta.destination = Destination::Agency(other.clone());
+        }
+        spool.accept(&parcel, house.now() + crate::mail::Span::days(1)).await.unwrap();
+    }
+    let sieve = sieve::Sieve { agency: Some(other), ..sieve::Sieve::default() };
+    let ids = |spool: &Spool| {
+        let page = spool.page(None, 100, &sieve);
+        (page.jobs.iter().map(|job| job.meta.id.as_u128()).collect::<Vec<_>>(), page.next)
+    };
+    assert_eq!(ids(&spool), (vec![31], None));
+    spool.close().await;
+    drop(spool);
+    let (spool, _) = house.open();
+    assert_eq!(ids(&spool), (vec![31], None));
+}
+
+#[tokio::test]
+async fn r03_on_a_disk_that_others_have_filled_the_spool_goes_round_in_its_own_room() {
+    let (house, disk) = House::simulated();
+    let (spool, _) = house.open();
+    let deliver = async |n: u64| {
+        spool.accept(&parcel(n, 1, 1000), house.now()).await?;
+        for job in spool.claim_due(house.now(), 10) {
+            spool.record(job.key, fates(&[(0, Fate::Done)], house.now())).await?;
+        }
+        Ok::<(), SpoolError>(())
+    };
+    deliver(0).await.unwrap();
+    disk.set_capacity(0);
+    for n in 1..200 {
+        deliver(n).await.unwrap();
+    }
+    // What is not delivered is not written over: then it is full.
+    let mut kept = 0;
+    let refused = loop {
+        match spool.accept(&parcel(1000 + kept, 1, 1000), house.now() + crate::mail::Span::days(1)).await {
+            Ok(_) => kept += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(refused, SpoolError::Full) && kept > 3, "{refused} after {kept}");
+    assert_eq!(spool.count() as u64, kept);
+    spool.close().await;
+    drop(spool);
+    let (spool, found) = house.open();
+    assert_eq!((spool.count() as u64, found.damages), (kept, 0));
+}

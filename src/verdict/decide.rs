@@ -11,8 +11,8 @@ use crate::inspect::rules::Facts;
 use crate::inspect::{Case, Finding};
 use crate::mail::{Destination, Language, Recipient, Reply};
 
-use super::settings::{Policy, Verdict};
-use super::{Action, Group, Judged, Mode, Weighed, score};
+use super::settings::{Ambiguous, Policy, Verdict};
+use super::{Action, Copied, Group, Judged, Mode, Weighed, score};
 
 /// A class of findings with an action of its own.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -83,7 +83,16 @@ fn group(case: &Case, policy: &Policy, settings: &Verdict, destination: Destinat
     }
     let would = (settings.observe && action != full).then_some(full);
     let because = because(&causes, full, &weighed);
-    Group { destination, recipients, action, score: sum.total, weighed, because, would }
+    // Held or refused mail stays as it came.
+    let copy = if action < Action::Quarantine { copied(case, settings) } else { None };
+    Group { destination, recipients, action, score: sum.total, weighed, because, would, copy }
+}
+
+/// The copy that this agency's recipients get instead of what came. With `observe` nothing is changed.
+fn copied(case: &Case, settings: &Verdict) -> Option<Copied> {
+    let wanted = settings.ambiguous == Ambiguous::Rewrite && !settings.observe && case.has("mime.ambiguous");
+    let copy = Copied::Canonical;
+    (wanted && case.released().message(copy.as_str()).is_some()).then_some(copy)
 }
 
 /// Waiting comes before every refusal that DNS might change; malware is acted on at once.
@@ -169,6 +178,9 @@ fn causes(case: &Case, policy: &Policy, settings: &Verdict, outward: bool) -> Ve
     let relevant = case.findings().iter().filter(|f| !(outward && is_about_sender(&f.code)));
     let mut causes: Vec<Cause> = relevant
         .filter_map(|f| {
+            if f.code == "mime.ambiguous" && copied(case, settings).is_some() {
+                return None;
+            }
             let (class, action) = class_of(&f.code, policy, settings)?;
             // Encrypted mail of a sender that DMARC vouches for is delivered, with a tag (DOMAIN §3).
             let known = f.code == "smime.encrypted" && (outward || encrypted_and_known);
@@ -197,7 +209,6 @@ fn class_of(code: &str, policy: &Policy, settings: &Verdict) -> Option<(Class, A
         | "archive.unsupported"
         | "unpack.limit"
         | "mime.limit"
-        | "mime.ambiguous"
         // RFC 2045 §6.4: nobody here can say what such a part holds, but some client may.
         | "mime.unknown-encoding"
         | "inspect.failed"
@@ -221,6 +232,11 @@ fn class_of(code: &str, policy: &Policy, settings: &Verdict) -> Option<(Class, A
         // Nobody's name is used: old devices and cron jobs write such mail, and a person can still want it.
         "from.missing" => (Class::Malformed, Action::Quarantine),
         "mime.partial" | "mime.external-body" => (Class::Malformed, refuse),
+        "mime.ambiguous" => match settings.ambiguous {
+            Ambiguous::Scan => return None,
+            Ambiguous::Refuse => (Class::Malformed, refuse),
+            Ambiguous::Hold | Ambiguous::Rewrite => (Class::Unscannable, settings.unscannable.action()),
+        },
         "loop.received" | "loop.own" => (Class::Loop, refuse),
         // THREATS A-24: what leaves by our hand bears our name; another's is never signed and never sent.
         "from.own-domain" | "from.foreign-domain" => (Class::Forged, refuse),

@@ -9,6 +9,7 @@ mod tests;
 
 use std::fmt;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::inspect::Case;
@@ -73,6 +74,27 @@ pub struct Group {
     pub because: Vec<String>,
     /// With `observe`: what would have been done.
     pub would: Option<Action>,
+    /// The recipients get a copy that was written anew, not the octets that came.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub copy: Option<Copied>,
+}
+
+/// A copy that an inspector made beside the facts.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Copied {
+    /// The same content in the one form that every client reads alike.
+    Canonical,
+}
+
+impl Copied {
+    /// The path of its octets among what left the cage, and the word in X-Luytre-Rewritten.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Canonical => "canonical",
+        }
+    }
 }
 
 /// A message with its decision. `deliver` takes nothing else, so mail that skipped inspection does not compile.
@@ -91,6 +113,13 @@ impl Judged {
     #[must_use]
     pub fn groups(&self) -> &[Group] {
         &self.groups
+    }
+    /// The octets that a group's recipients get.
+    #[must_use]
+    pub fn octets(&self, group: &Group) -> Bytes {
+        let original = || self.case.mail().raw().clone();
+        let Some(copy) = group.copy else { return original() };
+        self.case.released().message(copy.as_str()).unwrap_or_else(original)
     }
     /// Of the policy that decided: hex, as in the receipt.
     #[must_use]

@@ -12,7 +12,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Action, Judged, Mode, Weighed};
+use super::{Action, Copied, Judged, Mode, Weighed};
 use crate::inspect::case::{AuthFacts, PartFact, SmimeFact};
 use crate::inspect::checks::net::engines::outcome::EngineFact;
 use crate::mail::{Language, MailId, Timestamp};
@@ -32,6 +32,9 @@ pub struct Receipt {
     pub account: Option<String>,
     pub sender: String,
     pub recipients: Vec<String>,
+    /// Recipients that were written and reach others: aliases, copies.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reached: Vec<Reached>,
     pub message_id: String,
     /// The first 16 hex digits of SHA-256 over id and subject.
     pub subject_digest: String,
@@ -51,6 +54,18 @@ pub struct Receipt {
     pub outcome: Vec<Outcome>,
 }
 
+/// What became of one RCPT TO where more, or somebody else, gets the message.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Reached {
+    /// As the sender wrote it.
+    pub written: String,
+    /// By aliases; those that another recipient had added already are not named again.
+    pub mailboxes: Vec<String>,
+    /// By `always_bcc`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub copies: Vec<String>,
+}
+
 /// The decision for one destination.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct GroupReceipt {
@@ -62,6 +77,9 @@ pub struct GroupReceipt {
     /// With observe: what would have been done.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub would: Option<Action>,
+    /// The recipients got a copy that was written anew.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub copy: Option<Copied>,
     pub score: f64,
     pub because: Vec<String>,
     pub findings: Vec<Weighed>,
@@ -109,6 +127,7 @@ impl Receipt {
             recipients: g.recipients.iter().filter_map(|i| everyone.get(*i).cloned()).collect(),
             action: g.action,
             would: g.would,
+            copy: g.copy,
             score: g.score,
             because: g.because.clone(),
             findings: g.weighed.clone(),
@@ -124,6 +143,7 @@ impl Receipt {
             account: tls.and_then(|t| t.account.as_ref()).map(|account| account.name.clone()),
             sender: envelope.sender().to_string(),
             recipients: everyone.clone(),
+            reached: Vec::new(),
             message_id: headers.text("message-id").unwrap_or_default().chars().take(250).collect(),
             subject_digest: subject_digest(envelope.id(), &case.content().subject),
             size_bytes: mail.raw().len() as u64,
@@ -167,6 +187,12 @@ pub fn render(receipt: &Receipt, language: Language) -> String {
     line(word("Tài khoản", "Account"), receipt.account.as_deref().unwrap_or_default());
     line(word("Người gửi", "Sender"), if receipt.sender.is_empty() { "<>" } else { &receipt.sender });
     line(word("Người nhận", "Recipients"), &receipt.recipients.join(", "));
+    for reached in &receipt.reached {
+        let copies = if reached.copies.is_empty() { "" } else { word("; bản sao: ", "; copies: ") };
+        let text =
+            format!("{} → {}{copies}{}", reached.written, reached.mailboxes.join(", "), reached.copies.join(", "));
+        line(word("Bí danh", "Alias"), &text);
+    }
     line("Message-ID", &receipt.message_id);
     line(word("Dung lượng", "Size"), &format!("{} B", receipt.size_bytes));
     let auth = &receipt.auth;
@@ -223,6 +249,11 @@ fn render_group(group: &GroupReceipt, vi: bool) -> String {
     if let Some(would) = group.would {
         let text = if vi { "Chế độ quan sát; lẽ ra là" } else { "Observe mode; it would have been" };
         out.push_str(&format!("  {text}: {}\n", if vi { action_vi(would) } else { would.as_str() }));
+    }
+    if let Some(copy) = group.copy {
+        let text =
+            if vi { "Người nhận nhận bản viết lại" } else { "The recipients get a copy written anew" };
+        out.push_str(&format!("  {text}: {}\n", copy.as_str()));
     }
     if !group.because.is_empty() {
         out.push_str(&format!("  {}: {}\n", if vi { "Vì" } else { "Because" }, escape(&group.because.join(", "))));

@@ -47,6 +47,7 @@ pub const WEIGHTS: &[(&str, f64)] = &[
     ("from.malformed", 3.0),
     ("received.forged", 2.0),
     // Structure and attachments (THREATS §4). Ambiguity is held by class; these add up beside it.
+    ("mime.ambiguous", 2.0),
     ("mime.malformed", 0.7),
     ("mime.unknown-encoding", 1.0),
     ("attachment.executable", 9.0),
@@ -60,6 +61,10 @@ pub const WEIGHTS: &[(&str, f64)] = &[
     ("archive.inconsistent", 5.0),
     ("archive.traversal", 7.0),
     ("archive.link", 3.0),
+    // An archive behind a picture or a program: programs that unpack themselves are made so, pictures are not.
+    ("archive.embedded", 2.0),
+    // Agencies write the password into the letter too; what was found inside counts by itself.
+    ("archive.password_in_text", 1.0),
     ("name.control", 2.0),
     ("name.suspicious", 2.0),
     ("name.malformed", 1.0),
@@ -76,6 +81,7 @@ pub const WEIGHTS: &[(&str, f64)] = &[
     // Any YARA rule that is not marked as malware; `"yara.documents.macro_dropper" = 9.0` sets one by itself.
     ("yara", 4.0),
     ("yara.failed", 0.0),
+    ("tnef.malformed", 1.0),
 ];
 
 /// Points of `code`: the agency's own weight, else the built-in one; `yara.NAME` falls back on `yara.*`.

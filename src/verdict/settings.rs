@@ -18,6 +18,8 @@ pub struct Verdict {
     pub reject: f64,
     pub malware: Severe,
     pub unscannable: Severe,
+    /// Mail that clients read in several ways.
+    pub ambiguous: Ambiguous,
     /// Tag only, except malware; says what it would have done.
     pub observe: bool,
     /// Points for findings of the built-in checks: `"spf.fail" = 2.0`. Only what differs from the defaults.
@@ -32,6 +34,7 @@ impl Default for Verdict {
             reject: 15.0,
             malware: Severe::Quarantine,
             unscannable: Severe::Quarantine,
+            ambiguous: Ambiguous::Hold,
             observe: false,
             weights: BTreeMap::new(),
         }
@@ -57,6 +60,21 @@ impl Severe {
             Self::Reject => Action::Reject,
         }
     }
+}
+
+/// What mail gets that clients read in several ways (`mime.ambiguous`). Every reading is scanned whatever stands here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ambiguous {
+    /// What `unscannable` says.
+    #[default]
+    Hold,
+    /// Only its points: what every reading shows was looked at.
+    Scan,
+    /// 550 5.6.0.
+    Refuse,
+    /// A copy with one reading goes on; where none can be made (signed or encrypted mail, broken limits), as `Hold`.
+    Rewrite,
 }
 
 /// `[dmarc]`: what a failing `p=reject` and `p=quarantine` get.

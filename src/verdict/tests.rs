@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::receipt::{Outcome, render};
-use super::settings::{Policy, Severe, Verdict};
+use super::settings::{Ambiguous, Policy, Severe, Verdict};
 use super::*;
 use crate::envelope::Envelope;
 use crate::inspect::case::AtomHit;
@@ -100,6 +100,41 @@ fn classes_have_actions_of_their_own() {
     let mut policy = Policy::default();
     policy.dmarc.reject = Severe::Tag;
     assert_eq!(action_of(&["dmarc.reject"], &policy), Action::Tag);
+}
+
+/// What left the cage decides whether the copy can go on in the original's place.
+#[test]
+fn ambiguous_mail_is_held_scanned_refused_or_rewritten() {
+    use crate::inspect::case::{Outgoing, OutgoingKind, Released};
+    let released = || {
+        let sha256 = String::new();
+        let item = Outgoing { kind: OutgoingKind::Message, offset: 0, length: 4, sha256, path: "canonical".into() };
+        Released::new(vec![item], Bytes::from_static(b"copy")).unwrap()
+    };
+    let octets = |judged: &Judged| judged.octets(&judged.groups()[0]);
+    for (setting, without, with_copy) in [
+        (Ambiguous::Hold, Action::Quarantine, Action::Quarantine),
+        (Ambiguous::Scan, Action::Deliver, Action::Deliver),
+        (Ambiguous::Refuse, Action::Reject, Action::Reject),
+        (Ambiguous::Rewrite, Action::Quarantine, Action::Deliver),
+    ] {
+        let policy = with(|v| v.ambiguous = setting);
+        assert_eq!(action_of(&["mime.ambiguous"], &policy), without, "{setting:?}");
+        let judged = judge(plain(&["mime.ambiguous"]).with_released(released()), &policy);
+        assert_eq!(judged.strictest(), with_copy, "{setting:?}");
+        let is_copy = setting == Ambiguous::Rewrite;
+        assert_eq!(octets(&judged) == b"copy".as_slice(), is_copy, "{setting:?}");
+        let text = render(&Receipt::of(&judged, &[]), Language::En);
+        assert_eq!(text.contains("written anew: canonical"), is_copy, "{text}");
+    }
+    // Malware in any reading is malware, and what is held stays as it came.
+    let policy = with(|v| v.ambiguous = Ambiguous::Rewrite);
+    let judged = judge(plain(&["mime.ambiguous", "malware.eicar"]).with_released(released()), &policy);
+    assert_eq!((judged.strictest(), octets(&judged) == b"copy".as_slice()), (Action::Quarantine, false));
+    // Observing changes nothing.
+    let policy = with(|v| (v.ambiguous, v.observe) = (Ambiguous::Rewrite, true));
+    let judged = judge(plain(&["mime.ambiguous"]).with_released(released()), &policy);
+    assert_eq!((judged.strictest(), octets(&judged) == b"copy".as_slice()), (Action::Tag, false));
 }
 
 #[test]

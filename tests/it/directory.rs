@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use crate::kit::client::{Answer, Client};
-use crate::kit::gateway::{Folder, Gateway};
+use crate::kit::gateway::{Folder, Gateway, receipt_id};
 use crate::kit::peer::key_and_certificate;
 use crate::kit::site::{Site, letter};
+use crate::kit::watch::Watch;
 
 const LISTED: &str = "recipients = { from = \"file\", path = \"recipients.txt\", subaddressing = \"+\" }";
 
@@ -43,6 +43,10 @@ fn aliases_reach_several_and_a_copy_is_kept() {
     reached.sort();
     assert_eq!(reached, ["alice@agency.test", "an@agency.test", "binh@agency.test"], "each of them once");
     assert_eq!(rcpt(&gateway, "nobody@agency.test").code, 550);
+    let receipt = gateway.receipt(&receipt_id(&answer.text).unwrap()).unwrap();
+    let reached = &receipt.reached[0];
+    assert_eq!(reached.written, "VanThu+gap@agency.test");
+    assert_eq!((reached.mailboxes.len(), reached.copies.as_slice()), (2, ["alice@agency.test".to_owned()].as_slice()));
 }
 
 #[test]
@@ -71,6 +75,19 @@ fn the_agencys_server_is_asked_once_and_its_absence_refuses_nobody() {
     assert_eq!(rcpt(&gateway, "an@agency.test").code, 250, "nobody can tell, so the letter is taken");
 }
 
+#[test]
+fn a_server_that_says_yes_to_everybody_is_found_out_and_its_no_still_counts() {
+    let site = Site::new("catch-all");
+    site.sink.refuse("ghost@agency.test", "550 5.1.1 unknown");
+    let gateway = start(&site, "recipients = { from = \"callout\" }");
+    assert_eq!(rcpt(&gateway, "an@agency.test").code, 250);
+    assert_eq!(gateway.metric("luytre_recipient_catch_all{agency=\"so-tttt\"}"), 1.0);
+    assert_eq!(rcpt(&gateway, "ghost@agency.test").code, 550);
+    assert_eq!(rcpt(&gateway, "binh@agency.test").code, 250);
+    let questions = |name: &str| site.sink.asked().iter().filter(|to| to.starts_with(name)).count();
+    assert_eq!((questions("no-such-user-"), questions("an@"), questions("binh@")), (1, 1, 1), "asked once a day");
+}
+
 /// A slapd of the test's own, with one mailbox; killed when dropped.
 struct Slapd {
     folder: Folder,
@@ -94,19 +111,13 @@ impl Slapd {
         let added = Command::new("/usr/sbin/slapadd").arg("-f").arg(&config).arg("-l").arg(&people).output().unwrap();
         assert!(added.status.success(), "slapadd: {}", String::from_utf8_lossy(&added.stderr));
         let [port, tls_port] = [free_port(), free_port()];
+        let watch = Watch::over(&dir);
         let child = run(&config, port, tls_port);
-        let slapd = Self { folder, child, port, tls_port };
-        slapd.wait();
-        slapd
-    }
-
-    /// Until it answers.
-    fn wait(&self) {
-        let end = Instant::now() + Duration::from_secs(60);
-        while std::net::TcpStream::connect(("127.0.0.1", self.tls_port)).is_err() {
-            assert!(Instant::now() < end, "slapd does not listen");
-            std::thread::yield_now();
-        }
+        // It writes the number of its process once it listens.
+        watch.until("slapd listens", || {
+            std::fs::read_to_string(dir.join("slapd.pid")).ok().filter(|t| t.ends_with('\n'))
+        });
+        Self { folder, child, port, tls_port }
     }
 
     fn stop(&mut self) {
@@ -121,16 +132,69 @@ impl Drop for Slapd {
     }
 }
 
-const PEOPLE: &str = "dn: dc=agency,dc=test\nobjectClass: dcObject\nobjectClass: organization\no: agency\ndc: agency\n\n\
-    dn: cn=luytre,dc=agency,dc=test\nobjectClass: organizationalRole\nobjectClass: simpleSecurityObject\ncn: luytre\n\
-    userPassword: bi mat\n\n\
-    dn: uid=an,dc=agency,dc=test\nobjectClass: inetOrgPerson\nuid: an\ncn: An\nsn: Nguyen\nmail: An@agency.test\n";
+/// An has a mailbox with another address; Binh has left; the meeting room is nobody's account; a branch is elsewhere.
+const PEOPLE: &str = "dn: dc=agency,dc=test
+objectClass: dcObject
+objectClass: organization
+o: agency
+dc: agency
+
+dn: cn=luytre,dc=agency,dc=test
+objectClass: organizationalRole
+objectClass: simpleSecurityObject
+cn: luytre
+userPassword: bi mat
+
+dn: uid=an,dc=agency,dc=test
+objectClass: inetOrgPerson
+objectClass: exchangeUser
+uid: an
+cn: An
+sn: Nguyen
+mail: An@agency.test
+proxyAddresses: SMTP:An@agency.test
+proxyAddresses: smtp:vanthu@agency.test
+proxyAddresses: X400:c=VN;a= ;p=So;
+userAccountControl: 512
+
+dn: uid=binh,dc=agency,dc=test
+objectClass: inetOrgPerson
+objectClass: exchangeUser
+uid: binh
+cn: Binh
+sn: Tran
+mail: binh@agency.test
+userAccountControl: 514
+
+dn: uid=phonghop,dc=agency,dc=test
+objectClass: inetOrgPerson
+objectClass: exchangeUser
+uid: phonghop
+cn: Phong hop
+sn: Phong
+mail: phonghop@agency.test
+userAccountControl: 514
+msExchRecipientTypeDetails: 16
+
+dn: ou=elsewhere,dc=agency,dc=test
+objectClass: referral
+objectClass: extensibleObject
+ou: elsewhere
+ref: ldap://127.0.0.1:9/ou=elsewhere,dc=agency,dc=test
+";
+
+/// The attributes of Active Directory that we know, with their own numbers.
+const EXCHANGE: &str = "attributetype ( 1.2.840.113556.1.2.210 NAME 'proxyAddresses' EQUALITY caseIgnoreMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 )
+attributetype ( 1.2.840.113556.1.4.8 NAME 'userAccountControl' EQUALITY integerMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.27 SINGLE-VALUE )
+attributetype ( 1.2.840.113556.1.4.7000.102.50970 NAME 'msExchRecipientTypeDetails' EQUALITY integerMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.27 SINGLE-VALUE )
+objectclass ( 1.2.840.113556.1.5.9999 NAME 'exchangeUser' AUXILIARY MAY ( proxyAddresses $ userAccountControl $ msExchRecipientTypeDetails ) )
+";
 
 fn slapd_conf(dir: &Path) -> String {
     let dir = dir.display();
     format!(
         "include /etc/ldap/schema/core.schema\ninclude /etc/ldap/schema/cosine.schema\n\
-         include /etc/ldap/schema/inetorgperson.schema\npidfile {dir}/slapd.pid\nargsfile {dir}/slapd.args\n\
+         include /etc/ldap/schema/inetorgperson.schema\n{EXCHANGE}pidfile {dir}/slapd.pid\nargsfile {dir}/slapd.args\n\
          modulepath /usr/lib/ldap\nmoduleload back_mdb\nTLSCertificateFile {dir}/ldap.pem\nTLSCertificateKeyFile {dir}/ldap.key\n\
          database mdb\nmaxsize 10485760\nsuffix \"dc=agency,dc=test\"\nrootdn \"cn=root,dc=agency,dc=test\"\ndirectory {dir}/db\n\
          access to attrs=userPassword by anonymous auth by * none\n\
@@ -153,6 +217,27 @@ fn run(config: &PathBuf, port: u16, tls_port: u16) -> Child {
         .unwrap()
 }
 
+/// `recipients` that asks a directory, with the account of the tests.
+fn asking(url: &str, ca: &Path, more: &str) -> String {
+    format!(
+        "recipients = {{ from = \"ldap\", subaddressing = \"+\", ldap = {{ urls = [\"{url}\"], ca = \"{}\", \
+         bind_dn = \"cn=luytre,dc=agency,dc=test\", password_file = \"ldap.txt\", base = \"dc=agency,dc=test\", \
+         timeout = \"60 s\"{more} }} }}",
+        ca.display()
+    )
+}
+
+fn check(gateway: &Gateway, to: &str, code: u16) {
+    let answer = rcpt(gateway, to);
+    assert_eq!(answer.code, code, "{to}: {answer:?}\n{}", gateway.log());
+}
+
+fn site(name: &str) -> Site {
+    let site = Site::new(name);
+    site.folder.write("ldap.txt", "bi mat\n");
+    site
+}
+
 #[test]
 fn rfc4511_a_real_directory_is_asked_and_its_absence_is_bridged() {
     if !Path::new(SLAPD).exists() {
@@ -160,33 +245,38 @@ fn rfc4511_a_real_directory_is_asked_and_its_absence_is_bridged() {
         return;
     }
     let mut slapd = Slapd::start();
-    let site = Site::new("ldap");
-    site.folder.write("ldap.txt", "bi mat\n");
-    let (tls, clear) = (slapd.tls_port, slapd.port);
-    let recipients = |url: &str, start_tls: bool| {
-        format!(
-            "recipients = {{ from = \"ldap\", subaddressing = \"+\", ldap = {{ urls = [\"{url}\"], start_tls = {start_tls}, \
-             ca = \"{}/ldap.pem\", bind_dn = \"cn=luytre,dc=agency,dc=test\", password_file = \"ldap.txt\", \
-             base = \"dc=agency,dc=test\" }} }}",
-            slapd.folder.path().display()
-        )
-    };
-    let gateway = start(&site, &recipients(&format!("ldaps://localhost:{tls}"), false));
-    let check = |gateway: &Gateway, to: &str, code: u16| {
-        let answer = rcpt(gateway, to);
-        assert_eq!(answer.code, code, "{to}: {answer:?}\n{}", gateway.log());
-    };
-    check(&gateway, "an@agency.test", 250);
-    check(&gateway, "an+hoadon@agency.test", 250);
-    check(&gateway, "ghost@agency.test", 550);
-    check(&gateway, "*@agency.test", 550);
-    check(&gateway, "abuse@agency.test", 250);
+    let ca = slapd.folder.path().join("ldap.pem");
+    let inside = format!("ldaps://localhost:{}", slapd.tls_port);
+    let first = site("ldap");
+    let gateway = start(&first, &asking(&inside, &ca, ""));
+    for (to, code) in [
+        ("an@agency.test", 250),
+        ("an+hoadon@agency.test", 250),
+        ("VanThu@agency.test", 250),
+        ("binh@agency.test", 250),
+        ("ghost@agency.test", 550),
+        ("*@agency.test", 550),
+        ("abuse@agency.test", 250),
+    ] {
+        check(&gateway, to, code);
+    }
 
-    let other = Site::new("ldap-starttls");
-    other.folder.write("ldap.txt", "bi mat\n");
-    let started = start(&other, &recipients(&format!("ldap://localhost:{clear}"), true));
-    check(&started, "an@agency.test", 250);
-    check(&started, "ghost@agency.test", 550);
+    let second = site("ldap-starttls");
+    let clear = format!("ldap://localhost:{}", slapd.port);
+    let strict = start(&second, &asking(&clear, &ca, ", start_tls = true, disabled_accounts = \"refuse\""));
+    for (to, code) in
+        [("an@agency.test", 250), ("binh@agency.test", 550), ("phonghop@agency.test", 250), ("ghost@agency.test", 550)]
+    {
+        check(&strict, to, code);
+    }
+
+    // An authority that did not sign its certificate: it is told neither name nor password, and refuses nobody.
+    let third = site("ldap-stranger");
+    let (_, other) = key_and_certificate("localhost");
+    let other = third.folder.write("other.pem", other.to_pem().unwrap());
+    let stranger = start(&third, &asking(&inside, &other, ""));
+    check(&stranger, "ghost@agency.test", 250);
+    assert!(stranger.metric("luytre_recipient_checks_total{answer=\"unsure\",source=\"ldap\"}") >= 1.0);
 
     slapd.stop();
     check(&gateway, "an@agency.test", 250);
@@ -194,4 +284,19 @@ fn rfc4511_a_real_directory_is_asked_and_its_absence_is_bridged() {
     check(&gateway, "unheard@agency.test", 250);
     assert!(gateway.metric("luytre_recipient_checks_total{answer=\"unsure\",source=\"ldap\"}") >= 1.0);
     assert!(gateway.metric("luytre_recipient_checks_total{answer=\"unknown\",source=\"memory\"}") >= 1.0);
+}
+
+#[test]
+fn a_directory_that_says_nothing_holds_nobody_up_for_long() {
+    // It takes connections, as far as the kernel does that for it, and never answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ldap://{}", silent.local_addr().unwrap());
+    let site = site("ldap-silent");
+    let recipients =
+        asking(&url, Path::new("ldap.txt"), "").replace("\"60 s\"", "\"200 ms\"").replace("ca = \"ldap.txt\", ", "");
+    let gateway = start(&site, &recipients);
+    check(&gateway, "an@agency.test", 250);
+    // Left alone for a while: nobody waits again.
+    check(&gateway, "binh@agency.test", 250);
+    gateway.wait_for_line("that it is left alone", |line| line.contains("left alone"));
 }

@@ -92,9 +92,21 @@ fn malware_is_held_shown_and_released_on_purpose() {
     assert!(site.sink.taken().is_empty());
 
     let (code, text, error) = luytre(&["quarantine", "release", "--config", config, &id]);
+    assert!(code != 0 && error.contains("malware.eicar") && error.contains("--force"), "{text}{error}");
+    let (code, ..) = luytre(&["quarantine", "release", "--config", config, "--force", &id]);
+    assert_ne!(code, 0, "force without a reason");
+    let release = ["quarantine", "release", "--config", config, "--force", "--reason", "sent as a test", &id];
+    let (code, text, error) = luytre(&release);
     assert_eq!(code, 0, "{text}{error}");
     let taken = site.sink.wait_for_count(1);
     assert!(taken[0].text().contains(&eicar()));
+    assert!(taken[0].text().contains("\r\nResent-To: an@agency.test\r\n"), "{}", taken[0].text());
+    let (_, receipt, _) = luytre(&["receipt", "--config", config, &id]);
+    assert!(receipt.contains("released") && receipt.contains("(forced): sent as a test"), "{receipt}");
+    let (code, acts, error) = luytre(&["log", "audit", "--config", config]);
+    assert!(code == 0 && acts.contains("quarantine.stopped") && acts.contains("quarantine.released"), "{acts}{error}");
+    let (code, text, error) = luytre(&["log", "verify", "--config", config]);
+    assert_eq!(code, 0, "{text}{error}");
 }
 
 #[test]
@@ -109,8 +121,13 @@ fn held_mail_is_shown_with_its_reason_and_removed_for_good() {
     };
     let (code, shown, error) = quarantine("show", &[&id]);
     assert!(code == 0 && shown.contains("malware.eicar") && shown.contains("Hoa don"), "{shown}{error}");
-    let (code, whole, error) = quarantine("show", &["--raw", &id]);
+    assert_ne!(quarantine("show", &["--raw", &id]).0, 0, "R38: without a reason nobody sees the body");
+    let (code, whole, error) = quarantine("show", &["--raw", "--reason", "ticket 41", &id]);
     assert!(code == 0 && whole.contains(&eicar()), "{error}");
+    let (_, acts, _) = luytre(&["log", "audit", "--config", config, "--json"]);
+    assert!(acts.contains("quarantine.shown") && acts.contains("ticket 41"), "{acts}");
+    let (code, list, error) = quarantine("list", &["--finding", "malware", "--to", "an@agency", "--since", "1 h"]);
+    assert!(code == 0 && list.contains(&id), "{list}{error}");
 
     let (code, _, error) = quarantine("remove", &["--reason", "thu nghiem", &id]);
     assert_eq!(code, 0, "{error}");

@@ -97,14 +97,20 @@ async fn early_talkers_are_sent_away_and_familiar_clients_need_not_wait() {
     let mut early = Client::connect(gate.address());
     early.send("EHLO x.example\r\n");
     assert_eq!((early.reply(), early.reply()), (554, 0));
-    let mut house = House { hostname: "gw.agency.test".to_owned(), limits: quick(), stations: Vec::new() };
+    let mut house =
+        House { hostname: "gw.agency.test".to_owned(), limits: quick(), stations: Vec::new(), elsewhere: Vec::new() };
     house.stations.clone_from(&gate.house.borrow().stations);
     gate.house.send(Arc::new(house)).unwrap();
     let mut client = Client::connect(gate.address());
     assert_eq!(client.reply(), 220);
     client.begin();
     assert_eq!(client.say("Subject: x\r\n\r\nx\r\n."), 250);
-    let mut house = House { hostname: "gw.agency.test".to_owned(), limits: Limits::default(), stations: Vec::new() };
+    let mut house = House {
+        hostname: "gw.agency.test".to_owned(),
+        limits: Limits::default(),
+        stations: Vec::new(),
+        elsewhere: Vec::new(),
+    };
     house.limits.pregreet = Span::hours(1);
     house.stations.clone_from(&gate.house.borrow().stations);
     gate.house.send(Arc::new(house)).unwrap();
@@ -117,7 +123,8 @@ async fn a_reload_holds_from_the_next_mail_on() {
     let mut client = Client::connect(gate.address());
     assert_eq!(client.reply(), 220);
     assert_eq!(client.say("EHLO x.example"), 250);
-    let mut house = House { hostname: "gw.agency.test".to_owned(), limits: quick(), stations: Vec::new() };
+    let mut house =
+        House { hostname: "gw.agency.test".to_owned(), limits: quick(), stations: Vec::new(), elsewhere: Vec::new() };
     house.limits.recipients = 1;
     house.stations.clone_from(&gate.house.borrow().stations);
     gate.house.send(Arc::new(house)).unwrap();

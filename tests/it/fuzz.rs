@@ -115,3 +115,80 @@ fn rfc5321_4_2_packets_make_no_difference_to_replies() {
         [b"250 ", b"250-", b"550 5.1.1 ", b"\r\n", b"\n", b"no such user", b"999", b"25", b"\r\n\r\n"];
     try_all("replies", &pieces, bodies::replies);
 }
+
+#[test]
+fn rfc5322_2_2_any_octets_have_a_header_and_what_we_fold_is_one_field() {
+    let pieces: [&[u8]; 14] = [
+        b"\r\n",
+        b"\n",
+        b"\r",
+        b" ",
+        b"\t",
+        b":",
+        b"Subject",
+        b"From: an@agency.test",
+        b"=?utf-8?B?",
+        b"?=",
+        b"\0",
+        b"\xff",
+        b"\r\n\r\n",
+        b"\xe1\xbb\x99",
+    ];
+    try_all("header", &pieces, bodies::header);
+}
+
+#[test]
+fn rfc2045_any_octets_are_a_tree_within_its_limits() {
+    let pieces: [&[u8]; 22] = [
+        b"\r\n",
+        b"\n",
+        b"--b",
+        b"--b--",
+        b"--b\r\n",
+        b"\r\n\r\n",
+        b"Content-Type: multipart/mixed; boundary=b\r\n\r\n",
+        b"Content-Type: multipart/mixed; boundary=\"b\"; boundary=c\r\n",
+        b"Content-Type: message/rfc822\r\n\r\n",
+        b"Content-Transfer-Encoding: base64\r\n",
+        b"Content-Transfer-Encoding: quoted-printable\r\n",
+        b"Content-Disposition: attachment; filename*0*=utf-8''a%20",
+        b"; filename*1=b",
+        b"=\r\n",
+        b"=41",
+        b"QUJD",
+        b"====",
+        b"begin 644 x\n",
+        b"=ybegin line=128 size=1 name=x\r\n",
+        b"M86%A",
+        b"\xff\xfe",
+        b"\0",
+    ];
+    try_all("mime", &pieces, bodies::mime);
+}
+
+#[test]
+fn rfc3464_2_nothing_that_others_say_is_a_field_of_a_report() {
+    let pieces: [&[u8]; 20] = [
+        b"\n",
+        b"\r",
+        b"ENVID=a+2Bb ",
+        b"RET=FULL ",
+        b"RET=HDRS ",
+        b"SMTPUTF8 ",
+        b"<x@partner.example>",
+        b"<h\xe1\xbb\x99p@partner.example>",
+        b" ORCPT=rfc822;a+2Bb@c",
+        b" ORCPT=utf-8;h\\x{1ED9}p@c",
+        b" NOTIFY=DELAY",
+        b"550 5.1.1 ",
+        b"Action: delivered",
+        b": ",
+        b"\xe2\x80\xa8",
+        b"Subject: x",
+        b"Message-ID: <1@a>",
+        b"\n\n",
+        b"\xff",
+        b"\x1b[2J",
+    ];
+    try_all("dsn", &pieces, bodies::dsn);
+}

@@ -26,7 +26,7 @@ fn try_from(gateway: &Gateway, client: &str, from: &str, to: &str) -> Answer {
 }
 
 /// The events so far, once `done` holds of them.
-fn events(site: &Site, what: &str, done: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+pub fn events(site: &Site, what: &str, done: impl Fn(&[Value]) -> bool) -> Vec<Value> {
     let end = Instant::now() + Duration::from_secs(60);
     loop {
         let found = read(&site.folder.path().join("data/events"));

@@ -285,7 +285,8 @@ fn a_broken_yara_file_is_told_with_its_place_and_nothing_is_compiled() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("bad.yar"), "rule a {\n  condition: nonsense\n}\n").unwrap();
     std::fs::write(folder.path().join("worse.yar"), "rule {").unwrap();
-    let rules = settings::Rules { spam: Vec::new(), yara: vec![folder.path().to_owned()], hashes: Vec::new() };
+    let rules =
+        settings::Rules { spam: Vec::new(), yara: vec![folder.path().to_owned()], ..settings::Rules::default() };
     let smime = settings::Smime { trust: vec![folder.path().join("none")] };
     let inspect =
         settings::Inspect { checks: vec!["yara".to_owned(), "yarra".to_owned()], ..settings::Inspect::default() };

@@ -2,15 +2,18 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod archives;
 mod attacks;
 mod auth;
 mod board;
+mod clients;
 mod config;
 mod crash;
 mod crypto;
 mod deliver;
 mod demo;
 mod directory;
+mod dns_trouble;
 mod docs;
 mod engines;
 mod flow;
@@ -20,15 +23,19 @@ mod guard;
 mod inspect;
 mod inspect_corpus;
 mod kit;
+mod load;
 mod neighbours;
 mod outgoing;
 mod peers;
+mod renewal;
 mod rules;
 mod scan;
 mod spf_path;
+mod stress;
 mod submission;
 mod supply;
 mod survive;
 mod talk;
 mod tidy;
+mod tls_settings;
 mod units;

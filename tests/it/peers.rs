@@ -28,11 +28,13 @@ fn run(program: &str, args: &[&str]) -> String {
 }
 
 /// A Postfix of the test's own: its queue, its configuration and a mailbox folder, on a free loopback port.
-struct Postfix {
+pub struct Postfix {
     folder: Folder,
     config: PathBuf,
-    address: SocketAddr,
+    pub address: SocketAddr,
     watch: Watch,
+    /// The folder with its password.
+    account: Option<Folder>,
 }
 
 /// Whose mailbox it is.
@@ -50,6 +52,25 @@ impl Postfix {
         Self::start_with(&format!(
             "virtual_mailbox_domains =\nrelayhost = [{host}]:{port}\ndefault_transport = smtp\nsmtp_host_lookup = native\n"
         ))
+    }
+
+    /// The same, with an account there and inside TLS only.
+    pub fn logging_in(gateway: SocketAddr, (name, password): (&str, &str)) -> Self {
+        let (host, port) = (gateway.ip(), gateway.port());
+        let accounts = Folder::in_temp("postfix-account");
+        let file = accounts.write("sasl", format!("[{host}]:{port} {name}:{password}\n"));
+        let mut this = Self::start_with(&format!(
+            "virtual_mailbox_domains =\nrelayhost = [{host}]:{port}\ndefault_transport = smtp\nsmtp_host_lookup = native\n\
+             smtp_sasl_auth_enable = yes\nsmtp_sasl_password_maps = texthash:{}\nsmtp_sasl_security_options = noanonymous\n\
+             smtp_tls_security_level = encrypt\n",
+            file.display()
+        ));
+        this.account = Some(accounts);
+        this
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("mail.log")).unwrap_or_default()
     }
 
     fn start_with(settings: &str) -> Self {
@@ -84,7 +105,7 @@ impl Postfix {
         let watch = Watch::over(&folder.path().join("mail"));
         let config = folder.path().join("conf");
         run("/usr/sbin/postfix", &["-c", config.to_str().unwrap(), "start"]);
-        let this = Self { folder, config, address, watch };
+        let this = Self { folder, config, address, watch, account: None };
         Client::connect(this.address).expect("postfix answers");
         this
     }

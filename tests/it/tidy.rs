@@ -34,7 +34,8 @@ const DOOR_METHODS: [&str; 7] =
 const CLOCKS: [&str; 5] = ["SystemTime", "Instant", "Timestamp", "Zoned", "Utc"];
 
 /// A heavy crate, and the beginnings of the paths (below `src/`) where its types may appear.
-const HOMES: [(&str, &[&str]); 11] = [
+const HOMES: [(&str, &[&str]); 12] = [
+    ("ring", &["env/vault"]),
     ("ldap3", &["env/ldap"]),
     ("native_tls", &["env/ldap"]),
     ("yara_x", &["inspect/checks/content/yara"]),

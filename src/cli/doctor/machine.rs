@@ -62,6 +62,7 @@ fn ports(policy: &Policy, running: bool, report: &mut Report) {
         return;
     }
     let wanted = policy.listeners.iter().map(|l| l.address).chain([policy.http.address]);
+    let wanted = wanted.chain(policy.http.mta_sts.as_ref().map(|sts| sts.address));
     for address in wanted {
         match TcpListener::bind(address) {
             Ok(_) => report.good(&Words::new(format!("{address} còn trống"), format!("{address} is free"))),

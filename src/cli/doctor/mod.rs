@@ -2,6 +2,7 @@
 
 mod machine;
 mod network;
+mod outgoing;
 mod records;
 
 use std::path::PathBuf;

@@ -16,7 +16,7 @@ use crate::mail::Domain;
 use crate::policy::Policy;
 
 /// For a connection, and for each answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(5);
 /// A server's answer to EHLO is short.
 const MOST_LINES: usize = 100;
 
@@ -118,6 +118,7 @@ async fn names(policy: &Policy, report: &mut Report) {
     for domain in policy.agencies.iter().flat_map(|a| &a.domains) {
         exchanger(&dns, domain, host, report).await;
     }
+    super::outgoing::look(policy, &dns, &options, report).await;
 }
 
 /// Whether mail for the domain comes here.

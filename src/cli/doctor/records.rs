@@ -5,8 +5,10 @@ use std::fmt::Write as _;
 
 use crate::cli::dkim::zone_line;
 use crate::deliver::seal::DkimPair;
-use crate::mail::Domain;
+use crate::mail::{Domain, Span};
 use crate::policy::{Agency, Policy};
+use crate::report::settings::StsMode;
+use crate::report::sts;
 
 /// Everything to publish, as lines of a zone file with comments.
 pub fn all(policy: &Policy) -> String {
@@ -46,24 +48,24 @@ fn domain_records(policy: &Policy, agency: &Agency, domain: &Domain) -> String {
     }
     lines.push(format!("_dmarc.{domain}. IN TXT \"v=DMARC1; p=quarantine; rua=mailto:postmaster@{domain}\""));
     lines.push(format!("_smtp._tls.{domain}. IN TXT \"v=TLSRPTv1; rua=mailto:postmaster@{domain}\""));
-    lines.push(format!("_mta-sts.{domain}. IN TXT \"v=STSv1; id={}\"", sts_id(policy)));
-    lines.push(format!("; and at https://mta-sts.{domain}/.well-known/mta-sts.txt :"));
-    lines.extend(sts_policy(host).lines().map(|line| format!(";   {line}")));
+    lines.extend(sts_records(policy, domain));
     lines.push(String::new());
     lines.into_iter().map(|line| format!("{line}\n")).collect()
 }
 
-/// RFC 8461 §3.2. `testing` first: senders report what would have failed and deliver all the same.
-fn sts_policy(host: &str) -> String {
-    format!("version: STSv1\nmode: testing\nmx: {host}\nmax_age: 604800\n")
-}
-
-/// RFC 8461 §3.1: at most 32 letters and digits that change when the policy does; ours depends on the host name alone.
-fn sts_id(policy: &Policy) -> String {
-    use sha2::{Digest as _, Sha256};
-    let digest = Sha256::digest(sts_policy(policy.hostname.as_str()));
-    digest.iter().take(8).fold(String::new(), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
+/// RFC 8461 §3.1, and the page itself where somebody else serves it.
+fn sts_records(policy: &Policy, domain: &Domain) -> Vec<String> {
+    let own = policy.http.mta_sts.as_ref();
+    let (mode, max_age) = own.map_or((StsMode::Testing, Span::days(7)), |sts| (sts.mode, sts.max_age));
+    let text = sts::policy(mode, max_age, &policy.hostname);
+    let (host, page) = (sts::host(domain), sts::PATH);
+    let mut lines = vec![format!("_mta-sts.{domain}. IN TXT \"v=STSv1; id={}\"", sts::id(&text))];
+    if own.is_some() {
+        lines.push(format!("{host}. IN CNAME {}.", policy.hostname));
+        lines.push(format!("; this gateway serves https://{host}{page} :"));
+    } else {
+        lines.push(format!("; and at https://{host}{page} :"));
+    }
+    lines.extend(text.lines().map(|line| format!(";   {line}")));
+    lines
 }

@@ -135,6 +135,10 @@ fn rfc3461_4_3_the_whole_message_goes_back_only_when_asked_for_and_small() {
     for kind in [Kind::Delayed, Kind::Relayed] {
         assert!(!bounce(kind, &mail, "").1.contains("a secret body"), "RFC 3461 §6.2: only with a failure");
     }
+    mail.meta.params.requiretls = true;
+    let (built, text) = bounce(Kind::Failed, &mail, "550 no");
+    assert!(built.meta.params.requiretls && !text.contains("a secret body"), "RFC 8689 §5: the header only");
+    mail.meta.params.requiretls = false;
     mail.body = Bytes::from("x\r\n".repeat(400_000));
     assert!(bounce(Kind::Failed, &mail, "550 no").0.body.len() < 5000);
 }

@@ -71,6 +71,8 @@ impl Deliver {
             let because = silent.first().map_or("", |f| f.said.as_str());
             let held = self.parts.undeliverable.hold(&only(parcel, &members), because).await;
             held.map_err(|error| SpoolError::Disk(std::io::Error::other(error)))?;
+            let (id, of) = (parcel.meta.id, members.len());
+            tracing::info!(%id, of, because, "held: its sender cannot be told");
             self.parts.metrics.report("held");
         }
         if let Some(sender) = sender.filter(|_| !told.is_empty()) {

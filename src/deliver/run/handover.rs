@@ -49,6 +49,7 @@ impl Deliver {
             Handover::Spooled { .. } => "spooled",
             Handover::InDoubt { .. } => "in-doubt",
             Handover::Refused { .. } => "refused",
+            Handover::Held { .. } => "held",
             Handover::Deferred { .. } => "deferred",
         });
         outcome

@@ -1,7 +1,7 @@
 //! What mail to servers found by MX needs besides a connection: proven DNS answers, MTA-STS policies kept on disk,
 //! certificates checked, TLS sessions counted. One for the gateway, part of [`super::Deliver`].
 
-mod ledger;
+pub(super) mod ledger;
 mod sts;
 
 use std::net::SocketAddr;
@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::conn::Conn;
+use super::strays::Guests;
 use crate::deliver::client::Trouble;
 use crate::deliver::route::Hop;
 use crate::deliver::tlspolicy::tally::{Applied, Failure, Reason};
@@ -43,6 +44,8 @@ pub struct Internet {
     pub(super) guard: Guard,
     pub(super) metrics: Metrics,
     pub(super) sts: Arc<Sts>,
+    /// To whom reports of the agencies' servers may leave.
+    pub(super) guests: Guests,
     ledger: Ledger,
 }
 
@@ -81,9 +84,10 @@ impl Internet {
     /// Reads what was kept. The error is a sentence for the operator.
     pub fn open(parts: InternetParts<'_>) -> Result<Self, String> {
         let InternetParts { disk, data_dir, dns, clock, validator, guard, metrics } = parts;
+        let guests = Guests::open(Arc::clone(&disk), data_dir, clock.now());
         let sts = Sts::open(Arc::clone(&disk), &data_dir.join("mta-sts"), dns, clock, guard.clone(), metrics.clone())?;
         let ledger = Ledger::open(disk, &data_dir.join("tlsrpt"))?;
-        Ok(Self { validator, guard, metrics, sts: Arc::new(sts), ledger })
+        Ok(Self { validator, guard, metrics, sts: Arc::new(sts), guests, ledger })
     }
 
     /// The validating resolver, when its answers are to be used.

@@ -137,8 +137,8 @@ impl Deliver {
                 Some(_) = running.join_next(), if room == 0 => {}
                 () = tokio::time::sleep(pause) => {}
                 _ = sweep.tick() => {
-                    let this = Arc::clone(self);
-                    running.spawn(async move { this.sweep().await });
+                    let (this, policy) = (Arc::clone(self), Arc::clone(&known));
+                    running.spawn(async move { this.sweep(&policy).await });
                 }
                 // Nobody left to say "stop" means that the house is gone.
                 told = shutdown.changed() => if told.is_err() { break },
@@ -331,7 +331,10 @@ impl Deliver {
                     let impatient = hop.traits().patience.is_some_and(|limit| limit <= tries);
                     let said = answers.fates.into_iter().map(|fate| match fate {
                         // A server that says "not now" for ever means "no" (DOMAIN §2.2).
-                        Err(reply) if impatient && reply.is_temporary() => Said::Refused(reply),
+                        Err(reply) if impatient && reply.is_temporary() => {
+                            self.parts.metrics.late_refusal(hop.profile);
+                            Said::Refused(reply)
+                        }
                         Ok(()) if silent => Said::Relayed,
                         fate => Said::from(fate),
                     });

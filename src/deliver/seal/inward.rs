@@ -42,6 +42,9 @@ pub fn inward(raw: &Bytes, facts: &Inward<'_>) -> Sealed {
     head.extend(fold("Authentication-Results", &results(facts)));
     head.extend(fold("X-Luytre-Receipt", &envelope.id().to_string()));
     head.extend(fold("X-Luytre-Verdict", &verdict(facts.group)));
+    if let Some(copy) = facts.group.copy {
+        head.extend(fold("X-Luytre-Rewritten", copy.as_str()));
+    }
     if facts.group.action == Action::Tag {
         head.extend_from_slice(b"X-Spam-Flag: YES\r\n");
         head.extend(fold("X-Spam-Score", &format!("{:.1}", facts.group.score)));

@@ -42,7 +42,16 @@ fn destination() -> Destination {
 
 fn group(action: Action, recipients: Vec<usize>) -> Group {
     let because = vec!["spf.fail".to_owned(), "rule; x\r\ny".to_owned()];
-    Group { destination: destination(), recipients, action, score: 6.25, weighed: Vec::new(), because, would: None }
+    Group {
+        destination: destination(),
+        recipients,
+        action,
+        score: 6.25,
+        weighed: Vec::new(),
+        because,
+        would: None,
+        copy: None,
+    }
 }
 
 fn sender() -> ReversePath {

@@ -54,9 +54,18 @@ pub trait DiskFile: Send + Sync + Debug {
     fn write_at(&self, at: u64, parts: &mut [IoSlice<'_>]) -> io::Result<()>;
     /// Returns when everything written so far is on stable storage.
     fn sync_data(&self) -> io::Result<()>;
-    /// Makes the file `len` octets of zeros that really exist, so that later syncs carry data and no metadata.
-    fn preallocate(&self, len: u64) -> io::Result<()>;
+    /// Makes the file `len` octets of zeros for which the disk has room.
+    fn preallocate(&self, len: u64, how: Room) -> io::Result<()>;
     fn size(&self) -> io::Result<u64>;
+}
+
+/// How the octets of a new file come to be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Room {
+    /// Zeros are written, so that later syncs carry data and no metadata: for a file that is filled by many syncs.
+    Written,
+    /// Set aside; reads as zeros. Nothing is written twice: for a file that few syncs fill.
+    Reserved,
 }
 
 /// A held lock file; given back on drop, and by the kernel when the process dies.

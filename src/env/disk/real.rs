@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Disk, DiskFile, Lock, Open};
+use super::{Disk, DiskFile, Lock, Open, Room};
 
 /// Kernels take at most this many parts in one write (IOV_MAX).
 const MOST_PARTS: usize = 1024;
@@ -117,12 +117,15 @@ impl DiskFile for RealFile {
         self.0.sync_data()
     }
 
-    fn preallocate(&self, len: u64) -> io::Result<()> {
+    fn preallocate(&self, len: u64, how: Room) -> io::Result<()> {
         let end = i64::try_from(len).map_err(|_| io::ErrorKind::FileTooLarge)?;
         // Says "no room" at once instead of half-way; file systems without it are simply filled.
         match nix::fcntl::posix_fallocate(&self.0, 0, end) {
             Ok(()) | Err(nix::errno::Errno::EOPNOTSUPP | nix::errno::Errno::EINVAL) => {}
             Err(error) => return Err(error.into()),
+        }
+        if how == Room::Reserved {
+            return self.0.set_len(len);
         }
         let zeros = vec![0_u8; 1 << 20];
         let mut at = 0;

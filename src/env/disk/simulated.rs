@@ -9,7 +9,7 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Disk, DiskFile, Lock, Open};
+use super::{Disk, DiskFile, Lock, Open, Room};
 use crate::env::Dice;
 
 /// What goes wrong at an operation.
@@ -461,7 +461,7 @@ impl DiskFile for File {
         })
     }
 
-    fn preallocate(&self, len: u64) -> io::Result<()> {
+    fn preallocate(&self, len: u64, _: Room) -> io::Result<()> {
         let room = self.disk.free_bytes(Path::new("/"))?;
         self.change(|node, trouble, _| {
             let more = len.saturating_sub(node.live.len() as u64);

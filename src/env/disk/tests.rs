@@ -86,7 +86,7 @@ fn a_full_disk_says_so_and_keeps_what_it_has() {
     disk.set_capacity(2048);
     let error = write(handle.as_ref(), 2048, &[1; 64]).unwrap_err();
     assert!(is_full(&error));
-    assert!(is_full(&file(&disk, Path::new("/d/h")).preallocate(4096).unwrap_err()));
+    assert!(is_full(&file(&disk, Path::new("/d/h")).preallocate(4096, Room::Written).unwrap_err()));
     assert_eq!(content(&disk, &path).unwrap().get(..2048).unwrap(), [b'o'; 2048]);
 }
 
@@ -120,7 +120,7 @@ fn the_real_disk_does_what_the_simulated_one_does() {
     disk.create_folder(&folder).unwrap();
     let path = folder.join("a");
     let handle = file(&disk, &path);
-    handle.preallocate(10_000).unwrap();
+    handle.preallocate(10_000, Room::Reserved).unwrap();
     assert_eq!(handle.size().unwrap(), 10_000);
     // More parts than one system call takes.
     let words: Vec<[u8; 2]> = (0..3000_u16).map(u16::to_be_bytes).collect();

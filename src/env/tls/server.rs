@@ -1,7 +1,7 @@
 //! TLS as a server: certificates, protocol floor, what was negotiated.
 //!
 //! TLS 1.2 and later with forward secrecy only (Mozilla's intermediate set), stateless resumption, no compression,
-//! no renegotiation. The Internet side never goes lower; old agency servers are met on their own link (DESIGN decision 6).
+//! no renegotiation, three curves. The Internet side never goes lower; old agency servers are met on their own link (DESIGN decision 6).
 //! Several certificates are told apart by the name the client asks for (SNI, RFC 6066 §3). A client's certificate is
 //! asked for where a listener says so, and never demanded: who it speaks for is decided where mail is allowed.
 
@@ -11,6 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use openssl::asn1::Asn1Time;
 use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
@@ -169,7 +170,12 @@ fn switch(ssl: &mut SslRef, certificates: &[Held], others: &[SslContext]) {
     }
 }
 
+/// What a client's certificate proves; nothing outside its days, be it pinned or not.
 fn client(certificate: &X509Ref, verified: X509VerifyResult) -> Option<ClientCertificate> {
+    let now = Asn1Time::days_from_now(0).ok()?;
+    if *certificate.not_before() > *now || *certificate.not_after() < *now {
+        return None;
+    }
     let digest = certificate.digest(MessageDigest::sha256()).ok()?;
     let mut names = Vec::new();
     if verified == X509VerifyResult::OK {
@@ -249,6 +255,8 @@ fn context(
 ) -> Result<SslAcceptorBuilder, ErrorStack> {
     let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server())?;
     builder.set_options(SslOptions::NO_COMPRESSION | SslOptions::NO_RENEGOTIATION);
+    // What is strong and quick; no curve that few have looked at.
+    builder.set_groups_list("X25519:P-256:P-384")?;
     // Idle sessions keep no 32 KiB of record buffers.
     builder.set_mode(SslMode::RELEASE_BUFFERS);
     builder.set_certificate(own)?;

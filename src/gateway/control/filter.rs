@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::mail::{AgencyId, MailId, Timestamp};
+use crate::spool::sieve::Sieve;
 use crate::spool::{Job, JobKey};
 
 /// How far a message has come.
@@ -63,6 +64,13 @@ impl QueueFilter {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// What of it can be told without reading a message.
+    #[must_use]
+    pub fn sieve(&self) -> Sieve {
+        let held = self.state.map(|state| state == State::Held);
+        Sieve { agency: self.agency.clone(), before: self.before, held }
     }
 
     #[must_use]

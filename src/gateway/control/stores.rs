@@ -6,10 +6,10 @@ use tokio::task::JoinSet;
 use super::{PAGE, PIECE, QueueFilter, Reply, Request};
 use crate::env::Clock;
 use crate::mail::Parcel;
-use crate::quarantine::{HeldKey, Shelf};
+use crate::quarantine::{HeldKey, Order, Page, Shelf};
 use crate::spool::{Job, JobKey, Spool, SpoolError};
 
-/// Jobs that one request looks at; a filter that fits nowhere must not keep the gateway busy.
+/// Descriptions that one request reads (and steps through the index that it takes, ten thousand messages each); a filter that fits nowhere must not keep the gateway busy.
 const MOST_LOOKED_AT: usize = 5000;
 
 /// Spool and quarantine, as operators use them.
@@ -42,30 +42,40 @@ impl Stores {
                 self.each(keys, |spool, key| async move { spool.remove(key).await }).await
             }
             Request::QuarantineList { filter } => match self.shelf.list(&filter).await {
-                Ok(entries) => Reply::Held { entries },
+                Ok(Page { entries, next }) => Reply::Held { entries, next },
                 Err(error) => Reply::failed(error),
             },
             Request::QuarantineShow { key } => match self.shelf.show(key).await {
-                Ok((entry, parcel)) => Reply::Message {
+                Ok((entry, keep)) => Reply::Message {
                     entry: Box::new(entry),
-                    headers: String::from_utf8_lossy(&parcel.head).into_owned(),
+                    headers: String::from_utf8_lossy(&keep.parcel.head).into_owned(),
                 },
                 Err(error) => Reply::failed(error),
             },
-            Request::QuarantineRead { key, offset } => match self.shelf.show(key).await {
-                Ok((_, parcel)) => Reply::Piece { octets: piece(&parcel, offset) },
-                Err(error) => Reply::failed(error),
-            },
-            Request::QuarantineRelease { key, by, reason } => self.release(key, &by, &reason).await,
-            Request::QuarantineRemove { key, by, reason } => match self.shelf.remove(key).await {
-                Ok(()) => {
-                    tracing::warn!(%key, by, reason, "a held message was removed");
-                    Reply::Done { count: 1 }
-                }
-                Err(error) => Reply::failed(error),
-            },
-            Request::Reload | Request::Status | Request::Other { .. } => return None,
+            Request::QuarantineKeys => {
+                let (file, names) = self.shelf.key_names();
+                Reply::Value { value: serde_json::json!({ "file": file, "keys": names }) }
+            }
+            // These are done by officers, with a record (`gateway/officer.rs`).
+            Request::QuarantineRead { .. }
+            | Request::QuarantineRelease(_)
+            | Request::QuarantineRemove { .. }
+            | Request::QuarantineRotate { .. }
+            | Request::Reload
+            | Request::Status
+            | Request::Other { .. } => return None,
         })
+    }
+
+    /// Octets of the message as it came (as it was to be sent, where that is all that is known).
+    pub async fn piece(&self, key: HeldKey, offset: u64) -> Reply {
+        match self.shelf.show(key).await {
+            Ok((_, keep)) => {
+                let head = if keep.original.is_empty() { keep.parcel.head.clone() } else { keep.original.clone() };
+                Reply::Piece { octets: piece(&Parcel { head, ..keep.parcel }, offset) }
+            }
+            Err(error) => Reply::failed(error),
+        }
     }
 
     /// Reads descriptions from disk, so off the runtime's own threads.
@@ -77,18 +87,18 @@ impl Stores {
                 return (spool.job(key).filter(|job| filter.fits(job)).into_iter().collect(), None);
             }
             let (mut jobs, mut after, mut looked_at) = (Vec::<Job>::new(), after, 0);
+            let sieve = filter.sieve();
             loop {
-                let some = spool.jobs_after(after, PAGE);
-                let Some(last) = some.last().map(|job| job.key) else { return (jobs, None) };
-                (after, looked_at) = (Some(last), looked_at + some.len());
-                for job in some.into_iter().filter(|job| filter.fits(job)) {
+                let some = spool.page(after, PAGE, &sieve);
+                (after, looked_at) = (some.next, looked_at + some.jobs.len() + 1);
+                for job in some.jobs.into_iter().filter(|job| filter.fits(job)) {
                     let key = job.key;
                     jobs.push(job);
                     if jobs.len() >= PAGE {
                         return (jobs, Some(key));
                     }
                 }
-                if looked_at >= MOST_LOOKED_AT {
+                if after.is_none() || looked_at >= MOST_LOOKED_AT {
                     return (jobs, after);
                 }
             }
@@ -123,15 +133,16 @@ impl Stores {
     }
 
     /// Into the spool first, then marked: should the power go in between, the message goes out and is still held.
-    async fn release(&self, key: HeldKey, by: &str, reason: &str) -> Reply {
-        let release = match self.shelf.release(key, by, reason).await {
+    pub async fn release(&self, key: HeldKey, order: &Order) -> Reply {
+        let release = match self.shelf.release(key, order).await {
             Ok(release) => release,
             Err(error) => return Reply::failed(error),
         };
         if let Err(error) = self.spool.accept(&release.parcel, self.clock.now()).await {
             return Reply::failed(error);
         }
-        tracing::warn!(%key, by, reason, "a held message was released");
+        let Order { by, reason, .. } = order;
+        tracing::warn!(%key, by, reason, forced = order.forced, "a held message was released");
         match release.done().await {
             Ok(()) => Reply::Done { count: 1 },
             Err(error) => {

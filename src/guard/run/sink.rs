@@ -3,15 +3,14 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::net::UdpSocket;
 use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
+use super::collector::{Collector, Target};
 use crate::guard::event::Event;
 use crate::guard::metrics::Metrics;
 use crate::guard::settings::Events;
@@ -72,52 +71,9 @@ impl Sink {
     }
 }
 
-/// A collector of syslog messages.
-#[derive(Debug)]
-enum Collector {
-    Udp(UdpSocket),
-    Unix(UnixDatagram),
-}
-
-/// `udp:host:port` or `unix:/path`, or a sentence why not.
+/// A sentence about what is wrong with `[events] syslog`.
 pub fn check_collector(text: &str) -> Result<(), String> {
-    match text.split_once(':') {
-        _ if text.is_empty() => Ok(()),
-        Some(("udp", address)) => address
-            .parse::<std::net::SocketAddr>()
-            .map(drop)
-            .map_err(|_| format!("\"{address}\" is no address with a port, such as 192.0.2.1:514")),
-        Some(("unix", path)) if path.starts_with('/') => Ok(()),
-        _ => Err(format!("\"{text}\" is neither udp:ADDRESS:PORT nor unix:/PATH")),
-    }
-}
-
-impl Collector {
-    fn open(text: &str) -> std::io::Result<Option<Self>> {
-        match text.split_once(':') {
-            Some(("udp", address)) => {
-                let any = if address.starts_with('[') { "[::]:0" } else { "0.0.0.0:0" };
-                let socket = UdpSocket::bind(any)?;
-                socket.connect(address)?;
-                socket.set_nonblocking(true)?;
-                Ok(Some(Self::Udp(socket)))
-            }
-            Some(("unix", path)) => {
-                let socket = UnixDatagram::unbound()?;
-                socket.connect(path)?;
-                socket.set_nonblocking(true)?;
-                Ok(Some(Self::Unix(socket)))
-            }
-            _ => Ok(None),
-        }
-    }
-
-    fn send(&self, line: &str) -> std::io::Result<usize> {
-        match self {
-            Self::Udp(socket) => socket.send(line.as_bytes()),
-            Self::Unix(socket) => socket.send(line.as_bytes()),
-        }
-    }
+    Target::parse(text).map(drop)
 }
 
 struct Writer {
@@ -149,9 +105,15 @@ impl Writer {
             match order {
                 Order::Write(event) => self.write(&event),
                 Order::Configure(settings, hostname) => {
-                    (self.settings, self.hostname, self.collector) = (settings, hostname, None);
+                    if settings.syslog != self.settings.syslog {
+                        self.collector = self.open_collector(&settings.syslog);
+                    }
+                    (self.settings, self.hostname) = (settings, hostname);
                 }
                 Order::Settle(done) => {
+                    if let Some(collector) = &self.collector {
+                        collector.settle();
+                    }
                     // Whoever asked may have gone.
                     let _ = done.send(());
                 }
@@ -220,18 +182,17 @@ impl Writer {
         }
     }
 
-    fn hand_to_collector(&mut self, event: &Event) -> std::io::Result<()> {
-        if self.collector.is_none() {
-            self.collector = Collector::open(&self.settings.syslog)?;
-        }
+    fn open_collector(&self, syslog: &str) -> Option<Collector> {
+        // What is wrong with the text was told when the configuration was checked.
+        let target = Target::parse(syslog).ok().flatten()?;
+        let started = Collector::start(target, self.metrics.clone());
+        started.inspect_err(|error| tracing::error!(%error, "events cannot be sent to a collector")).ok()
+    }
+
+    fn hand_to_collector(&self, event: &Event) -> std::io::Result<()> {
         let line = event.syslog(self.settings.syslog_format, &self.hostname, std::process::id());
-        let Some(collector) = &self.collector else { return Ok(()) };
-        if let Err(error) = collector.send(&line) {
-            // A collector that was restarted has a new socket.
-            self.collector = None;
-            return Err(error);
-        }
-        Ok(())
+        let taken = self.collector.as_ref().is_some_and(|collector| collector.take(line));
+        if taken { Ok(()) } else { Err(std::io::Error::other("too many events wait for the collector")) }
     }
 }
 

@@ -7,6 +7,7 @@ use crate::env::dns;
 use crate::env::dns::zone::{Server, Zone};
 use crate::guard::settings::{self, Ban, SyslogFormat};
 use crate::guard::tests::{START, client, list, opening, refusal, rules, sender};
+use crate::guard::weigh::{Facts, Reverse};
 use crate::mail::Span;
 use crate::session::desk::Reason;
 
@@ -18,7 +19,8 @@ async fn guard(names: serde_json::Value, folder: &std::path::Path, r: &Rules) ->
         dns::Options { servers: vec![server.address()], timeout: Span::millis(200), ..dns::Options::default() };
     let (clock, _) = Clock::by_hand(START);
     let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
-    let guard = Guard::open(Some(Dns::new(&options).unwrap()), clock.clone(), metrics, folder, r).await;
+    let guard =
+        Guard::open(Some(Dns::new(&options).unwrap()), clock.clone(), &Dice::seeded(7), metrics, folder, r).await;
     (guard, server, clock)
 }
 
@@ -50,10 +52,11 @@ async fn lists_are_added_up_and_a_liar_counts_nothing() {
         ("192.0.2.5", Band::Clear, 0.0),
         ("192.0.2.6", Band::Clear, 2.0),
     ] {
-        let found = guard.sender(&r, &opening(address, "mx.partner.example", sender("a@b.test")), false).await.unwrap();
+        let found =
+            guard.sender(&r, &opening(address, "mx.partner.example", sender("a@b.test")), false, false).await.unwrap();
         assert_eq!((found.band(), found.points()), (band, points), "{address}: {}", found.rule());
     }
-    let trusted = guard.sender(&r, &opening("127.0.0.1", "x", sender("a@b.test")), false).await.unwrap();
+    let trusted = guard.sender(&r, &opening("127.0.0.1", "x", sender("a@b.test")), false, false).await.unwrap();
     assert_eq!(trusted.band(), Band::Trusted);
 }
 
@@ -65,7 +68,7 @@ async fn rfc5321_4_5_1_postmaster_hears_those_who_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let r = with_lists();
     let (guard, _server, _) = guard(names, folder.path(), &r).await;
-    let found = guard.sender(&r, &opening("192.0.2.1", "mx.a.vn", sender("a@b.test")), false).await.unwrap();
+    let found = guard.sender(&r, &opening("192.0.2.1", "mx.a.vn", sender("a@b.test")), false, false).await.unwrap();
     let to = |text: &str| Mailbox::parse(text).unwrap();
     let refused = guard.approach(&r, &found, &to("an@agency.test")).await.unwrap_err();
     assert_eq!((refused.code(), refused.cause()), (550, "iprev list:bl.test list:worse.test"));
@@ -95,7 +98,7 @@ async fn rfc6647_the_greylist_survives_a_restart_and_a_damaged_file() {
     let agency = "so".parse().unwrap();
     {
         let (guard, _server, _) = guard(names.clone(), folder.path(), &r).await;
-        let found = guard.sender(&r, &from, false).await.unwrap();
+        let found = guard.sender(&r, &from, false, false).await.unwrap();
         assert_eq!(found.band(), Band::Suspect);
         let wait = guard.recipient(&r, &found, &from, &to, &agency).unwrap_err();
         assert_eq!((wait.code(), wait.enhanced()), (451, "4.7.1"), "{wait}");
@@ -106,7 +109,7 @@ async fn rfc6647_the_greylist_survives_a_restart_and_a_damaged_file() {
     {
         let (guard, _server, clock) = guard(names.clone(), folder.path(), &eager).await;
         assert_eq!(clock.now(), START);
-        let found = guard.sender(&eager, &from, false).await.unwrap();
+        let found = guard.sender(&eager, &from, false, false).await.unwrap();
         // The same moment by the clock: still too early, but known.
         let wait = guard.recipient(&eager, &found, &from, &to, &agency).unwrap_err();
         assert!(wait.text().contains("1 min"), "{wait}");
@@ -115,7 +118,7 @@ async fn rfc6647_the_greylist_survives_a_restart_and_a_damaged_file() {
     std::fs::write(folder.path().join("luytre.db"), "this is no database at all, and long enough to be looked at")
         .unwrap();
     let (guard, _server, _) = guard(names, folder.path(), &r).await;
-    let found = guard.sender(&r, &from, false).await.unwrap();
+    let found = guard.sender(&r, &from, false, false).await.unwrap();
     assert_eq!(guard.recipient(&r, &found, &from, &to, &agency).unwrap_err().code(), 451, "it goes on with a new one");
     assert!(folder.path().join("luytre.db.damaged").exists());
 }
@@ -131,14 +134,14 @@ async fn a_trap_bans_at_once_and_the_event_says_so() {
     let (guard, _server, _) = guard(serde_json::json!({}), folder.path(), &r).await;
     let who = client("192.0.2.9");
     assert!(guard.welcome(&r, &who).is_ok());
-    let found = guard.sender(&r, &opening("192.0.2.9", "mx.a.vn", sender("a@b.test")), false).await.unwrap();
+    let found = guard.sender(&r, &opening("192.0.2.9", "mx.a.vn", sender("a@b.test")), false, false).await.unwrap();
     let reply = guard.approach(&r, &found, &Mailbox::parse("Ghost@agency.test").unwrap()).await.unwrap_err();
     assert_eq!(reply, Reply::new(550, "5.1.1", "No such user here").because("trap"));
     guard.noticed(&r, &refusal(&who, Reason::Recipient, &reply));
     assert_eq!(guard.welcome(&r, &who).unwrap_err().code(), 421);
     assert!(guard.welcome(&r, &client("192.0.2.10")).is_ok());
     assert_eq!(
-        guard.sender(&r, &opening("192.0.2.9", "x.a.vn", sender("a@b.test")), false).await.unwrap_err().code(),
+        guard.sender(&r, &opening("192.0.2.9", "x.a.vn", sender("a@b.test")), false, false).await.unwrap_err().code(),
         421
     );
 
@@ -168,7 +171,7 @@ async fn rates_are_held_for_each_party_and_are_temporary() {
     assert_eq!((reply.code(), reply.cause()), (421, "rate:connections"));
     let ask = async |address: &str| {
         guard
-            .sender(&r, &opening(address, "mx.a.vn", sender("a@b.test")), false)
+            .sender(&r, &opening(address, "mx.a.vn", sender("a@b.test")), false, false)
             .await
             .map_err(|reply| reply.cause().to_owned())
     };
@@ -210,6 +213,162 @@ async fn events_reach_a_collector_by_udp_and_by_unix_socket() {
     let count = unix.recv(&mut buffer).unwrap();
     let text = String::from_utf8_lossy(&buffer[..count]).into_owned();
     assert!(text.contains("refusal - {\"time\":"), "{text}");
+}
+
+#[tokio::test]
+async fn rfc5782_5_a_list_that_lists_everybody_refuses_nobody_and_is_believed_when_it_is_mended() {
+    let mut everything = serde_json::json!({});
+    for name in ["1.2.0.192.bl.test", "1.0.0.127.bl.test", "2.0.0.127.bl.test", "1.2.0.192.worse.test"] {
+        everything[name] = serde_json::json!({"A": ["127.0.0.2"]});
+    }
+    everything["1.0.0.127.worse.test"] = serde_json::json!({"A": ["127.255.255.254"]});
+    let folder = tempfile::tempdir().unwrap();
+    let r = with_lists();
+    let (guard, _server, _) = guard(everything, folder.path(), &r).await;
+    let from = opening("192.0.2.1", "mx.a.vn", sender("a@b.test"));
+    for _ in 0..2 {
+        let found = guard.sender(&r, &from, false, false).await.unwrap();
+        assert_eq!((found.band(), found.rule().as_str()), (Band::Clear, "iprev"));
+    }
+    guard.examine_lists(&r).await;
+    guard.settle().await;
+    let file = std::fs::read_to_string(folder.path().join("events/2027-01-15.jsonl")).unwrap();
+    let told = |zone: &str, word: &str| {
+        let event = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap();
+        let is_it = |e: &serde_json::Value| e["event"] == "list" && e["rule"] == zone && e["reason"] == word;
+        file.lines().map(event).filter(is_it).count()
+    };
+    assert_eq!((told("bl.test", "lists_everything"), told("worse.test", "refuses_us")), (1, 1), "{file}");
+    assert_eq!(file.lines().count(), 2, "each is told once: {file}");
+}
+
+#[tokio::test]
+async fn the_tarpit_before_mail_is_for_those_who_are_suspicious_already() {
+    let folder = tempfile::tempdir().unwrap();
+    let r = rules(settings::Guard {
+        tarpit: Span::seconds(20),
+        ban: Ban { after: 10.0, ..Ban::default() },
+        entry: vec![crate::guard::tests::entry("203.0.113.0/24", settings::Action::Deny)],
+        ..settings::Guard::default()
+    });
+    let (guard, _server, clock) = guard(serde_json::json!({}), folder.path(), &r).await;
+    tokio::time::pause();
+    let waited = async |who: &ClientFacts| {
+        let begun = tokio::time::Instant::now();
+        guard.hold_back(&r, who).await;
+        begun.elapsed().as_secs()
+    };
+    let bad = client("192.0.2.9");
+    assert_eq!(waited(&bad).await, 0);
+    let reply = Reply::new(554, "5.5.0", "You spoke before the greeting");
+    guard.noticed(&r, &refusal(&bad, Reason::Pregreet, &reply));
+    assert_eq!(waited(&bad).await, 20, "half-way to a ban");
+    assert_eq!(waited(&client("203.0.113.7")).await, 20, "denied by the operator");
+    assert_eq!(waited(&client("127.0.0.1")).await, 0);
+    guard.tables().fame.learn("192.0.2.10".parse().unwrap(), 4.0, clock.now());
+    guard.tables().fame.learn("192.0.2.11".parse().unwrap(), 3.9, clock.now());
+    assert_eq!((waited(&client("192.0.2.10")).await, waited(&client("192.0.2.11")).await), (20, 0));
+    // At most so many at a time: each holds a connection of ours.
+    let places = guard.0.slowed.acquire_many(u32::try_from(SLOWED).unwrap()).await.unwrap();
+    assert_eq!(waited(&bad).await, 0);
+    drop(places);
+}
+
+#[tokio::test]
+async fn with_a_tarpit_a_client_is_looked_up_when_it_connects() {
+    let names = serde_json::json!({ "1.2.0.192.bl.test": {"A": ["127.0.0.2"]} });
+    let folder = tempfile::tempdir().unwrap();
+    let r = Rules::build(settings::Guard { tarpit: Span::seconds(1), ..with_lists().settings });
+    let (guard, _server, clock) = guard(names, folder.path(), &r).await;
+    let who = client("192.0.2.1");
+    assert!(guard.welcome(&r, &who).is_ok());
+    let ip = who.address.ip();
+    while guard.tables().fame.points(ip, clock.now()).is_none() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(guard.tables().fame.points(ip, clock.now()), Some(8.0), "the list and a missing name");
+}
+
+#[tokio::test]
+async fn bans_and_rates_survive_a_restart_and_a_file_that_is_no_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let rates = settings::Rates { connections: 2, ..settings::Rates::default() };
+    let ban = Ban { after: 5.0, ..Ban::default() };
+    let r = rules(settings::Guard { rates, ban, ..settings::Guard::default() });
+    let (bad, eager) = (client("192.0.2.9"), client("192.0.2.10"));
+    let reply = Reply::new(554, "5.5.0", "You spoke before the greeting");
+    {
+        let (guard, _server, _) = guard(serde_json::json!({}), folder.path(), &r).await;
+        guard.noticed(&r, &refusal(&bad, Reason::Pregreet, &reply));
+        assert!((0..2).all(|_| guard.welcome(&r, &eager).is_ok()));
+        guard.settle().await;
+    }
+    let file = folder.path().join("guard.state");
+    {
+        let (guard, _server, _) = guard(serde_json::json!({}), folder.path(), &r).await;
+        assert_eq!(guard.welcome(&r, &bad).unwrap_err().code(), 421, "still banned");
+        assert_eq!(guard.welcome(&r, &eager).unwrap_err().cause(), "rate:connections");
+        assert!(guard.welcome(&r, &client("192.0.2.11")).is_ok());
+    }
+    std::fs::write(&file, "ban 0.0.0.0/0 for ever\n").unwrap();
+    let (guard, _server, _) = guard(serde_json::json!({}), folder.path(), &r).await;
+    assert!(guard.welcome(&r, &bad).is_ok(), "what cannot be believed bans nobody");
+    assert!(folder.path().join("guard.damaged").exists());
+    guard.noticed(&r, &refusal(&bad, Reason::Pregreet, &reply));
+    guard.settle().await;
+    assert!(std::fs::read_to_string(&file).unwrap().contains("ban 192.0.2.9 "));
+}
+
+#[tokio::test]
+async fn a_harvester_is_told_nothing_more_when_it_has_guessed_enough() {
+    let folder = tempfile::tempdir().unwrap();
+    let r = rules(settings::Guard {
+        rates: settings::Rates { unknown: 2, ..settings::Rates::default() },
+        ..settings::Guard::default()
+    });
+    let (guard, _server, _) = guard(serde_json::json!({}), folder.path(), &r).await;
+    let found =
+        Assessment::by_facts(&r.settings, &Facts { reverse: Reverse::Unknown, sane_helo: true, listed: Vec::new() });
+    let ask = |address: &str| {
+        let from = opening(address, "mx.a.vn", sender("a@b.test"));
+        guard.recipient(&r, &found, &from, &Mailbox::parse("an@agency.test").unwrap(), &"so".parse().unwrap())
+    };
+    let unknown = Reply::new(550, "5.1.1", "No such user here");
+    for _ in 0..2 {
+        assert!(ask("192.0.2.9").is_ok());
+        guard.noticed(&r, &refusal(&client("192.0.2.9"), Reason::Recipient, &unknown));
+    }
+    let reply = ask("192.0.2.9").unwrap_err();
+    assert_eq!((reply.code(), reply.cause()), (450, "rate:unknown"));
+    assert!(ask("192.0.2.10").is_ok());
+}
+
+#[tokio::test]
+async fn rfc6647_whoever_sent_clean_mail_is_not_greylisted_later() {
+    let names =
+        serde_json::json!({ "1.2.0.192.bl.test": {"A": ["127.0.0.2"]}, "1.3.0.192.bl.test": {"A": ["127.0.0.2"]} });
+    let folder = tempfile::tempdir().unwrap();
+    let r = with_lists();
+    let agency = "so".parse().unwrap();
+    let to = Mailbox::parse("an@agency.test").unwrap();
+    {
+        let (guard, _server, _) = guard(names.clone(), folder.path(), &r).await;
+        guard.found_clean(&r, "192.0.2.1".parse().unwrap(), &sender("a@b.test"));
+        guard.found_clean(&r, "192.0.2.1".parse().unwrap(), &ReversePath::Null);
+        assert_eq!(guard.tables().greylist.len(), 1);
+        guard.settle().await;
+    }
+    let (guard, _server, _) = guard(names, folder.path(), &r).await;
+    for (address, from, code) in [("192.0.2.1", "x@b.test", 0), ("192.0.3.1", "x@b.test", 451)] {
+        let from = opening(address, "mx.a.vn", sender(from));
+        let found = guard.sender(&r, &from, false, false).await.unwrap();
+        assert_eq!(found.band(), Band::Suspect);
+        assert_eq!(
+            guard.recipient(&r, &found, &from, &to, &agency).map_or_else(|r| r.code(), |()| 0),
+            code,
+            "{address}"
+        );
+    }
 }
 
 #[test]

@@ -5,19 +5,27 @@
 //! another client could read differently (a second boundary, another encoding, base64 behind padding) is kept beside
 //! it in [`Tree::alternatives`], so that scanners see every plausible reading (THREATS §4).
 
+mod charset;
+mod encode;
 mod entity;
+pub mod rewrite;
 mod split;
 #[cfg(test)]
 mod tests;
+pub mod tnef;
 pub mod transfer;
 pub mod uu;
 pub mod value;
 mod walk;
+mod why;
 pub mod words;
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use super::header::Headers;
+
+pub use why::Why;
 
 /// Bounds of one tree.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,12 +42,14 @@ impl Default for Limits {
 }
 
 /// A message as its parts, in document order; the first is the message itself.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Tree<'a> {
     pub parts: Vec<Part<'a>>,
     pub oddities: Vec<Oddity>,
     /// Bodies that some client could see where the main reading sees something else.
     pub alternatives: Vec<Alternative<'a>>,
+    /// Octets that were gone over: bounded by a fixed multiple of the message's (see `walk`).
+    pub work: usize,
 }
 
 /// One node: a leaf, a multipart or an embedded message.
@@ -62,6 +72,8 @@ pub struct Part<'a> {
     pub names: Vec<String>,
     /// Content-Transfer-Encoding, lower case; empty when there is none.
     pub encoding: String,
+    /// Where the whole entity, header section and body, lies in the message. The body is its end.
+    pub span: Range<usize>,
     /// The encoded body as it stands in the message.
     pub body: &'a [u8],
     /// The body after its transfer encoding; empty for multiparts.
@@ -104,6 +116,8 @@ pub struct Oddity {
     /// `mime.unknown-encoding`.
     pub code: &'static str,
     pub path: String,
+    /// What is ambiguous, for `mime.ambiguous`.
+    pub why: Option<Why>,
     pub detail: String,
 }
 

@@ -188,3 +188,7 @@ fn hostile_octets_never_panic() {
         assert!(!tree.parts.is_empty());
     }
 }
+
+mod bounds;
+mod decoding;
+mod readings;

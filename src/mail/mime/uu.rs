@@ -10,27 +10,35 @@ pub struct UuFile {
     pub data: Vec<u8>,
 }
 
-/// Every `begin 644 name` … `end` block in `text`, at most `limit`.
+/// Every `begin 644 name` … `end` block in `text`, at most `limit`. Also begins that only some programs take: without a
+/// mode, with other white space, in capitals; then the next line must look like data.
 #[must_use]
 pub fn uu_files(text: &[u8], limit: usize) -> Vec<UuFile> {
     let mut files = Vec::new();
     let mut open: Option<(UuFile, bool)> = None;
-    for line in text.split(|b| *b == b'\n') {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let mut lines = text.split(|b| *b == b'\n').map(|l| l.strip_suffix(b"\r").unwrap_or(l)).peekable();
+    while let Some(line) = lines.next() {
+        let next_line = lines.peek().copied().unwrap_or_default();
+        let begin = || uu_begin(line, next_line);
         if let Some((file, is_base64)) = &mut open {
             if line.trim_ascii() == b"end" || line.starts_with(b"====") {
-                files.extend(open.take().map(|(f, _)| f));
+                files.extend(open.take().map(|(f, _)| f).filter(|f| !f.data.is_empty()));
+            } else if let Some(next) = begin() {
+                // A begin without an end: what follows is another file.
+                files.extend(open.replace(next).map(|(f, _)| f).filter(|f| !f.data.is_empty()));
             } else if *is_base64 {
                 file.data.extend(transfer::base64(line));
             } else {
                 uu_line(line, &mut file.data);
             }
-        } else if files.len() < limit {
-            open = uu_begin(line);
+        } else {
+            open = begin();
+        }
+        if files.len() >= limit {
+            return files;
         }
     }
-    files.extend(open.map(|(f, _)| f));
-    files.retain(|f| !f.data.is_empty());
+    files.extend(open.map(|(f, _)| f).filter(|f| !f.data.is_empty()));
     files
 }
 
@@ -79,16 +87,36 @@ fn yenc_line(line: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-fn uu_begin(line: &[u8]) -> Option<(UuFile, bool)> {
-    let (rest, is_base64) = match line.strip_prefix(b"begin-base64 ") {
-        Some(rest) => (rest, true),
-        None => (line.strip_prefix(b"begin ")?, false),
+/// A file that begins on this line, and whether it is in base64.
+fn uu_begin(line: &[u8], next: &[u8]) -> Option<(UuFile, bool)> {
+    let line = line.trim_ascii();
+    let word = line.get(..5).filter(|w| w.eq_ignore_ascii_case(b"begin"))?;
+    let rest = line.get(word.len()..)?;
+    let (rest, is_base64) = match rest.get(..7).filter(|w| w.eq_ignore_ascii_case(b"-base64")) {
+        Some(_) => (rest.get(7..)?, true),
+        None => (rest, false),
     };
-    let space = memchr::memchr(b' ', rest)?;
-    let (mode, name) = rest.split_at_checked(space)?;
-    let octal = (3..=5).contains(&mode.len()) && mode.iter().all(|b| matches!(b, b'0'..=b'7'));
-    let name = String::from_utf8_lossy(name.trim_ascii()).into_owned();
-    octal.then_some((UuFile { name, data: Vec::new() }, is_base64))
+    if !matches!(rest.first(), Some(b' ' | b'\t')) {
+        return None;
+    }
+    let rest = rest.trim_ascii();
+    let end = rest.iter().position(|b| matches!(b, b' ' | b'\t')).unwrap_or(rest.len());
+    let (mode, name) = rest.split_at_checked(end)?;
+    let has_mode = (3..=5).contains(&mode.len()) && mode.iter().all(|b| matches!(b, b'0'..=b'7'));
+    let name = if has_mode { name.trim_ascii() } else { rest };
+    if !(has_mode && !name.is_empty()) && !(is_base64 || is_uu_data(next)) {
+        return None;
+    }
+    Some((UuFile { name: String::from_utf8_lossy(name).into_owned(), data: Vec::new() }, is_base64))
+}
+
+/// A line of uuencoded data: its length stands first and fits.
+fn is_uu_data(line: &[u8]) -> bool {
+    let Some((first, data)) = line.split_first() else { return false };
+    let length = usize::from(first.wrapping_sub(b' ') & 63);
+    let whole = length.div_ceil(3) * 4;
+    let fits = data.len() + 3 >= whole && data.len() <= whole + 4;
+    length > 0 && fits && line.iter().all(|b| matches!(b, b' '..=b'`'))
 }
 
 fn uu_line(line: &[u8], out: &mut Vec<u8>) {

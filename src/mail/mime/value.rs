@@ -196,7 +196,7 @@ fn unquote(text: &str) -> (String, bool) {
 pub fn candidates(text: &str, name: &str) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     let mut add = |value: &str| {
-        if !value.is_empty() && value.len() <= 1000 && found.len() < 8 && !found.iter().any(|f| f == value) {
+        if !value.is_empty() && value.len() <= 4096 && found.len() < 8 && !found.iter().any(|f| f == value) {
             found.push(value.to_owned());
         }
     };

@@ -7,13 +7,19 @@ mod readings;
 use std::borrow::Cow;
 
 use super::entity::{self, distinct};
-use super::split::{self, Cut};
+use super::split::{self, Cut, Looks};
 use super::value::{self, Value};
-use super::{Alternative, Limits, Oddity, Part, Tree, transfer, words};
-use crate::mail::header::Headers;
+use super::{Alternative, Limits, Oddity, Part, Tree, Why, words};
+use crate::mail::header::{Field, Headers, unfold};
 
 /// At most this many other readings are kept a message.
 const ALTERNATIVES: usize = 256;
+/// Octets of all other readings together: an inspector has room for a message, its parts and these.
+const SPARE: usize = 96 << 20;
+/// Passes over the whole message that other readings may cost together.
+const REACH: usize = 24;
+/// A Content field is read to this length; no honest one comes near.
+const FIELD: usize = 64 << 10;
 /// At most this many oddities are kept; a hostile message repeats itself.
 const ODDITIES: usize = 100;
 
@@ -25,12 +31,19 @@ pub(super) struct Walk<'a> {
     spare: usize,
     /// Alternative entities that may still be put on the stack.
     detours: usize,
+    looks: Looks,
+    /// Octets that other readings may still be looked for in: each costs a pass over them.
+    reach: usize,
+    /// The entity at hand is another reading: that there is one was told where it was found.
+    quiet: bool,
 }
 
 /// An entity to be read: header section and body in one slice.
 #[derive(Clone)]
 struct Item<'a> {
     octets: &'a [u8],
+    /// Where the octets begin in the message; meaningless off the main reading.
+    at: usize,
     /// The header ends here and the body begins there, whatever the octets say.
     cut_at: Option<(usize, usize)>,
     parent: Option<usize>,
@@ -41,6 +54,15 @@ struct Item<'a> {
     default_type: &'static str,
     /// Not the main reading; and why.
     detour: Option<&'static str>,
+}
+
+/// The value on one line, as far as it is read.
+fn field_text(field: &Field<'_>) -> String {
+    unfold(field.value.get(..FIELD).unwrap_or(field.value)).into_owned()
+}
+
+fn is_content_field(field: &Field<'_>) -> bool {
+    field.name.get(..8).is_some_and(|n| n.eq_ignore_ascii_case(b"content-"))
 }
 
 /// What the Content-* fields of an entity say.
@@ -57,6 +79,7 @@ impl<'a> Walk<'a> {
     pub fn new(raw: &'a [u8], limits: Limits) -> Self {
         let root = Item {
             octets: raw,
+            at: 0,
             cut_at: None,
             parent: None,
             depth: 0,
@@ -67,10 +90,13 @@ impl<'a> Walk<'a> {
         };
         Self {
             limits,
-            tree: Tree { parts: Vec::new(), oddities: Vec::new(), alternatives: Vec::new() },
+            tree: Tree::default(),
             stack: vec![root],
-            spare: raw.len().saturating_mul(4).saturating_add(65_536),
+            spare: raw.len().saturating_mul(4).saturating_add(65_536).min(SPARE),
             detours: ALTERNATIVES,
+            looks: Looks::default(),
+            reach: raw.len().saturating_mul(REACH).saturating_add(65_536),
+            quiet: false,
         }
     }
 
@@ -85,12 +111,36 @@ impl<'a> Walk<'a> {
         self.tree
     }
 
+    /// Whether another pass over so many octets may be made.
+    fn reaches(&mut self, length: usize, path: &str) -> bool {
+        match self.reach.checked_sub(length) {
+            Some(left) => {
+                self.reach = left;
+                self.tree.work = self.tree.work.saturating_add(length);
+                true
+            }
+            None => {
+                self.odd("mime.limit", path, "too many readings");
+                false
+            }
+        }
+    }
+
     fn odd(&mut self, code: &'static str, path: &str, detail: impl Into<String>) {
-        if self.tree.oddities.len() >= ODDITIES {
+        self.note(Oddity { code, path: path.to_owned(), why: None, detail: detail.into() });
+    }
+
+    /// Clients differ here.
+    fn unclear(&mut self, why: Why, path: &str, detail: &str) {
+        if self.quiet {
             return;
         }
-        let oddity = Oddity { code, path: path.to_owned(), detail: detail.into() };
-        if !self.tree.oddities.contains(&oddity) {
+        let detail = format!("{}: {detail}", why.word());
+        self.note(Oddity { code: "mime.ambiguous", path: path.to_owned(), why: Some(why), detail });
+    }
+
+    fn note(&mut self, oddity: Oddity) {
+        if self.tree.oddities.len() < ODDITIES && !self.tree.oddities.contains(&oddity) {
             self.tree.oddities.push(oddity);
         }
     }
@@ -100,8 +150,17 @@ impl<'a> Walk<'a> {
             Some((head, body)) => (item.octets.get(..head), item.octets.get(body..)),
             None => (Some(item.octets), None),
         };
-        let headers = Headers::parse_limited(head.unwrap_or_default(), self.limits.header_fields);
+        let head = head.unwrap_or_default();
+        self.quiet = item.detour.is_some();
+        self.tree.work = self.tree.work.saturating_add(item.octets.len());
+        if item.parent.is_none() && item.depth == 0 && item.detour.is_none() {
+            self.line_end_reading(item.octets);
+        }
+        let headers = Headers::parse_limited(head, self.limits.header_fields);
         let body = body.unwrap_or_else(|| headers.body());
+        if headers.fields().iter().any(|f| f.value.len() > FIELD && is_content_field(f)) {
+            self.odd("mime.limit", &item.path, "a Content field is too long");
+        }
         if headers.fields().len() >= self.limits.header_fields {
             self.odd("mime.limit", &item.path, "too many header fields");
         }
@@ -126,6 +185,7 @@ impl<'a> Walk<'a> {
             encoding: content.encodings.first().cloned().unwrap_or_default(),
             content_type: content.kind.main,
             params: content.kind.params,
+            span: item.at..item.at.saturating_add(item.octets.len()),
             body,
             decoded: Cow::Borrowed(&[]),
         };
@@ -152,9 +212,10 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn alternative(&mut self, path: &str, name: &str, why: &'static str, decoded: Cow<'a, [u8]>, entity: bool) {
+    /// Keeps another reading; false when there is no room for more.
+    fn alternative(&mut self, path: &str, name: &str, why: &'static str, decoded: Cow<'a, [u8]>, entity: bool) -> bool {
         if decoded.is_empty() {
-            return;
+            return true;
         }
         // A borrowed alternative costs no memory, but its scan costs time.
         match self.spare.checked_sub(decoded.len()) {
@@ -162,22 +223,26 @@ impl<'a> Walk<'a> {
                 self.spare = left;
                 let (path, name) = (path.to_owned(), name.to_owned());
                 self.tree.alternatives.push(Alternative { path, name, why, decoded, entity });
+                true
             }
-            _ => self.odd("mime.limit", path, "too many readings"),
+            _ => {
+                self.odd("mime.limit", path, "too many readings");
+                false
+            }
         }
     }
 
     fn content(&mut self, headers: &Headers<'a>, item: &Item<'a>) -> Content {
-        let mut texts: Vec<String> = headers.all("content-type").map(|f| f.unfolded().into_owned()).collect();
+        let mut texts: Vec<String> = headers.all("content-type").map(|f| field_text(f)).collect();
         if distinct(&texts) > 1 {
-            self.odd("mime.ambiguous", &item.path, "several Content-Type fields");
+            self.unclear(Why::ContentTypeTwice, &item.path, "several Content-Type fields");
         }
         if headers
             .fields()
             .iter()
             .any(|f| f.malformed && f.name.len() > 8 && f.name.to_ascii_lowercase().starts_with(b"content-"))
         {
-            self.odd("mime.ambiguous", &item.path, "white space before the colon of a Content field");
+            self.unclear(Why::FieldName, &item.path, "white space before the colon of a Content field");
         }
         let mut kind = texts.first().map(|t| Value::read(t)).unwrap_or_default();
         if kind.over {
@@ -208,11 +273,11 @@ impl<'a> Walk<'a> {
             |t: &str| !t.is_empty() && t.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+*'%".contains(&b));
         if good(major) && good(minor) {
             if plain != kind.main {
-                self.odd("mime.ambiguous", &item.path, "white space inside the media type");
+                self.unclear(Why::ContentTypeBroken, &item.path, "white space inside the media type");
             }
             kind.main = plain;
         } else if major == "multipart" || (boundaries > 0 && !absent) {
-            self.odd("mime.ambiguous", &item.path, format!("media type {:?}", entity::cut_text(&kind.main)));
+            self.unclear(Why::ContentTypeBroken, &item.path, &format!("media type {:?}", entity::cut_text(&kind.main)));
             "multipart/mixed".clone_into(&mut kind.main);
         } else {
             if !absent && kind.main != "text" {
@@ -221,15 +286,14 @@ impl<'a> Walk<'a> {
             item.default_type.clone_into(&mut kind.main);
         }
         if kind.main.starts_with("multipart/") && (kind.noisy || kind.conflicting.iter().any(|n| n == "boundary")) {
-            self.odd("mime.ambiguous", &item.path, "the boundary can be read in several ways");
+            self.unclear(Why::BoundaryUnclear, &item.path, "the boundary can be read in several ways");
         }
     }
 
     fn names(&mut self, headers: &Headers<'a>, kind: &Value, item: &Item<'a>) -> (String, Vec<String>) {
-        let texts: Vec<String> =
-            headers.all("content-disposition").take(8).map(|f| f.unfolded().into_owned()).collect();
+        let texts: Vec<String> = headers.all("content-disposition").take(8).map(|f| field_text(f)).collect();
         if distinct(&texts) > 1 {
-            self.odd("mime.ambiguous", &item.path, "several Content-Disposition fields");
+            self.unclear(Why::DispositionTwice, &item.path, "several Content-Disposition fields");
         }
         let (mut names, mut disposition): (Vec<String>, String) = (Vec::new(), String::new());
         let mut add = |name: &str| {
@@ -251,7 +315,7 @@ impl<'a> Walk<'a> {
         kind.params.iter().rev().filter(|(n, _)| n == "name" || n == "filename").for_each(|(_, v)| add(v));
         if kind.noisy || !kind.conflicting.is_empty() {
             for field in headers.all("content-type").take(4) {
-                value::candidates(&field.unfolded(), "name").iter().for_each(|n| add(&words::decode(n)));
+                value::candidates(&field_text(field), "name").iter().for_each(|n| add(&words::decode(n)));
             }
         }
         (disposition, names)
@@ -260,14 +324,14 @@ impl<'a> Walk<'a> {
     fn encodings(&mut self, headers: &Headers<'a>, item: &Item<'a>) -> Vec<String> {
         let mut found: Vec<String> = Vec::new();
         for field in headers.all("content-transfer-encoding").take(8) {
-            let text = field.unfolded();
+            let text = field_text(field);
             let value = Value::read(&text);
             let plain = value.main.trim_matches('"').trim().to_owned();
             let known = entity::known_encoding(&plain);
             if known.is_none() && !plain.is_empty() {
                 self.odd("mime.unknown-encoding", &item.path, format!("encoding {:?}", entity::cut_text(&plain)));
             } else if known.is_some() && !text.trim().eq_ignore_ascii_case(&plain) && !value.noisy {
-                self.odd("mime.ambiguous", &item.path, "noise around the encoding name");
+                self.unclear(Why::EncodingBroken, &item.path, "noise around the encoding name");
             }
             let loose = entity::loose_encodings(&text);
             let taken: Vec<String> = match known {
@@ -282,7 +346,7 @@ impl<'a> Walk<'a> {
             }
         }
         if found.len() > 1 {
-            self.odd("mime.ambiguous", &item.path, "several Content-Transfer-Encoding fields");
+            self.unclear(Why::EncodingTwice, &item.path, "several Content-Transfer-Encoding fields");
         }
         found
     }
@@ -291,7 +355,7 @@ impl<'a> Walk<'a> {
         let (path, body) = (part.path.clone(), part.body);
         let coded = matches!(&*part.encoding, "base64" | "quoted-printable" | "x-uuencode");
         if coded {
-            self.odd("mime.ambiguous", &path, "a multipart with a transfer encoding (RFC 2045 §6.4)");
+            self.unclear(Why::EncodedMultipart, &path, "a multipart with a transfer encoding (RFC 2045 §6.4)");
             let decoded = entity::decode(&part.encoding, body);
             let entity = entity::rewrap(&part, &decoded);
             self.alternative(&path, "", "encoded multipart", Cow::Owned(entity), true);
@@ -301,8 +365,11 @@ impl<'a> Walk<'a> {
         let deep = item.depth >= self.limits.depth;
         let room = self.limits.parts;
         let mut cuts: Vec<Cut> = Vec::new();
-        for boundary in boundaries.iter().filter(|_| !deep) {
-            let cut = split::cut(body, boundary.as_bytes(), room);
+        for (number, boundary) in boundaries.iter().enumerate().filter(|_| !deep) {
+            if number > 0 && !self.reaches(body.len(), &path) {
+                break;
+            }
+            let cut = split::cut(body, boundary.as_bytes(), room, &mut self.looks);
             if !cut.parts.is_empty() && !cuts.contains(&cut) {
                 cuts.push(cut);
             }
@@ -310,9 +377,9 @@ impl<'a> Walk<'a> {
         if deep {
             self.odd("mime.limit", &path, format!("nested deeper than {}", self.limits.depth));
         } else if cuts.is_empty() && !coded {
-            self.odd("mime.ambiguous", &path, "no delimiter of the multipart is found");
-            if let Some(boundary) = split::sniff(body) {
-                cuts.push(split::cut(body, boundary, room));
+            self.unclear(Why::BoundaryMissing, &path, "no delimiter of the multipart is found");
+            if let Some((_, boundary)) = split::sniff(body, &mut self.looks) {
+                cuts.push(split::cut(body, boundary, room, &mut self.looks));
             }
             // Clients show such a body as text.
             part.decoded = Cow::Borrowed(body);
@@ -321,7 +388,7 @@ impl<'a> Walk<'a> {
         let digest = part.content_type == "multipart/digest";
         let index = self.keep(part, item);
         if cuts.len() > 1 {
-            self.odd("mime.ambiguous", &path, "more than one boundary divides the multipart");
+            self.unclear(Why::BoundaryTwice, &path, "more than one boundary divides the multipart");
         }
         // Pushed in reverse: the stack gives the main reading's first part next.
         for (number, cut) in cuts.iter().enumerate().rev() {
@@ -345,6 +412,7 @@ impl<'a> Walk<'a> {
             let path = if item.path.is_empty() { number.to_string() } else { format!("{}.{number}", item.path) };
             let child = Item {
                 octets: body.get(range.clone()).unwrap_or_default(),
+                at: item.body_at(body).saturating_add(range.start),
                 cut_at: None,
                 parent,
                 depth: item.depth + 1,
@@ -377,6 +445,7 @@ impl<'a> Walk<'a> {
         }
         let child = Item {
             octets: body,
+            at: item.body_at(body),
             cut_at: None,
             parent,
             depth: item.depth + 1,
@@ -404,25 +473,20 @@ impl<'a> Walk<'a> {
             let other = entity::decode(encoding, part.body);
             self.alternative(&part.path, &part.name, "second transfer encoding", other, false);
         }
-        if part.encoding == "quoted-printable" {
-            let is_text = part.content_type.starts_with("text/");
-            for other in transfer::quoted_printable_alternatives(part.body, is_text) {
-                self.alternative(&part.path, &part.name, "quoted-printable read another way", Cow::Owned(other), false);
-            }
+        if let (true, Cow::Owned(decoded)) = (part.content_type.starts_with("message/"), &part.decoded) {
+            self.alternative(&part.path, &part.name, "encoded message", Cow::Owned(decoded.clone()), true);
         }
-        if part.encoding == "base64" {
-            for other in transfer::base64_alternatives(part.body) {
-                self.alternative(&part.path, &part.name, "base64 read another way", Cow::Owned(other), false);
-            }
-        }
+        self.encoding_readings(&part);
         self.text_readings(&part);
+        self.charset_readings(&part);
         self.late_header(part.body, item, &part.path);
-        if item.detour.is_none()
-            && let Some(boundary) = split::sniff(part.body)
-        {
-            self.odd("mime.ambiguous", &part.path, "parts inside a part that is no multipart");
-            let cut = split::cut(part.body, boundary, 64);
-            self.children(part.body, &cut, item, item.parent, (false, Some("hidden parts")));
+        if item.detour.is_none() {
+            self.loose_parts(
+                part.body,
+                item,
+                &part.path,
+                (Why::HiddenParts, "parts inside a part that is no multipart"),
+            );
         }
         self.keep(part, item);
     }

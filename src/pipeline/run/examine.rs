@@ -15,9 +15,10 @@ use crate::inspect::{AuthFacts, Case, ContentFacts, Finding, Released, Wants};
 use crate::intake::Mail;
 use crate::listen::Role;
 use crate::mail::header::Headers;
-use crate::mail::{Mailbox, Reply};
+use crate::mail::{Mailbox, Recipient, Reply};
 use crate::policy::Policy;
 use crate::report::metrics::{Metrics, Stage};
+use crate::verdict::settings::Ambiguous;
 use crate::verdict::{self, Judged};
 
 /// Up to this size a body is hashed on the spot.
@@ -175,7 +176,7 @@ impl Examiner {
             client_ip: envelope.client().address.ip().to_string(),
             helo: envelope.helo().to_owned(),
             budget_ms: policy.inspect.deadline.as_millis(),
-            wants,
+            wants: Wants { message: wants_copy(mail, policy), ..wants },
         };
         let examined = self.inspectors.examine(mail.raw(), task).await;
         self.metrics.stage(Stage::Inspect, started.elapsed());
@@ -185,6 +186,13 @@ impl Examiner {
         })?;
         Ok((examined.facts, Arc::clone(examined.policy.rules()), examined.released))
     }
+}
+
+/// Whether some agency's recipients get a rewritten copy where a message can be read in several ways.
+fn wants_copy(mail: &Mail, policy: &Policy) -> bool {
+    let verdict = &policy.compiled.verdict;
+    let rewrites = |r: &Recipient| verdict.for_agency(r.destination.agency()).ambiguous == Ambiguous::Rewrite;
+    mail.envelope().recipients().iter().any(rewrites)
 }
 
 /// Mail of an agency's own server: nothing to authenticate, but its author must be one of the agency (THREATS A-24).
@@ -198,7 +206,12 @@ fn own_author(mail: &Mail, policy: &Policy) -> (AuthFacts, Vec<Finding>) {
         Ok(Standing::Outward(id)) => policy.agency(&id),
         _ => None,
     };
-    let ours = |mailbox: &Mailbox| agency.is_some_and(|agency| agency.domains.contains(mailbox.domain()));
+    // A report is written by a host of the agency, under the host's own name: MAILER-DAEMON@mail.agency (DOMAIN §2.3).
+    let report = envelope.sender().is_null();
+    let ours = |mailbox: &Mailbox| {
+        let domain = mailbox.domain();
+        agency.is_some_and(|a| a.domains.iter().any(|own| own == domain || (report && domain.is_within(own))))
+    };
     if from.mailbox.as_ref().is_some_and(|mailbox| !ours(mailbox)) {
         findings
             .push(Finding::new("from.foreign-domain").with("the author is not of the agency whose server sent this"));

@@ -3,6 +3,7 @@
 pub mod examine;
 pub mod exists;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -11,6 +12,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::carry::Outcome;
+use super::names::{self, Names};
 use crate::deliver::client::Needs;
 use crate::deliver::{Deliver, Live, Question, Turned};
 use crate::env::{Clock, pool};
@@ -22,17 +24,17 @@ use crate::guard::weigh::Assessment;
 use crate::inspect::AuthResult;
 use crate::inspect::checks::auth::spf;
 use crate::intake::{self, Mail};
-use crate::listen::ClientFacts;
-use crate::mail::transaction::Notify;
-use crate::mail::{Destination, Mailbox, Recipient, Reply};
+use crate::listen::stress::Turn;
+use crate::listen::{ClientFacts, Role};
+use crate::mail::{Destination, Domain, Recipient, Reply, Timestamp};
 use crate::policy::Policy;
 use crate::quarantine::Shelf;
 use crate::report::metrics::{Metrics, Stage};
 use crate::report::record::run::Log;
 use crate::report::record::{self, Entry};
-use crate::session::desk::{Desk, Letter, Opening, Refusal, Request, Target};
+use crate::session::desk::{Desk, Letter, Opening, Reason, Refusal, Request, Target};
 use crate::spool::Spool;
-use crate::verdict::receipt::Receipt;
+use crate::verdict::receipt::{Reached, Receipt};
 use crate::verdict::{Action, Judged};
 use examine::Examiner;
 use exists::Census;
@@ -71,10 +73,11 @@ pub struct Pinned {
     assessment: Assessment,
     /// Who gets the letter besides those who were named: the rest of an alias, copies.
     others: Vec<Recipient>,
+    /// Whose share of the memory its bytes take; nobody's for a trusted machine.
+    debtor: Option<IpAddr>,
+    /// Which recipient brought them.
+    reached: Vec<Reached>,
 }
-
-/// More than so many others are not gathered: the sender tries the rest in a letter of its own.
-const MOST_OTHERS: usize = 500;
 
 impl Pipeline {
     #[must_use]
@@ -85,18 +88,25 @@ impl Pipeline {
     /// One message, from its last byte to our answer.
     /// Invariant: 250 means that for every recipient the next hop has it, or bytes and decision are synced here
     /// (RFC 5321 §6.1).
-    pub async fn process(&self, mail: Mail, live: Live, policy: &Arc<Policy>) -> Reply {
+    pub async fn process(&self, mail: Mail, live: Live, reached: Vec<Reached>, policy: &Arc<Policy>) -> Reply {
         let started = Instant::now();
         let evidence = match self.parts.examiner.examine(mail.clone(), policy).await {
             Ok(evidence) => evidence,
-            Err(reply) => return self.put_off(&mail, &reply),
+            Err(reply) => return self.put_off(&mail, &reply, policy),
         };
         let judged = evidence.judge(&policy.compiled.verdict);
         let outcome = self.carry_out(&judged, live, policy).await;
         self.count(&judged, &outcome, started);
         let reply = outcome.reply(&judged, policy.language);
+        self.remember_good(&judged, &reply, policy);
+        if !reply.is_positive() {
+            let codes: Vec<&str> =
+                judged.groups().iter().flat_map(|g| &g.weighed).map(|line| line.code.as_str()).collect();
+            self.tell(judged.case().mail(), &reply.clone().because(codes.join(" ")), policy);
+        }
         // Buffered: a full log never stops mail.
-        self.parts.record.write(self.parts.clock.now(), self.receipt(&judged, &outcome, &reply, started));
+        let receipt = Receipt { reached, ..self.receipt(&judged, &outcome, &reply, started) };
+        self.parts.record.write(self.parts.clock.now(), Entry::Receipt(Box::new(receipt)));
         let id = judged.case().mail().envelope().id();
         for note in outcome.notes() {
             tracing::info!(%id, why = note.as_str(), "a signature was left out");
@@ -130,7 +140,7 @@ impl Pipeline {
     }
 
     /// Mail that could not be looked at now: its sender keeps it, and what we said is on record all the same.
-    fn put_off(&self, mail: &Mail, reply: &Reply) -> Reply {
+    fn put_off(&self, mail: &Mail, reply: &Reply, policy: &Policy) -> Reply {
         let envelope = mail.envelope();
         let id = envelope.id();
         let reply = reply.clone().line(format!("[{id}]"));
@@ -141,6 +151,7 @@ impl Pipeline {
                 self.parts.metrics.message(&recipient.destination, Action::Defer);
             }
         }
+        self.tell(mail, &reply, policy);
         let recipients: Vec<String> = envelope.recipients().iter().map(|r| r.mailbox.to_string()).collect();
         let entry = record::Refusal {
             id,
@@ -156,11 +167,37 @@ impl Pipeline {
         reply
     }
 
-    fn receipt(&self, judged: &Judged, outcome: &Outcome, reply: &Reply, started: Instant) -> Entry {
+    /// A message that was not taken becomes an event, as every refusal does.
+    fn tell(&self, mail: &Mail, reply: &Reply, policy: &Policy) {
+        let envelope = mail.envelope();
+        let recipients: Vec<String> = envelope.recipients().iter().map(|r| r.mailbox.to_string()).collect();
+        let refusal = Refusal {
+            id: envelope.id(),
+            at: self.parts.clock.now(),
+            client: envelope.client(),
+            helo: envelope.helo(),
+            sender: Some(envelope.sender()),
+            recipient: Some(&recipients.join(" ")),
+            reason: Reason::Content,
+            reply,
+        };
+        self.parts.guard.noticed(&policy.compiled.guard, &refusal);
+    }
+
+    /// Mail from outside that nothing was held against.
+    fn remember_good(&self, judged: &Judged, reply: &Reply, policy: &Policy) {
+        let envelope = judged.case().mail().envelope();
+        let client = envelope.client();
+        if client.role == Role::Mx && reply.is_positive() && judged.strictest() == Action::Deliver {
+            self.parts.guard.found_clean(&policy.compiled.guard, client.address.ip(), envelope.sender());
+        }
+    }
+
+    fn receipt(&self, judged: &Judged, outcome: &Outcome, reply: &Reply, started: Instant) -> Receipt {
         let took = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let mut receipt = Receipt::of(judged, &[("whole", took)]);
         receipt.outcome = outcome.records(judged, reply, self.parts.clock.now());
-        Entry::Receipt(Box::new(receipt))
+        receipt
     }
 
     fn count(&self, judged: &Judged, outcome: &Outcome, started: Instant) {
@@ -184,26 +221,6 @@ impl Pipeline {
     }
 }
 
-/// Somebody the sender did not name and hears nothing of (RFC 3461 §4.1: NEVER).
-fn other(mailbox: Mailbox, destination: Destination) -> Recipient {
-    let notify = Notify { success: false, failure: false, delay: false, explicit: true };
-    Recipient { mailbox, destination, original: None, notify }
-}
-
-const fn mailbox_of(target: &Target) -> Option<&Mailbox> {
-    match target {
-        Target::Postmaster => None,
-        Target::Mailbox(mailbox) => Some(mailbox),
-    }
-}
-
-/// ORCPT of an address that an alias changed; left out where it would need xtext.
-fn original(target: &Target) -> Option<String> {
-    let text = mailbox_of(target)?.to_string();
-    let plain = text.bytes().all(|b| b.is_ascii_graphic() && b != b'+' && b != b'=');
-    plain.then(|| format!("rfc822;{text}"))
-}
-
 impl Desk for Pipeline {
     type Transaction = Pinned;
     type Basin = intake::run::Basin;
@@ -211,6 +228,23 @@ impl Desk for Pipeline {
     fn welcome(&self, client: &ClientFacts) -> Result<(), Reply> {
         let policy = Arc::clone(&self.parts.policy.borrow());
         self.parts.guard.welcome(&policy.compiled.guard, client)
+    }
+
+    async fn hold_back(&self, client: &ClientFacts) {
+        let policy = Arc::clone(&self.parts.policy.borrow());
+        self.parts.guard.hold_back(&policy.compiled.guard, client).await;
+    }
+
+    fn trusts(&self, client: &ClientFacts) -> bool {
+        self.parts.policy.borrow().compiled.guard.is_trusted(client.address.ip())
+    }
+
+    fn memory_used_percent(&self) -> u32 {
+        self.parts.store.used_percent()
+    }
+
+    fn stressed(&self, turn: Turn, at: Timestamp) {
+        self.parts.guard.stressed(turn, at);
     }
 
     async fn open(&self, opening: &Opening) -> Result<Pinned, Reply> {
@@ -224,8 +258,19 @@ impl Desk for Pipeline {
         }
         let standing = policy.compiled.envelope.check_client(&opening.client, &opening.sender)?;
         let authenticated = self.is_really(opening, &policy).await;
-        let assessment = self.parts.guard.sender(&policy.compiled.guard, opening, authenticated).await?;
-        Ok(Pinned { policy, standing, live: Live::default(), assessment, others: Vec::new() })
+        let claims_us =
+            Domain::parse(&opening.helo).is_ok_and(|name| policy.compiled.envelope.agency_of(&name).is_some());
+        let assessment = self.parts.guard.sender(&policy.compiled.guard, opening, authenticated, claims_us).await?;
+        let debtor = Some(opening.client.address.ip()).filter(|ip| !policy.compiled.guard.is_trusted(*ip));
+        Ok(Pinned {
+            policy,
+            standing,
+            live: Live::default(),
+            assessment,
+            others: Vec::new(),
+            debtor,
+            reached: Vec::new(),
+        })
     }
 
     async fn recipient(&self, pinned: &mut Pinned, opening: &Opening, request: Request) -> Result<Recipient, Reply> {
@@ -235,9 +280,8 @@ impl Desk for Pipeline {
         if let Target::Mailbox(mailbox) = &request.target {
             guard.approach(rules, assessment, mailbox).await?;
         }
-        let mut names = compiled.envelope.stands_for(&request.target)?.into_iter();
-        let target = names.next().map_or_else(|| request.target.clone(), Target::Mailbox);
-        let (mailbox, destination) = compiled.envelope.check_recipient(&pinned.standing, &target)?;
+        let names = Names::of(&compiled.envelope, &pinned.standing, &request.target, &pinned.others)?;
+        let Names { mailbox, destination, others, reached } = names;
         guard.recipient(rules, assessment, opening, &mailbox, destination.agency())?;
         if let Destination::Agency(_) = destination
             && let Some(agency) = compiled.envelope.agency_of(mailbox.domain())
@@ -245,33 +289,22 @@ impl Desk for Pipeline {
         {
             return Err(Reply::new(550, "5.1.1", "No such user here"));
         }
-        let mut others = Vec::new();
-        for mailbox in names.chain(compiled.envelope.copies(&destination).iter().cloned()) {
-            // Into agencies only, whoever sends.
-            match compiled.envelope.check_recipient(&Standing::Inward, &Target::Mailbox(mailbox)) {
-                Ok((mailbox, destination)) => others.push(other(mailbox, destination)),
-                Err(reply) => tracing::warn!(%reply, "an alias or a copy leads to nobody"),
-            }
-        }
-        if pinned.others.len().saturating_add(others.len()) > MOST_OTHERS {
-            return Err(Reply::new(452, "4.5.3", "Too many recipients"));
-        }
         let needs = Needs::announced(&opening.sender, &mailbox, &opening.params);
         if let Some(refusal) = self.parts.deliver.foreseen(&destination, needs, &compiled.deliver) {
             return Err(refusal);
         }
-        // RFC 3461 §5.2.1: where an address was changed, reports name the one that was written.
-        let written = if mailbox_of(&request.target) == Some(&mailbox) { None } else { original(&request.target) };
-        let original = request.original.or(written);
+        let original = request.original.or_else(|| names::original(&request.target, &mailbox));
         let recipient = Recipient { mailbox, destination, original, notify: request.notify };
         let question = Question { sender: &opening.sender, params: &opening.params, recipient: &recipient };
         self.parts.deliver.ask(&mut pinned.live, question, &compiled.deliver).await?;
         pinned.others.extend(others);
+        pinned.reached.extend(reached);
         Ok(recipient)
     }
 
-    fn basin(&self, _: &Pinned) -> intake::run::Basin {
-        self.parts.store.basin()
+    fn basin(&self, pinned: &Pinned) -> intake::run::Basin {
+        let store = &self.parts.store;
+        pinned.debtor.map_or_else(|| store.basin(), |client| store.basin_for(client))
     }
 
     async fn take(&self, pinned: Pinned, mut letter: Letter, raw: Bytes) -> Reply {
@@ -281,7 +314,7 @@ impl Desk for Pipeline {
             }
         }
         let mail = Mail::complete(Envelope::of(letter), raw);
-        self.process(mail, pinned.live, &pinned.policy).await
+        self.process(mail, pinned.live, pinned.reached, &pinned.policy).await
     }
 
     async fn turn(&self, client: &ClientFacts, node: &str) -> Reply {

@@ -1,9 +1,11 @@
 //! Sees changes of the policy's files and asks for a reload. No change is missed: a new watch stands before the old
-//! one goes, and what was written between the reading and the watch is seen by its file's time.
+//! one goes, and what was written between the reading and the watch is seen by its file's time. Symbolic links are
+//! followed step by step and watched each: who renews certificates swaps one of them (certbot the file's, others a
+//! folder's).
 
 use std::ffi::OsStr;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +19,8 @@ use crate::mail::Timestamp;
 
 /// Quiet time after a change: editors and copies write in several steps.
 const SETTLE: Duration = Duration::from_millis(300);
+/// Symbolic links on the way to one file; the kernel gives up there too (path_resolution(7)).
+const LINKS: usize = 40;
 /// A file that never comes to rest is read all the same.
 const SETTLE_AT_MOST: Duration = Duration::from_secs(3);
 
@@ -61,7 +65,7 @@ impl Watched {
     fn has_changed(&self) -> bool {
         const TICK_MS: i64 = 20;
         let (since, now) = (self.since.millis().saturating_sub(TICK_MS), Clock::system().now().millis());
-        self.paths.iter().filter_map(|path| std::fs::metadata(path).ok()).any(|data| {
+        ways(&self.paths).iter().filter_map(|path| std::fs::symlink_metadata(path).ok()).any(|data| {
             // The inode's time, not the content's: a file renamed into place may be old. A time to come is of a clock
             // that was set back, and no reason to read for ever.
             let changed = data.ctime().saturating_mul(1000).saturating_add(data.ctime_nsec() / 1_000_000);
@@ -113,8 +117,9 @@ async fn settle(notes: &mut mpsc::Receiver<()>) {
 
 /// Watches the folders of all files: editors replace files, and a watch on the file itself would stay with the old one.
 fn watcher(watched: &[PathBuf], note: mpsc::Sender<()>) -> notify::Result<notify::RecommendedWatcher> {
+    let ours = ways(watched);
     let mut folders: Vec<PathBuf> = Vec::new();
-    for path in watched {
+    for path in &ours {
         let folder = if path.is_dir() { Some(path.as_path()) } else { path.parent() };
         if let Some(folder) = folder.map(|f| if f == Path::new("") { Path::new(".") } else { f })
             && folder.is_dir()
@@ -123,7 +128,6 @@ fn watcher(watched: &[PathBuf], note: mpsc::Sender<()>) -> notify::Result<notify
             folders.push(folder.to_owned());
         }
     }
-    let ours: Vec<PathBuf> = watched.to_vec();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         let relevant = match event {
             // Reading is no change; our own reloads read.
@@ -145,6 +149,39 @@ fn watcher(watched: &[PathBuf], note: mpsc::Sender<()>) -> notify::Result<notify
     Ok(watcher)
 }
 
+/// The paths, the symbolic links on the way to their files, and the files themselves; each once.
+fn ways(paths: &[PathBuf]) -> Vec<PathBuf> {
+    let mut ways: Vec<PathBuf> = Vec::new();
+    for path in paths {
+        let (mut at, mut rest, mut links) = (PathBuf::new(), path.clone(), 0);
+        let mut passed = vec![path.clone()];
+        while let Some(step) = rest.components().next() {
+            let mut behind = rest.components();
+            behind.next();
+            let behind = behind.as_path().to_owned();
+            let next = match step {
+                Component::ParentDir => at.parent().unwrap_or(&at).to_owned(),
+                step => at.join(step),
+            };
+            match std::fs::read_link(&next) {
+                Ok(target) if links < LINKS => {
+                    links += 1;
+                    passed.push(next);
+                    // An absolute target takes the place of what was before.
+                    rest = at.join(target).join(behind);
+                    at = PathBuf::new();
+                }
+                _ => (at, rest) = (next, behind),
+            }
+        }
+        passed.push(at);
+        ways.extend(passed);
+    }
+    ways.sort();
+    ways.dedup();
+    ways
+}
+
 /// Whether a changed path is one of ours: a file that was read, a file in a folder that was listed, or that folder.
 fn concerns(ours: &[PathBuf], path: &Path) -> bool {
     let same = |a: &Path, b: &Path| {
@@ -152,4 +189,29 @@ fn concerns(ours: &[PathBuf], path: &Path) -> bool {
     };
     ours.iter().any(|own| same(own, path) || path.parent().is_some_and(|parent| parent == own))
         || path.file_name() == Some(OsStr::new("agencies"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn every_link_on_the_way_to_a_file_is_watched() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path().canonicalize().unwrap();
+        std::fs::create_dir_all(at.join("archive/one")).unwrap();
+        std::fs::create_dir_all(at.join("live")).unwrap();
+        std::fs::write(at.join("archive/one/cert1.pem"), "x").unwrap();
+        symlink("one", at.join("archive/now")).unwrap();
+        symlink("../archive/now/cert1.pem", at.join("live/cert.pem")).unwrap();
+        let found = ways(&[at.join("live/cert.pem")]);
+        for path in ["live/cert.pem", "archive/now", "archive/one/cert1.pem"] {
+            assert!(found.contains(&at.join(path)), "{path}: {found:?}");
+        }
+        symlink("round", at.join("round")).unwrap();
+        assert!(!ways(&[at.join("round")]).is_empty(), "a circle ends");
+        assert!(ways(&[at.join("missing/file")]).contains(&at.join("missing/file")));
+    }
 }

@@ -84,6 +84,15 @@ impl Indexer {
             let went = index.remove(gone).await?;
             went.iter().for_each(|entry| self.metrics.went(entry.held.kind, entry.held.size_bytes));
         }
+        self.age(index).await?;
+        Ok(())
+    }
+
+    /// How old the oldest is.
+    async fn age(&self, index: &Index) -> Result<(), sqlx::Error> {
+        let Some(inner) = self.inner.upgrade() else { return Ok(()) };
+        let now = inner.clock.now();
+        self.metrics.oldest(index.oldest_time().await?.map(|at| now.since(at)));
         Ok(())
     }
 
@@ -115,7 +124,10 @@ impl Indexer {
     }
 
     async fn try_restore(&self) -> Result<Index, sqlx::Error> {
-        let index = Index::open(&self.path).await?;
+        let Some(keys) = self.inner.upgrade().map(|inner| inner.store.keys_in_use()) else {
+            return Err(sqlx::Error::PoolClosed);
+        };
+        let index = Index::open(&self.path, &keys).await?;
         let outcome = self.reconcile(&index).await;
         if outcome.is_err() {
             index.close().await;
@@ -132,16 +144,9 @@ impl Indexer {
             blocking(move || on_disk.folders()).await.map_err(|error| sqlx::Error::Io(std::io::Error::other(error)))?,
         );
         for folder in folders {
-            let known: HashMap<HeldKey, u64> = index.folder(&folder).await?.into_iter().collect();
+            let known = index.folder(&folder).await?;
             let (store, name) = (store.clone(), folder.clone());
-            let read = blocking(move || {
-                let keys: HashSet<HeldKey> = store.keys(&name).unwrap_or_default().into_iter().collect();
-                let gone: Vec<HeldKey> = known.keys().filter(|key| !keys.contains(key)).copied().collect();
-                let stale = |key: &HeldKey| store.file_bytes(*key).is_ok_and(|bytes| known.get(key) != Some(&bytes));
-                let rows: Vec<Stored> =
-                    keys.into_iter().filter(stale).filter_map(|key| readable(&store, key)).collect();
-                Ok((rows, gone))
-            });
+            let read = blocking(move || Ok(compare(&store, &name, &known)));
             let (rows, gone) = read.await.map_err(|error| sqlx::Error::Io(std::io::Error::other(error)))?;
             for rows in rows.chunks(BATCH) {
                 index.put(rows).await?;
@@ -154,16 +159,32 @@ impl Indexer {
             self.metrics.set(kind, found.map_or(0, |(_, count, _)| *count));
         }
         self.metrics.set_bytes(totals.iter().map(|(_, _, bytes)| *bytes).sum());
+        self.age(index).await?;
         Ok(())
     }
 }
 
-fn readable(store: &Store, key: HeldKey) -> Option<Stored> {
-    match store.entry(key) {
-        Ok(stored) => Some(stored),
-        Err(error) => {
-            tracing::error!(%key, %error, "a held message cannot be read");
-            None
+/// What the index must be told of a folder: rows to write, and keys that are gone. A file whose length is known has not
+/// changed, because records are only appended.
+fn compare(store: &Store, folder: &str, known: &HashMap<HeldKey, (u64, Vec<HeldKey>)>) -> (Vec<Stored>, Vec<HeldKey>) {
+    let files: HashSet<HeldKey> = store.keys(folder).unwrap_or_default().into_iter().collect();
+    let lost = known.iter().filter(|(file, _)| !files.contains(file));
+    let mut gone: Vec<HeldKey> = lost.flat_map(|(_, (_, keys))| keys).copied().collect();
+    let mut rows = Vec::new();
+    for file in files {
+        let old = known.get(&file);
+        if store.file_bytes(file).is_ok_and(|bytes| old.is_some_and(|(known, _)| *known == bytes)) {
+            continue;
+        }
+        match store.entries(file) {
+            Ok(entries) => {
+                let here: HashSet<HeldKey> = entries.iter().map(|stored| stored.entry.key).collect();
+                let old = old.map(|(_, keys)| keys.as_slice()).unwrap_or_default();
+                gone.extend(old.iter().filter(|key| !here.contains(key)));
+                rows.extend(entries);
+            }
+            Err(error) => tracing::error!(key = %file, %error, "a held message cannot be read"),
         }
     }
+    (rows, gone)
 }

@@ -29,6 +29,8 @@ pub enum Entry {
     Outcome(Update),
     /// A refusal before there was a message.
     Refused(Refusal),
+    /// What an officer or the gateway itself did: with held mail, with the emergency bypass, with keys.
+    Act(Act),
     /// Something about the log itself: a start, lines that were lost, a torn line that was set aside.
     Note(Note),
 }
@@ -51,6 +53,18 @@ pub struct Refusal {
     pub reply: String,
 }
 
+/// Who did what to which thing, and why.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Act {
+    /// Dotted and stable: `quarantine.shown`, `bypass.on`.
+    pub what: String,
+    pub about: String,
+    pub by: String,
+    pub reason: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+}
+
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Note {
     pub text: String,
@@ -64,7 +78,7 @@ impl Entry {
             Self::Receipt(receipt) => Some(receipt.id),
             Self::Outcome(update) => Some(update.id),
             Self::Refused(refusal) => Some(refusal.id),
-            Self::Note(_) => None,
+            Self::Note(_) | Self::Act(_) => None,
         }
     }
 }

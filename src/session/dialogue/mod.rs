@@ -41,6 +41,8 @@ pub struct Dialogue {
     junk: u32,
     /// AUTH attempts that failed.
     attempts: u32,
+    /// There is stress, and this client feels it.
+    hurried: bool,
 }
 
 #[derive(Debug)]
@@ -72,12 +74,17 @@ impl Dialogue {
     #[must_use]
     pub fn new(house: Arc<House>, station: Arc<Station>, client: ClientFacts) -> Self {
         let peer = client.address.ip();
-        Self { house, station, client, peer, hello: None, draft: None, errors: 0, junk: 0, attempts: 0 }
+        Self { house, station, client, peer, hello: None, draft: None, errors: 0, junk: 0, attempts: 0, hurried: false }
     }
 
     /// Who really is connected, where a PROXY header spoke for somebody else.
     pub const fn connected_from(&mut self, peer: IpAddr) {
         self.peer = peer;
+    }
+
+    /// Whether fewer errors are forgiven now (`limits.stress`).
+    pub const fn hurry(&mut self, hurried: bool) {
+        self.hurried = hurried;
     }
 
     /// The configuration as it is now; taken at each MAIL FROM.
@@ -281,6 +288,7 @@ impl Dialogue {
         let text = match what {
             Silence::Command => "Timeout while waiting for a command",
             Silence::Data => "Timeout while receiving the message",
+            Silence::Session => "The session lasts too long without a message",
         };
         Step::close(Reply::new(421, "4.4.2", text), Reason::Timeout)
     }
@@ -293,18 +301,23 @@ impl Dialogue {
 
     /// Counts errors and junk, slows and ends sessions that have too many.
     fn tallied(&mut self, mut step: Step) -> Step {
-        let limits = &self.house.limits;
+        let (limits, stress) = (&self.house.limits, &self.house.limits.stress);
+        let (errors, junk) = if self.hurried {
+            (limits.errors.min(stress.errors), limits.junk_commands.min(stress.junk_commands))
+        } else {
+            (limits.errors, limits.junk_commands)
+        };
         let permanent = step.reply().is_some_and(Reply::is_permanent);
         if permanent {
             self.errors = self.errors.saturating_add(1);
-            if self.errors >= limits.errors && step.next != Next::Close {
+            if self.errors >= errors && step.next != Next::Close {
                 return Step::close(Reply::new(421, "4.7.0", "Too many errors"), Reason::Errors);
             }
-            if self.errors >= SLOW_AFTER.min(limits.errors) {
+            if self.errors >= SLOW_AFTER.min(errors) {
                 step.delay = Span::seconds(1);
             }
         }
-        if self.junk > limits.junk_commands {
+        if self.junk > junk {
             return Step::close(Reply::new(421, "4.7.0", "Too many commands without mail"), Reason::Junk);
         }
         step

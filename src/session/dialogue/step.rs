@@ -70,6 +70,8 @@ pub enum Behind {
 pub enum Silence {
     Command,
     Data,
+    /// Words now and then, and no mail.
+    Session,
 }
 
 impl Step {

@@ -24,7 +24,12 @@ impl Talk {
             normalize: Networks::default(),
             submission: Submission::default(),
         });
-        let house = House { hostname: "gw.agency.test".to_owned(), limits, stations: vec![Arc::clone(&station)] };
+        let house = House {
+            hostname: "gw.agency.test".to_owned(),
+            limits,
+            stations: vec![Arc::clone(&station)],
+            elsewhere: Vec::new(),
+        };
         let client = ClientFacts {
             address: "192.0.2.9:4000".parse().unwrap(),
             local: "198.51.100.1:25".parse().unwrap(),

@@ -13,12 +13,17 @@ use crate::session::house::House;
 /// How often it is said again.
 const DAILY: Duration = Duration::from_secs(86_400);
 
+/// Lets the metrics see what is in use.
+pub fn publish<D: Desk>(around: &Surroundings<D>) {
+    let houses = around.house.clone();
+    around.metrics.certificates(Box::new(move || shown(&houses.borrow()).collect()));
+}
+
 /// Follows the configuration for ever.
 pub async fn follow<D: Desk>(around: Arc<Surroundings<D>>) {
     let mut houses = around.house.clone();
     loop {
         let house = Arc::clone(&houses.borrow_and_update());
-        around.metrics.certificates(shown(&house));
         warn(&house, around.clock.now());
         let tomorrow = Instant::now() + DAILY;
         if let Ok(Err(_)) = timeout_at(tomorrow, houses.changed()).await {
@@ -31,7 +36,7 @@ pub async fn follow<D: Desk>(around: Arc<Surroundings<D>>) {
 /// Every certificate in use: its first name (else its file's), and its end.
 fn shown(house: &House) -> impl Iterator<Item = (String, Timestamp)> {
     let acceptors = house.stations.iter().filter_map(|station| station.tls.as_ref());
-    acceptors.flat_map(|acceptor| acceptor.certificates()).map(|held| {
+    acceptors.flat_map(|acceptor| acceptor.certificates()).chain(&house.elsewhere).map(|held| {
         let file = || held.file.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         (held.names.first().cloned().unwrap_or_else(file), held.not_after)
     })

@@ -4,6 +4,7 @@
 //! who are idle, time for messages in progress, then an end.
 
 mod certificates;
+mod stress;
 mod submission;
 mod talk;
 pub mod users;
@@ -44,6 +45,7 @@ pub struct Surroundings<D: Desk> {
     house: watch::Receiver<Arc<House>>,
     gate: Gate,
     familiar: Mutex<Familiar>,
+    stress: stress::Watch,
     submission: submission::Shared,
     sessions: Arc<Mutex<JoinSet<()>>>,
     stop: watch::Receiver<bool>,
@@ -95,6 +97,7 @@ impl Front {
             house,
             gate: Gate::default(),
             familiar: Mutex::default(),
+            stress: stress::Watch::default(),
             submission: submission::Shared::start()?,
             sessions: Arc::default(),
             stop: stopping,
@@ -110,7 +113,9 @@ impl Front {
             let door = Arc::clone(&around);
             doors.push(tokio::spawn(accept(listener, move |tcp, peer| admit(&door, address, tcp, peer))));
         }
+        certificates::publish(&around);
         doors.push(tokio::spawn(certificates::follow(Arc::clone(&around))));
+        doors.push(tokio::spawn(stress::follow(Arc::clone(&around))));
         let (sessions, gate) = (Arc::clone(&around.sessions), around.gate.clone());
         Ok(Self { doors, sessions, stop, gate, addresses })
     }
@@ -155,12 +160,14 @@ fn admit<D: Desk>(around: &Arc<Surroundings<D>>, address: SocketAddr, tcp: TcpSt
     let permit = match around.gate.enter(house.limits.connections) {
         Ok(permit) => permit,
         Err(full) => {
-            let reply = turn_away(&tcp, full);
+            around.look_at_load(&house);
+            let reply = turn_away(&tcp, full, "");
             let local = tcp.local_addr().unwrap_or(address);
             away(around, facts(canonical(peer), canonical(local), station.role), Reason::Connections, &reply);
             return;
         }
     };
+    around.look_at_load(&house);
     let mut sessions = around.sessions.lock().unwrap_or_else(PoisonError::into_inner);
     while let Some(ended) = sessions.try_join_next() {
         if let Err(error) = ended {
@@ -170,12 +177,14 @@ fn admit<D: Desk>(around: &Arc<Surroundings<D>>, address: SocketAddr, tcp: TcpSt
     sessions.spawn(serve(Arc::clone(around), house, station, tcp, peer, permit));
 }
 
-/// One line without waiting, for somebody who cannot be let in.
-fn turn_away(tcp: &TcpStream, full: Full) -> Reply {
+/// One line without waiting, for somebody who cannot be let in. `more` follows the name of the limit in the event.
+fn turn_away(tcp: &TcpStream, full: Full, more: &str) -> Reply {
     let reply = match full {
         Full::Total => Reply::new(421, "4.3.2", "Too many connections; try again later"),
         Full::Address => Reply::new(421, "4.7.0", "Too many connections from your address"),
+        Full::Network => Reply::new(421, "4.7.0", "Too many connections from your network"),
     };
+    let reply = reply.because(format!("{}{more}", full.rule()));
     let mut line = Vec::new();
     reply.write_to(&mut line);
     // If it does not fit into an empty socket buffer the client is gone.
@@ -221,14 +230,15 @@ async fn serve<D: Desk>(
             }
         }
     }
-    if let Err(full) = permit.claim(client.ip(), house.limits.connections_per_address) {
-        let reply = turn_away(&tcp, full);
-        away(&around, facts(client, ours, station.role), Reason::Connections, &reply);
+    let who = facts(client, ours, station.role);
+    if let Err(full) = permit.claim(client.ip(), around.share(&house, &who)) {
+        let reply = turn_away(&tcp, full, if around.stress.is_on() { " (stress)" } else { "" });
+        away(&around, who, Reason::Connections, &reply);
         return;
     }
     let role = station.role;
     let counted = Counted::new(&around.metrics, role);
-    let mut dialogue = Dialogue::new(house, station, facts(client, ours, role));
+    let mut dialogue = Dialogue::new(house, station, who);
     dialogue.connected_from(peer.ip());
     let stop = around.stop.clone();
     let mut talk = Talk {
@@ -236,8 +246,10 @@ async fn serve<D: Desk>(
         dialogue,
         around: Arc::clone(&around),
         stop,
+        stress: around.stress.subscribe(),
         transaction: None,
         chunks: None,
+        since: tokio::time::Instant::now(),
     };
     let outcome = talk.run().await;
     counted.end(outcome);

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::Surroundings;
+use super::stress;
 use super::wire::Wire;
 use crate::mail::header::Headers;
 use crate::mail::{Recipient, Reply, Span};
@@ -17,10 +18,7 @@ use crate::session::metrics::Outcome;
 
 /// A line that begins so may be longer, and so may a response to a challenge: RFC 4954 §4 allows 12 KiB.
 const AUTH_MAX: usize = 12 << 10;
-/// A client that has introduced itself may be silent this many times the command timeout (RFC 5321 §4.5.3.2.7).
-const IDLE_FACTOR: u32 = 5;
-/// A message may arrive slowly for so long; after that at this rate (THREATS S-31).
-const DATA_GRACE: Span = Span::seconds(60);
+/// After its grace a message has to come at this rate (THREATS S-31).
 const DATA_RATE_BYTES: u64 = 1024;
 
 /// Whether the session goes on.
@@ -40,9 +38,13 @@ pub struct Talk<D: Desk> {
     pub dialogue: Dialogue,
     pub around: Arc<Surroundings<D>>,
     pub stop: watch::Receiver<bool>,
+    /// Whether there is stress.
+    pub stress: watch::Receiver<bool>,
     pub transaction: Option<D::Transaction>,
     /// The message that BDAT is building.
     pub chunks: Option<Gathering<D::Basin>>,
+    /// When the session began, or its last message was taken.
+    pub since: Instant,
 }
 
 /// A message on its way in. Without a basin it is only read to its end.
@@ -70,15 +72,20 @@ impl<D: Desk> Talk<D> {
     }
 
     async fn converse(&mut self) -> Outcome {
-        match self.greet().await {
+        // Boxed, as is what else happens once: a session that is idle should not carry the room for it.
+        match Box::pin(self.greet()).await {
             Flow::Continue(()) => {}
             Flow::Break(outcome) => return outcome,
         }
         loop {
+            let was_introduced = self.dialogue.is_introduced();
             let step = match self.next_step().await {
                 Flow::Continue(step) => step,
                 Flow::Break(outcome) => return outcome,
             };
+            if !was_introduced && self.dialogue.is_introduced() {
+                Box::pin(self.around.desk.hold_back(self.dialogue.client())).await;
+            }
             if let Flow::Break(outcome) = self.act(step).await {
                 return outcome;
             }
@@ -95,17 +102,25 @@ impl<D: Desk> Talk<D> {
         }
         let strange = self.dialogue.waits_for_early_talkers()
             && !self.around.familiar().is_known(self.dialogue.client().address.ip(), self.around.clock.now());
-        let early = if !self.wire.pending().is_empty() {
-            true
-        } else if strange {
-            let pause = self.dialogue.house().limits.pregreet.as_std();
-            match timeout(pause, self.wire.read_command()).await {
-                Err(_) => false,
-                Ok(Ok(count)) if count > 0 => true,
-                Ok(_) => return Flow::Break(Outcome::Gone),
+        let pause = if strange { self.dialogue.house().limits.pregreet } else { Span::ZERO };
+        let early = if self.wire.pending().is_empty() {
+            let (desk, client) = (Arc::clone(&self.around.desk), self.dialogue.client().clone());
+            let hush = async {
+                desk.hold_back(&client).await;
+                if !pause.is_zero() {
+                    sleep(pause.as_std()).await;
+                }
+            };
+            tokio::select! {
+                biased;
+                () = hush => false,
+                read = self.wire.read_command() => match read {
+                    Ok(count) if count > 0 => true,
+                    _ => return Flow::Break(Outcome::Gone),
+                },
             }
         } else {
-            false
+            true
         };
         let step = if early { self.dialogue.early() } else { self.dialogue.banner() };
         self.act(step).await
@@ -140,31 +155,39 @@ impl<D: Desk> Talk<D> {
             }
             // THREATS S-31: the time of a line counts from its first octet, not from its last.
             let begun = !pending.is_empty();
-            let patience = self.dialogue.house().limits.command_timeout.as_std();
+            let end = self.since + self.dialogue.house().limits.session_timeout.as_std();
             let until = match deadline {
                 Some((until, true)) => until,
                 Some((until, false)) if !begun => until,
-                _ if !begun && self.dialogue.is_introduced() => Instant::now() + patience * IDLE_FACTOR,
-                _ => Instant::now() + patience,
+                _ => Instant::now() + self.patience(begun).as_std(),
             };
             deadline = Some((until, begun));
+            let may_be_hurried = !*self.stress.borrow() && self.around.is_stranger(self.dialogue.client());
             if self.wire.flush().await.is_err() {
                 return Flow::Break(Outcome::Gone);
             }
             let read = tokio::select! {
                 biased;
-                read = timeout_at(until, self.wire.read_command()) => read,
+                read = timeout_at(until.min(end), self.wire.read_command()) => read,
                 () = stopped(&mut self.stop) => return instead(self.dialogue.shutdown()),
+                () = stress::begins(&mut self.stress), if may_be_hurried => {
+                    // Who has waited long already gets the shorter time from here on.
+                    deadline = Some((until.min(Instant::now() + self.patience(begun).as_std()), begun));
+                    continue;
+                }
             };
             match read {
                 Ok(Ok(count)) if count > 0 => {}
                 Ok(_) => return Flow::Break(Outcome::Gone),
+                Err(_) if until > end => return instead(self.dialogue.silent(Silence::Session)),
                 Err(_) => return instead(self.dialogue.silent(Silence::Command)),
             }
         }
     }
 
     fn answer(&mut self, length: usize) -> Step {
+        let hurried = self.is_hurried();
+        self.dialogue.hurry(hurried);
         let pending = self.wire.pending();
         let behind = if pending.len() > length { Behind::Bytes } else { Behind::Nothing };
         let line = pending.get(..length.saturating_sub(2)).unwrap_or_default();
@@ -177,7 +200,7 @@ impl<D: Desk> Talk<D> {
     async fn act(&mut self, mut step: Step) -> Flow {
         loop {
             if let Next::Swallow { size } = step.next {
-                self.swallow(size).await?;
+                Box::pin(self.swallow(size)).await?;
             }
             self.say(&mut step).await;
             step = match step.next {
@@ -301,7 +324,7 @@ impl<D: Desk> Talk<D> {
             if missing == 0 {
                 return Ok(());
             }
-            let until = begun + patience(total, got).as_std();
+            let until = begun + patience(total, got, self.grace()).as_std();
             if self.wire.pending().is_empty() {
                 match timeout_at(until, self.wire.read_data(got)).await {
                     Ok(Ok(count)) if count > 0 => {}
@@ -382,6 +405,7 @@ impl<D: Desk> Talk<D> {
                 let client = letter.opening.client.address.ip();
                 let reply = Box::pin(self.around.desk.take(transaction, letter, raw)).await;
                 if reply.is_positive() {
+                    self.since = Instant::now();
                     self.around.familiar().meet(client, self.around.clock.now());
                 }
                 self.dialogue.answered(reply)
@@ -411,9 +435,13 @@ impl<D: Desk> Talk<D> {
         let mut got = 0_u64;
         while got < size {
             if self.wire.pending().is_empty() {
-                match timeout_at(begun + patience(total, got).as_std(), self.wire.read_data(got)).await {
+                match timeout_at(begun + patience(total, got, self.grace()).as_std(), self.wire.read_data(got)).await {
                     Ok(Ok(count)) if count > 0 => {}
-                    _ => return Flow::Break(Outcome::Gone),
+                    Ok(_) => return Flow::Break(Outcome::Gone),
+                    Err(_) => {
+                        self.say(&mut self.dialogue.silent(Silence::Data)).await;
+                        return Flow::Break(Outcome::Ended);
+                    }
                 }
             }
             let missing = usize::try_from(size.saturating_sub(got)).unwrap_or(usize::MAX);
@@ -447,8 +475,8 @@ impl<D: Desk> Talk<D> {
 }
 
 /// How long a message of which `got` octets have come may take in all.
-fn patience(total: Span, got: u64) -> Span {
-    let grace = DATA_GRACE.min(total);
+fn patience(total: Span, got: u64, grace: Span) -> Span {
+    let grace = grace.min(total);
     let earned = Span::millis(got.saturating_mul(1000) / DATA_RATE_BYTES);
     Span::millis(grace.as_millis().saturating_add(earned.as_millis())).min(total)
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{Shared, UNREADABLE, Waiting, lock};
+use crate::env::disk::Room;
 use crate::mail::Span;
 use crate::spool::log::Log;
 use crate::spool::segment::Part;
@@ -12,12 +13,18 @@ use crate::spool::segment::Part;
 /// How long an answered but unsynced change may wait for a sync of its own.
 const SYNC_SOON: Duration = Duration::from_millis(100);
 
+/// A segment that took fewer batches held large mail. Writing it full of zeros first costs about what the syncs of so many
+/// batches save.
+const MANY_BATCHES: u64 = 128;
+
 /// The thread that owns the log.
 pub(super) struct Committer {
     pub(super) log: Log,
     pub(super) shared: Arc<Shared>,
     /// The segment for which spares were last looked after.
     pub(super) provided_for: u64,
+    /// Batches written since then.
+    pub(super) batches: u64,
     /// Of the damages that the log has counted, so many are in the metrics.
     pub(super) damages_told: u64,
 }
@@ -87,11 +94,14 @@ impl Committer {
         if !behind || self.shared.making.swap(true, Ordering::AcqRel) {
             return;
         }
+        let segments = self.log.next_sequence.saturating_sub(self.provided_for);
+        let few = std::mem::take(&mut self.batches) < MANY_BATCHES.saturating_mul(segments);
+        let how = if few { Room::Reserved } else { Room::Written };
         self.provided_for = self.log.next_sequence;
         let shared = Arc::clone(&self.shared);
         let started = std::thread::Builder::new().name("spool-spare".to_owned()).spawn(move || {
             while shared.nursery.hungry() {
-                let made = shared.nursery.make(shared.nursery.size);
+                let made = shared.nursery.make(shared.nursery.size, how);
                 let kept = made
                     .and_then(|spare| shared.nursery.keep(spare).or_else(|surplus| shared.nursery.discard(surplus.id)));
                 if let Err(error) = kept {
@@ -147,6 +157,7 @@ impl Committer {
         if items.is_empty() {
             return;
         }
+        self.batches = self.batches.saturating_add(1);
         let (count, began) = (items.len(), Instant::now());
         let results = self.log.commit(items);
         self.shared.metrics.committed(count, began.elapsed().as_secs_f64());

@@ -55,6 +55,8 @@ enum Nature {
     Steady,
     /// It is sound, but starts and ends follow one another quickly.
     Restless,
+    /// It fails often, and starts and ends follow one another quickly.
+    Deadly,
 }
 
 struct World {
@@ -99,9 +101,9 @@ impl World {
             fault,
             tally: Tally::default(),
             past: Past::Sound,
-            rarity: if matches!(nature, Nature::Rough | Nature::Steady) { 6 } else { 40 },
+            rarity: if matches!(nature, Nature::Rough | Nature::Steady | Nature::Deadly) { 6 } else { 40 },
             kills: nature != Nature::Steady,
-            pace: if nature == Nature::Restless { 4 } else { 25 },
+            pace: if matches!(nature, Nature::Restless | Nature::Deadly) { 4 } else { 25 },
         }
     }
 
@@ -278,11 +280,6 @@ impl World {
         let power = self.dice.below(2) == 0 || !self.kills;
         // What could not be written is known to the process alone.
         let carried = !self.log.carry.is_empty();
-        // After a failed sync the cache shows what the disk does not have; a new process cannot tell.
-        let unsure = self.past > Past::Sound && !power;
-        if unsure {
-            self.past = Past::Deceived;
-        }
         self.disk = if power { self.disk.after_power_cut(&self.dice) } else { self.disk.after_kill() };
         self.disk.record_cuts();
         let (log, report) = open(&self.disk, &self.folder, self.fault).map_err(|e| format!("no start: {e}"))?;
@@ -309,14 +306,12 @@ impl World {
         for found in found {
             // From now on what was found is what is so.
             let note = self.ledger.get_mut(&found.number).unwrap();
-            let promised = matches!(note.told, Told::Kept | Told::Done | Told::Going);
-            note.held = (promised && note.held.is_some() || !unsure).then_some(found.held);
-            note.told = if promised || !unsure { Told::Kept } else { Told::Any };
+            (note.told, note.held) = (Told::Kept, Some(found.held));
             (note.key, note.pending) = (Some(found.key), found.pending);
             there.insert(found.number);
         }
         for (_, note) in self.ledger.iter_mut().filter(|(number, _)| !there.contains(number)) {
-            note.told = if unsure && note.told != Told::Gone { Told::Any } else { Told::Gone };
+            note.told = Told::Gone;
         }
         self.log = log;
         Ok(())
@@ -336,7 +331,7 @@ fn history(seed: u64, nature: Nature, fault: Option<Fault>) -> Result<Tally, Str
         }
         // What is gone for good need not be looked for for ever.
         let recent = world.next.saturating_sub(400);
-        world.ledger.retain(|number, note| !matches!(note.told, Told::Gone | Told::Any) || *number > recent);
+        world.ledger.retain(|number, note| note.told != Told::Gone || *number > recent);
     }
     Ok(world.tally)
 }
@@ -348,7 +343,8 @@ fn r02_power_cut_at_every_operation_loses_nothing() {
     let first = number("LUYTRE_SEED").unwrap_or(1);
     let (mut all, mut seed, mut shown) = (Tally::default(), first, 0);
     while all.cuts < wanted {
-        let nature = match seed % 5 {
+        let nature = match seed % 6 {
+            5 => Nature::Deadly,
             0 => Nature::Rough,
             1 => Nature::Restless,
             2 => Nature::Steady,

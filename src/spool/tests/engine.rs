@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::spool::Hand;
-use crate::spool::engine::Answer;
+use crate::spool::engine::{Answer, Page};
+use crate::spool::sieve::Sieve;
 
 /// Stands before another engine and counts: what a replicating one would do before it passes a call on.
 #[derive(Debug)]
@@ -53,8 +54,8 @@ impl Engine for Between {
     fn job(&self, key: JobKey) -> Option<Job> {
         self.inner.engine().job(key)
     }
-    fn jobs_after(&self, after: Option<JobKey>, limit: usize) -> Vec<Job> {
-        self.inner.engine().jobs_after(after, limit)
+    fn page(&self, after: Option<JobKey>, limit: usize, sieve: &Sieve) -> Page {
+        self.inner.engine().page(after, limit, sieve)
     }
     fn count(&self) -> usize {
         self.inner.engine().count()

@@ -6,6 +6,7 @@ use std::process::Command;
 use super::super::frame::State;
 use super::super::index::{Entry, Hand, Index};
 use super::super::segment::Place;
+use super::super::sieve::Mark;
 use crate::mail::{Span, Timestamp};
 
 const CHILD: &str = "LUYTRE_INDEX_CHILD";
@@ -22,7 +23,7 @@ fn add(index: &mut Index, key: u64) {
     // Due in no order, as after days of retries.
     let due = Timestamp::from_seconds(1000) + Span::millis(key.wrapping_mul(0x9e37_79b9_7f4a_7c15) % 86_400_000);
     let state = State { due, left: 1, ..State::default() };
-    index.insert(key, Entry::new(Place::new(1, key * 16, 16), &state, Hand::Waiting));
+    index.insert(key, Entry::new(Place::new(1, key * 16, 16), &state, Hand::Waiting, Mark::default()));
 }
 
 #[test]

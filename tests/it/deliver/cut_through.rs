@@ -128,9 +128,8 @@ async fn a_late_250_closes_the_job_in_doubt() {
         assert_eq!(house.run_due().await, 0, "in doubt is not due");
         peer.release();
         peer.arrived().await;
-        while !house.jobs().is_empty() {
-            tokio::task::yield_now().await;
-        }
+        house.watched.rung().await;
+        assert!(house.jobs().is_empty());
         assert_eq!(peer.taken().len(), 1, "once, and no second time");
     }
 }
@@ -142,9 +141,7 @@ async fn a_late_refusal_of_a_doubt_is_reported_to_the_sender() {
     let mail = parcel(&["a@y.vn"], "x\r\n");
     assert_eq!(word(&house.hand_over_stalled(&mail, &peer).await), "in doubt");
     peer.release();
-    while house.jobs().iter().any(|j| j.meta.id == mail.meta.id) {
-        tokio::task::yield_now().await;
-    }
+    house.watched.rung().await;
     let left = house.jobs();
     assert_eq!((left.len(), left[0].pending[0].mailbox.to_string().as_str()), (1, "from@x.vn"), "the report");
 }
@@ -157,9 +154,8 @@ async fn a_doubt_whose_line_drops_is_due_at_once() {
     assert_eq!(word(&outcome), "in doubt");
     assert!(house.spool.next_due().is_none_or(|due| due > START), "not while the line stands");
     peer.release();
-    while house.spool.next_due().is_none_or(|due| due > START) {
-        tokio::task::yield_now().await;
-    }
+    house.watched.rung().await;
+    assert!(house.spool.next_due().is_some_and(|due| due <= START));
     assert_eq!(house.jobs().len(), 1);
 }
 

@@ -20,9 +20,10 @@ use luytre::mail::{
     AgencyId, ByteSize, Destination, Domain, Language, MailId, MailParams, Mailbox, Parcel, ParcelMeta, Recipient,
     ReversePath, Span, Timestamp,
 };
-use luytre::spool::{Job, Spool};
+use luytre::spool::{Engine, Job, Spool};
 use prometheus::Registry;
 
+use super::watched::Watched;
 use crate::kit::peer::Peer;
 
 pub const START: Timestamp = Timestamp::from_seconds(1_795_302_082);
@@ -57,6 +58,7 @@ pub struct House {
     pub policy: Arc<Policy>,
     pub hand: Hand,
     pub shelf: Arc<Shelf>,
+    pub watched: Arc<Watched>,
     registry: Registry,
 }
 
@@ -103,6 +105,8 @@ impl House {
         let small =
             luytre::spool::settings::Spool { segment: ByteSize::mib(1), ..luytre::spool::settings::Spool::default() };
         let (spool, _) = Spool::open(Arc::clone(&disk), Path::new("/spool"), small, clock.clone(), metrics).unwrap();
+        let watched = Watched::around(spool);
+        let spool = Spool::on(Arc::clone(&watched) as Arc<dyn Engine>);
         let shelf = Arc::new(Shelf::default());
         let options = luytre::env::dns::Options { servers: vec![dns], ..luytre::env::dns::Options::default() };
         let dns = Dns::new(&options).unwrap();
@@ -134,7 +138,7 @@ impl House {
             Agency { id: id.parse().unwrap(), domains, next_hops }
         });
         let policy = Arc::new(Policy::build(settings, "mx1.tinh.gov.vn", Language::Vi, agencies).unwrap());
-        Self { deliver: Deliver::new(parts), spool, policy, hand, shelf, registry }
+        Self { deliver: Deliver::new(parts), spool, policy, hand, shelf, watched, registry }
     }
 
     /// One next hop of the generic profile without TLS.
@@ -212,6 +216,7 @@ pub fn word(outcome: &Handover) -> String {
         Handover::Handed { .. } => "handed".to_owned(),
         Handover::Spooled { .. } => "spooled".to_owned(),
         Handover::InDoubt { .. } => "in doubt".to_owned(),
+        Handover::Held { .. } => "held".to_owned(),
         Handover::Refused { reply, .. } => format!("refused {}", reply.code() / 100),
         Handover::Deferred { reply, .. } => format!("deferred {}", reply.code()),
     }

@@ -203,7 +203,8 @@ impl Dane {
         let pins = if record.is_empty() { String::new() } else { format!("_{port}._tcp.mx IN TLSA {record}\n") };
         let lines = format!("@ IN MX 10 mx\nmx IN A 127.0.0.1\n{pins}");
         let bogus = lines.replace("127.0.0.1", "127.0.0.55");
-        let zones = Zones { signed: lines.clone(), plain: lines, bogus, forge: vec![("127.0.0.55", "127.0.0.1")] };
+        let forge = vec![("127.0.0.55", "127.0.0.1")];
+        let zones = Zones { signed: lines.clone(), plain: lines, bogus, forge, ..Zones::default() };
         Self { world: SignedWorld::start(&zones), peer }
     }
     fn house(&self) -> House {
@@ -420,6 +421,43 @@ async fn rfc8461_5_1_a_policy_outlives_its_servers_and_our_restarts() {
     third.hand.advance(Span::days(8));
     third.send(&outward(&["a@x.test"])).await;
     assert_eq!(sts.peer.taken().len(), 3, "what waited goes too");
+}
+
+#[tokio::test]
+async fn rfc8461_3_3_policies_are_made_younger_before_they_end_whether_mail_goes_or_not() {
+    let sts = Sts::start(&policy("enforce", "mx.x.test"), "other.test", TLS).await;
+    let house = sts.house();
+    let later = async |span: Span| {
+        house.hand.advance(span);
+        house.deliver.sweep(&house.policy).await;
+    };
+    house.send(&outward(&["a@x.test"])).await;
+    later(Span::hours(23)).await;
+    assert_eq!(sts.web.asked(), 1, "young enough");
+    // A week of a policy that lives a week, and nobody writes.
+    for _ in 0..8 {
+        later(Span::days(1)).await;
+    }
+    assert_eq!(sts.web.asked(), 9, "once a day");
+    // Then the web server is kept away: it is asked again every five minutes, and the policy holds for its last week.
+    sts.web.answer("500 No", "");
+    later(Span::days(1)).await;
+    later(Span::minutes(1)).await;
+    assert_eq!(sts.web.asked(), 10);
+    later(Span::minutes(5)).await;
+    assert_eq!(sts.web.asked(), 11);
+    later(Span::days(5)).await;
+    house.again().await;
+    assert!(sts.peer.taken().is_empty(), "a policy that was fetched a fortnight ago and made younger since");
+    // What nobody wants any more lives out its time.
+    sts.web.answer("200 OK", &policy("enforce", "mx.x.test"));
+    later(Span::hours(1)).await;
+    let asked = sts.web.asked();
+    for _ in 0..40 {
+        later(Span::hours(23)).await;
+    }
+    let more = sts.web.asked() - asked;
+    assert!((15..=31).contains(&more), "{more}: for thirty days after the last mail");
 }
 
 #[tokio::test]

@@ -1,11 +1,18 @@
 //! A small blocking SMTP client for tests; says exactly what it is told.
 
-use std::io::{BufRead, BufReader, Write};
+use std::fmt::Debug;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
+
+/// In clear or under TLS.
+trait Stream: Read + Write + Debug + Send {}
+impl<T: Read + Write + Debug + Send> Stream for T {}
+
 pub struct Client {
-    lines: BufReader<TcpStream>,
+    lines: BufReader<Box<dyn Stream>>,
 }
 
 /// Code and full text of one reply.
@@ -37,7 +44,16 @@ impl Client {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_secs(90)))?;
-        Ok(Self { lines: BufReader::new(stream) })
+        Ok(Self { lines: BufReader::new(Box::new(stream)) })
+    }
+
+    /// The same under TLS, whatever certificate the server shows; EHLO is to be said anew.
+    pub fn starttls(mut self) -> Self {
+        assert_eq!(self.say("STARTTLS").unwrap().code, 220);
+        let mut connector = SslConnector::builder(SslMethod::tls_client()).unwrap();
+        connector.set_verify(SslVerifyMode::NONE);
+        let config = connector.build().configure().unwrap().verify_hostname(false);
+        Self { lines: BufReader::new(Box::new(config.connect("gw.agency.test", self.lines.into_inner()).unwrap())) }
     }
 
     pub fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {

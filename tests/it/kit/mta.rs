@@ -43,6 +43,15 @@ pub struct Mta {
 impl Mta {
     /// `None`, and a word about it, where this machine cannot run one.
     pub fn start(kind: Kind, forward_to: SocketAddr) -> Option<Self> {
+        Self::start_with(kind, forward_to, None)
+    }
+
+    /// The same, with an account (name and password) there and inside TLS only.
+    pub fn logging_in(kind: Kind, forward_to: SocketAddr, account: (&str, &str)) -> Option<Self> {
+        Self::start_with(kind, forward_to, Some(account))
+    }
+
+    fn start_with(kind: Kind, forward_to: SocketAddr, account: Option<(&str, &str)>) -> Option<Self> {
         let program = program(kind)?;
         let folder = Folder::in_temp("mta");
         let at = folder.path();
@@ -58,8 +67,8 @@ impl Mta {
         std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
         let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let arguments = match kind {
-            Kind::Exim => exim(&folder, address, forward_to),
-            Kind::OpenSmtpd => opensmtpd(&folder, address, forward_to),
+            Kind::Exim => exim(&folder, address, forward_to, account),
+            Kind::OpenSmtpd => opensmtpd(&folder, address, forward_to, account),
         };
         let mut command = Command::new("unshare");
         command.args(["--mount", "--propagation", "private", "sh", "-c", NAMESPACE, "sh"]).arg(at).arg(copy);
@@ -131,7 +140,7 @@ fn users(folder: &Folder) {
     }
 }
 
-fn exim(folder: &Folder, address: SocketAddr, to: SocketAddr) -> Vec<String> {
+fn exim(folder: &Folder, address: SocketAddr, to: SocketAddr, account: Option<(&str, &str)>) -> Vec<String> {
     let dir = folder.path().display();
     for name in ["spool", "log"] {
         std::fs::create_dir(folder.path().join(name)).unwrap();
@@ -141,6 +150,14 @@ fn exim(folder: &Folder, address: SocketAddr, to: SocketAddr) -> Vec<String> {
         std::os::unix::fs::chown(folder.path().join(name), id, id).unwrap();
     }
     let (host, port) = (to.ip(), to.port());
+    let must = if account.is_some() {
+        "  hosts_require_tls = *\n  hosts_require_auth = *\n  tls_verify_hosts =\n  tls_try_verify_hosts =\n"
+    } else {
+        ""
+    };
+    let login = account.map_or_else(String::new, |(name, password)| {
+        format!("begin authenticators\nplain:\n  driver = plaintext\n  public_name = PLAIN\n  client_send = ^{name}^{password}\n")
+    });
     let text = format!(
         "notifier_socket =\nexim_path = {dir}/server\nspool_directory = {dir}/spool\nlog_file_path = {dir}/log/%slog\n\
          primary_hostname = exim.partner.example\nlocal_interfaces = 127.0.0.1\ndaemon_smtp_ports = {}\nhost_lookup =\n\
@@ -149,23 +166,28 @@ fn exim(folder: &Folder, address: SocketAddr, to: SocketAddr) -> Vec<String> {
          tls_certificate = {dir}/certificate.pem\ntls_privatekey = {dir}/key.pem\nqueue_run_max = 10\n\
          begin acl\nall:\n  deny local_parts = nobody\n    message = no such user\n  accept\n\
          begin routers\nfwd:\n  driver = manualroute\n  transport = out\n  route_list = * {host} byname\n  self = send\n\
-         begin transports\nout:\n  driver = smtp\n  port = {port}\n  allow_localhost\n\
-         begin retry\n* * F,2h,1s\n",
+         begin transports\nout:\n  driver = smtp\n  port = {port}\n  allow_localhost\n{must}\
+         begin retry\n* * F,2h,1s\n{login}",
         address.port()
     );
     let config = folder.write("exim.conf", text);
     vec!["-C".to_owned(), config.display().to_string(), "-bdf".to_owned(), "-q2s".to_owned()]
 }
 
-fn opensmtpd(folder: &Folder, address: SocketAddr, to: SocketAddr) -> Vec<String> {
+fn opensmtpd(folder: &Folder, address: SocketAddr, to: SocketAddr, account: Option<(&str, &str)>) -> Vec<String> {
     let dir = folder.path().display();
+    let relay = match account {
+        None => format!("smtp://{to}"),
+        Some(_) => format!("smtp+tls://mine@{to} auth <secrets> tls no-verify"),
+    };
     let text = format!(
         "pki mine cert \"{dir}/certificate.pem\"\npki mine key \"{dir}/key.pem\"\n\
          listen on 127.0.0.1 port {} tls pki mine hostname smtpd.partner.example\n\
-         action \"fwd\" relay host smtp://{to}\nmatch from any for any rcpt-to <nobody> reject\nmatch from any for any action \"fwd\"\n",
+         action \"fwd\" relay host {relay}\nmatch from any for any rcpt-to <nobody> reject\nmatch from any for any action \"fwd\"\n",
         address.port()
     );
-    let text = format!("table nobody {{ nobody@agency.test }}\n{text}");
+    let secrets = account.map_or_else(String::new, |(n, p)| format!("table secrets {{ mine = \"{n}:{p}\" }}\n"));
+    let text = format!("{secrets}table nobody {{ nobody@agency.test }}\n{text}");
     let config = folder.write("smtpd.conf", text);
     vec!["-d".to_owned(), "-f".to_owned(), config.display().to_string()]
 }

@@ -136,7 +136,8 @@ impl Script {
         Ok(())
     }
 
-    fn header(&self, key: &str) -> impl Iterator<Item = &str> {
+    /// The values of a header line, in order.
+    pub fn header(&self, key: &str) -> impl Iterator<Item = &str> {
         self.headers.get(key).into_iter().flatten().map(String::as_str)
     }
 }
@@ -437,7 +438,17 @@ pub fn play(script: &Script, address: SocketAddr) -> Played {
 /// Everything that did not hold: the replies, the headers of the script, and that the next client is served.
 pub fn check(script: &Script, address: SocketAddr, sink: &dyn Fn() -> Vec<Delivered>) -> Vec<String> {
     let played = play(script, address);
-    let mut failures = judge(script, &played, &sink());
+    check_played(script, &played, address, sink)
+}
+
+/// The same of a script that was played.
+pub fn check_played(
+    script: &Script,
+    played: &Played,
+    address: SocketAddr,
+    sink: &dyn Fn() -> Vec<Delivered>,
+) -> Vec<String> {
+    let mut failures = judge(script, played, &sink());
     if script.header("profile").any(|profile| profile.contains("proxy")) {
         // The next client would have to bring a PROXY header of its own.
         return failures;

@@ -1,4 +1,4 @@
-//! A small signed world: a root zone and a few zones below it, signed by `ldns-signzone` and served by NSD, so that the
+//! A small signed world: a root zone, `test.` and a few zones below it, signed by `ldns-signzone` and served by NSD, so that the
 //! gateway's validator meets signatures that neither it nor its library made.
 //!
 //! `signed.test` is signed; `plain.test` is proven to be unsigned; `bogus.test` is signed and was changed afterwards.
@@ -25,6 +25,34 @@ impl Drop for SignedWorld {
     }
 }
 
+/// How the zones prove what is not there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Denial {
+    #[default]
+    Nsec,
+    /// Hashed names (RFC 5155).
+    Nsec3,
+    /// Hashed, and unsigned delegations left out: as the great top-level domains do.
+    OptOut,
+    /// Hashed two hundred times over.
+    Laborious,
+}
+
+impl Denial {
+    /// Those that are to make no difference.
+    pub const ALL: [Self; 3] = [Self::Nsec, Self::Nsec3, Self::OptOut];
+
+    const fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Nsec => &[],
+            // RFC 9276 §3.1: no extra rounds, no salt.
+            Self::Nsec3 => &["-n", "-t", "0"],
+            Self::OptOut => &["-n", "-t", "0", "-p"],
+            Self::Laborious => &["-n", "-t", "200"],
+        }
+    }
+}
+
 /// Lines of a zone file, names relative to the zone.
 #[derive(Clone, Debug, Default)]
 pub struct Zones {
@@ -33,6 +61,7 @@ pub struct Zones {
     pub bogus: String,
     /// What is changed in `bogus.test` after it was signed: this into that.
     pub forge: Vec<(&'static str, &'static str)>,
+    pub denial: Denial,
 }
 
 fn nsd() -> &'static str {
@@ -48,7 +77,7 @@ fn zone(folder: &Folder, name: &str, lines: &str) -> PathBuf {
 }
 
 /// Signs a zone; gives the signed file and the DS records for its parent.
-fn sign(folder: &Folder, name: &str, file: &Path) -> (PathBuf, String, String) {
+fn sign(folder: &Folder, name: &str, file: &Path, denial: Denial) -> (PathBuf, String, String) {
     let keygen = Command::new("ldns-keygen")
         .args(["-k", "-a", "ECDSAP256SHA256", name])
         .current_dir(folder.path())
@@ -58,6 +87,7 @@ fn sign(folder: &Folder, name: &str, file: &Path) -> (PathBuf, String, String) {
     let base = String::from_utf8(keygen.stdout).unwrap().trim().to_owned();
     let signed = file.with_extension("signed");
     let output = Command::new("ldns-signzone")
+        .args(denial.arguments())
         .args(["-b", "-f"])
         .arg(&signed)
         .arg(file)
@@ -77,13 +107,13 @@ impl SignedWorld {
         let mut delegations = String::new();
         let ns = "ns.test. IN A 127.0.0.1\n";
         let signed = zone(&folder, "signed.test.", &zones.signed);
-        let (signed, ds, _) = sign(&folder, "signed.test.", &signed);
+        let (signed, ds, _) = sign(&folder, "signed.test.", &signed, zones.denial);
         served.push(("signed.test.", signed));
         delegations.push_str(&format!("signed.test. IN NS ns.test.\n{ds}\n"));
         served.push(("plain.test.", zone(&folder, "plain.test.", &zones.plain)));
         delegations.push_str("plain.test. IN NS ns.test.\n");
         let honest = zone(&folder, "bogus.test.", &zones.bogus);
-        let (bogus, ds, _) = sign(&folder, "bogus.test.", &honest);
+        let (bogus, ds, _) = sign(&folder, "bogus.test.", &honest, zones.denial);
         let text = std::fs::read_to_string(&bogus).unwrap();
         let mut forged = text.clone();
         for (from, to) in &zones.forge {
@@ -93,8 +123,13 @@ impl SignedWorld {
         std::fs::write(&bogus, forged).unwrap();
         served.push(("bogus.test.", bogus));
         delegations.push_str(&format!("bogus.test. IN NS ns.test.\n{ds}\n"));
-        let root = zone(&folder, ".", &format!("{ns}{delegations}"));
-        let (root, _, key) = sign(&folder, ".", &root);
+        // Delegations stand below `test.`, and under opt-out those that are not signed leave no trace in it.
+        let above = zone(&folder, "test.", &format!("{ns}{delegations}"));
+        let (above, ds, _) = sign(&folder, "test.", &above, zones.denial);
+        served.push(("test.", above));
+        // As on the Internet the root itself has NSEC.
+        let root = zone(&folder, ".", &format!("{ns}test. IN NS ns.test.\n{ds}\n"));
+        let (root, _, key) = sign(&folder, ".", &root, Denial::Nsec);
         served.push((".", root));
         let anchors = folder.write("anchors", key);
         let (server, address) = serve(&folder, &served);

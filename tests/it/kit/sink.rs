@@ -33,6 +33,8 @@ impl Taken {
 #[derive(Default)]
 struct State {
     taken: Vec<Taken>,
+    /// Every recipient that was named, taken or not.
+    asked: Vec<String>,
     /// Answers given instead of the usual one, by the first word of the command (`.` for the final dot).
     answers: HashMap<String, String>,
     /// Recipients that are refused, with the reply.
@@ -73,6 +75,10 @@ impl Sink {
     }
     pub fn taken(&self) -> Vec<Taken> {
         self.state.0.lock().unwrap().taken.clone()
+    }
+    /// Every recipient that was named, with a message or without, taken or not.
+    pub fn asked(&self) -> Vec<String> {
+        self.state.0.lock().unwrap().asked.clone()
     }
     pub fn answer(&self, command: &str, reply: &str) {
         self.state.0.lock().unwrap().answers.insert(command.to_owned(), reply.to_owned());
@@ -131,7 +137,11 @@ fn serve(stream: TcpStream, shared: &(Mutex<State>, Condvar)) -> std::io::Result
             }
             "RCPT" => {
                 let to = address(&text);
-                let refused = shared.0.lock().unwrap().refused.get(&to.to_ascii_lowercase()).cloned();
+                let refused = {
+                    let mut state = shared.0.lock().unwrap();
+                    state.asked.push(to.clone());
+                    state.refused.get(&to.to_ascii_lowercase()).cloned()
+                };
                 if let Some(reply) = refused {
                     write!(out, "{reply}\r\n")?;
                 } else {

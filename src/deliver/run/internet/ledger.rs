@@ -93,7 +93,12 @@ fn write_day(disk: &dyn Disk, folder: &Path, day: &Day) -> io::Result<()> {
 }
 
 /// Puts a whole file in place of an older one, or leaves the older one.
-pub(super) fn write_whole(disk: &dyn Disk, folder: &Path, name: &str, content: &[u8]) -> io::Result<()> {
+pub(in crate::deliver::run) fn write_whole(
+    disk: &dyn Disk,
+    folder: &Path,
+    name: &str,
+    content: &[u8],
+) -> io::Result<()> {
     let fresh = folder.join(format!("{name}.new"));
     match disk.remove(&fresh) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -107,7 +112,7 @@ pub(super) fn write_whole(disk: &dyn Disk, folder: &Path, name: &str, content: &
 }
 
 /// A whole file of at most `largest` octets; `None` when it is not there.
-pub(super) fn read_whole(disk: &dyn Disk, path: &Path, largest: u64) -> io::Result<Option<Vec<u8>>> {
+pub(in crate::deliver::run) fn read_whole(disk: &dyn Disk, path: &Path, largest: u64) -> io::Result<Option<Vec<u8>>> {
     let file = match disk.open(path, Open::Read) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

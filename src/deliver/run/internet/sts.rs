@@ -33,6 +33,12 @@ const AGAIN: Span = Span::minutes(5);
 const MOST: usize = 20_000;
 /// Failures remembered, so that they are not repeated at once.
 const MOST_FAILURES: usize = 4096;
+/// A policy is kept alive without mail for so long since the last; then it lives out its time.
+const WANTED: Span = Span::days(30);
+/// Policies made younger in one go; the next go follows in seconds.
+const AT_ONCE: usize = 8;
+/// Policies of a short life are left to the mail that needs them.
+const YOUNG: Span = Span::hours(1);
 
 /// What is looked for.
 #[derive(Clone, Copy, Debug)]
@@ -59,11 +65,20 @@ pub(in crate::deliver::run) struct Sts {
     clock: Clock,
     guard: Guard,
     metrics: Metrics,
-    kept: Mutex<HashMap<Domain, Arc<Kept>>>,
+    kept: Mutex<HashMap<Domain, Held>>,
     /// Ids that could not be fetched, and until when they are left alone.
     failed: Mutex<HashMap<Domain, (String, Timestamp)>>,
     /// One fetch a domain at a time.
     flights: Mutex<HashMap<Domain, Arc<tokio::sync::Mutex<()>>>>,
+    /// One refresh at a time.
+    refreshing: tokio::sync::Mutex<()>,
+}
+
+/// A policy, and when mail last asked for it; a start counts as asking.
+#[derive(Debug)]
+struct Held {
+    policy: Arc<Kept>,
+    used: Timestamp,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -87,7 +102,9 @@ impl Sts {
             let read = read_whole(disk.as_ref(), &path, 4 * LARGEST as u64);
             let policy = read.ok().flatten().and_then(|content| serde_json::from_slice::<Kept>(&content).ok());
             match policy.filter(|policy| policy.is_alive(now)) {
-                Some(policy) if kept.len() < MOST => drop(kept.insert(policy.domain.clone(), Arc::new(policy))),
+                Some(policy) if kept.len() < MOST => {
+                    kept.insert(policy.domain.clone(), Held { policy: Arc::new(policy), used: now });
+                }
                 // Over, or damaged: it is fetched again when it is needed.
                 _ => drop(disk.remove(&path)),
             }
@@ -95,7 +112,8 @@ impl Sts {
         metrics.policies(kept.len());
         let (kept, folder) = (Mutex::new(kept), folder.to_owned());
         let (failed, flights) = (Mutex::default(), Mutex::default());
-        Ok(Self { disk, folder, dns, clock, guard, metrics, kept, failed, flights })
+        let refreshing = tokio::sync::Mutex::default();
+        Ok(Self { disk, folder, dns, clock, guard, metrics, kept, failed, flights, refreshing })
     }
 
     /// The policy in force for a domain, fetched when it is new or has changed.
@@ -121,12 +139,39 @@ impl Sts {
         Self::rule(self.kept(ask.domain, now), failed)
     }
 
+    /// Makes policies younger before they end, without mail that waits for it (RFC 8461 §3.3): who can block the web
+    /// server for the last hours of a policy's life gains nothing. A few at a time; call it often.
+    pub async fn refresh(&self, port: u16) {
+        let Ok(_alone) = self.refreshing.try_lock() else { return };
+        let now = self.clock.now();
+        let due: Vec<Arc<Kept>> = {
+            let (kept, failed) = (lock(&self.kept), lock(&self.failed));
+            let wanted = |held: &&Held| {
+                let policy = &held.policy;
+                let old = policy.is_alive(now) && policy.is_old(now) && policy.fetched_at + YOUNG <= now;
+                old && now < held.used + WANTED && failed.get(&policy.domain).is_none_or(|(_, until)| *until <= now)
+            };
+            kept.values().filter(wanted).take(AT_ONCE).map(|held| Arc::clone(&held.policy)).collect()
+        };
+        for policy in due {
+            let texts = self.dns.txt(&format!("_mta-sts.{}", policy.domain)).await;
+            match texts.ok().and_then(|texts| record_id(&texts)) {
+                Some(id) => drop(self.renew(Ask { domain: &policy.domain, port }, &id).await),
+                // Without its record it lives out its life (§5.1).
+                None => self.leave_alone(&policy.domain, &policy.id, now),
+            }
+        }
+    }
+
     fn rule(kept: Option<Arc<Kept>>, failed: Option<(Reason, String)>) -> Ruling {
         Ruling { policy: kept.filter(|kept| kept.policy.mode != Mode::None), failed }
     }
 
     fn kept(&self, domain: &Domain, now: Timestamp) -> Option<Arc<Kept>> {
-        lock(&self.kept).get(domain).filter(|policy| policy.is_alive(now)).map(Arc::clone)
+        lock(&self.kept).get_mut(domain).filter(|held| held.policy.is_alive(now)).map(|held| {
+            held.used = now;
+            Arc::clone(&held.policy)
+        })
     }
 
     fn failed_lately(&self, domain: &Domain, id: &str, now: Timestamp) -> bool {
@@ -139,7 +184,9 @@ impl Sts {
         let began = self.clock.now();
         let outcome = {
             let _alone = flight.lock().await;
-            let brought = self.kept(ask.domain, began).is_some_and(|p| p.id == id && !p.is_old(began));
+            let is_news =
+                |held: &Held| held.policy.id == id && held.policy.is_alive(began) && !held.policy.is_old(began);
+            let brought = lock(&self.kept).get(ask.domain).is_some_and(is_news);
             if brought || self.failed_lately(ask.domain, id, began) {
                 Ok(())
             } else {
@@ -163,15 +210,20 @@ impl Sts {
             Err((reason, why)) => {
                 self.metrics.fetched(if reason == Reason::StsPolicyInvalid { "invalid" } else { "failed" });
                 tracing::warn!(domain = %ask.domain, %why, "an MTA-STS policy could not be had");
-                let mut failed = lock(&self.failed);
-                if failed.len() >= MOST_FAILURES {
-                    failed.retain(|_, (_, until)| now < *until);
-                }
-                if failed.len() < MOST_FAILURES {
-                    failed.insert(ask.domain.clone(), (id.to_owned(), now + AGAIN));
-                }
+                self.leave_alone(ask.domain, id, now);
                 Err((reason, why))
             }
+        }
+    }
+
+    /// Does not ask for this again at once.
+    fn leave_alone(&self, domain: &Domain, id: &str, now: Timestamp) {
+        let mut failed = lock(&self.failed);
+        if failed.len() >= MOST_FAILURES {
+            failed.retain(|_, (_, until)| now < *until);
+        }
+        if failed.len() < MOST_FAILURES {
+            failed.insert(domain.clone(), (id.to_owned(), now + AGAIN));
         }
     }
 
@@ -209,13 +261,14 @@ impl Sts {
             let mut kept = lock(&self.kept);
             let now = self.clock.now();
             if kept.len() >= MOST {
-                kept.retain(|_, policy| policy.is_alive(now));
+                kept.retain(|_, held| held.policy.is_alive(now));
             }
             if kept.len() >= MOST && !kept.contains_key(&policy.domain) {
                 tracing::warn!(domain = %policy.domain, "too many MTA-STS policies are kept, one is not");
                 return;
             }
-            kept.insert(policy.domain.clone(), Arc::new(policy));
+            let used = kept.get(&policy.domain).map_or(now, |held| held.used);
+            kept.insert(policy.domain.clone(), Held { policy: Arc::new(policy), used });
             self.metrics.policies(kept.len());
         }
         let (disk, folder) = (Arc::clone(&self.disk), self.folder.clone());

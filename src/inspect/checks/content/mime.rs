@@ -7,8 +7,13 @@ use sha2::{Digest as _, Sha256};
 
 use super::name::Name;
 use super::{ContentCheck, Object, Origin, View, kind};
+use crate::inspect::case::OutgoingKind;
 use crate::inspect::policy::Loaded;
 use crate::inspect::{ContentFacts, Finding, PartFact};
+use crate::mail::mime::{self as tree, rewrite};
+
+/// What the copy is called among what leaves the cage.
+const CANONICAL: &str = "canonical";
 
 /// At most this many findings come from names and types; the first ones decide.
 const FINDINGS: usize = 100;
@@ -26,13 +31,14 @@ const ENCRYPTED_STREAM: [u8; 32] = {
 
 pub struct Mime {
     parts: usize,
+    tree: tree::Limits,
 }
 
 impl Mime {
     #[must_use]
     pub fn new(loaded: &Loaded) -> Self {
         let limits = loaded.limits();
-        Self { parts: limits.mime_parts.saturating_add(limits.archive_files) }
+        Self { parts: limits.mime_parts.saturating_add(limits.archive_files), tree: limits.tree() }
     }
 }
 
@@ -47,8 +53,20 @@ impl ContentCheck for Mime {
         for object in view.objects {
             judge(object, &mut said);
         }
+        if view.task.wants.message && view.tree.oddities.iter().any(|o| o.code == "mime.ambiguous") {
+            said.say(canonical_copy(view, &self.tree));
+        }
         let parts = view.objects.iter().filter(|o| o.origin != Origin::Reading).take(self.parts);
         facts.parts.extend(parts.map(fact));
+    }
+}
+
+/// Puts a copy with one reading into the outbox; the finding says whether there is one, and why not.
+fn canonical_copy(view: &View<'_>, limits: &tree::Limits) -> Finding {
+    match rewrite::canonical(view.raw, limits) {
+        Ok(copy) if view.outbox.put(OutgoingKind::Message, CANONICAL, &copy) => Finding::new("mime.canonical"),
+        Ok(_) => Finding::new("mime.not-rewritten").with("the copy did not fit into what may leave the inspector"),
+        Err(why) => Finding::new("mime.not-rewritten").with(why.to_string()),
     }
 }
 
@@ -86,6 +104,13 @@ fn judge(object: &Object<'_>, said: &mut Said<'_>) {
     for raw in &object.names {
         let name = Name::read(raw);
         by_name(object, &name, said);
+        let promised = kind::promised(&name.extension);
+        // A text may well be a zip by its octets; a program it may not.
+        let text = kind::family(promised) == "text" && !kind::is_executable(object.kind);
+        if !object.data.is_empty() && !text && lies(promised, object.kind) {
+            let ending = format!("ends in .{} and is {}", name.extension, object.kind);
+            said.about("attachment.type-mismatch", object, &ending);
+        }
         if name.text.chars().count() > 255 {
             said.about("name.malformed", object, "is longer than any file name");
         }
@@ -96,7 +121,7 @@ fn judge(object: &Object<'_>, said: &mut Said<'_>) {
     office(object, said);
     let declared = kind::family(&object.declared);
     let hidden = kind::is_executable(object.kind) && declared != "program" && declared != "other";
-    if hidden || lies(object) {
+    if hidden || lies(&object.declared, object.kind) {
         said.about("attachment.type-mismatch", object, &format!("is {}, not {}", object.kind, object.declared));
     }
 }
@@ -154,8 +179,8 @@ fn holds(data: &[u8], word: &str) -> bool {
 }
 
 /// A declared picture, sound, PDF or text that is something else which can be opened.
-fn lies(object: &Object<'_>) -> bool {
-    let (declared, actual) = (kind::family(&object.declared), object.kind);
+fn lies(declared: &str, actual: &str) -> bool {
+    let declared = kind::family(declared);
     let opaque = matches!(actual, "application/octet-stream" | "text/plain");
     match declared {
         "image" => !opaque && !actual.starts_with("image/"),

@@ -13,6 +13,7 @@ pub mod outbox;
 pub mod rules;
 pub mod smime;
 mod smime_check;
+mod wrap;
 pub mod yara;
 
 #[cfg(test)]
@@ -27,7 +28,7 @@ pub use smime_check::initialise;
 use crate::inspect::ContentFacts;
 use crate::inspect::inspector::{Loaded, Task};
 use crate::mail::mime::{self as tree, Tree};
-use crate::mail::{ByteSize, Mailbox};
+use crate::mail::{ByteSize, Mailbox, Span};
 
 /// Bounds of what is unpacked from one message.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -40,6 +41,8 @@ pub struct Limits {
     pub archive_bytes: ByteSize,
     /// Octets out for one octet in.
     pub archive_ratio: u64,
+    /// For unpacking all of a message.
+    pub archive_time: Span,
     /// Address space of an inspector.
     pub memory: ByteSize,
     /// The longest message.
@@ -56,6 +59,7 @@ impl From<&crate::session::settings::Limits> for Limits {
             archive_files: all.archive_files,
             archive_bytes: all.archive_bytes,
             archive_ratio: all.archive_ratio,
+            archive_time: all.archive_time,
             memory: all.inspector_memory,
             message: all.message,
         }

@@ -2,9 +2,10 @@
 //! A list of work and a budget, no recursion; what does not fit the budget becomes a finding, never silence.
 
 use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::archive::{self, Budget};
-use super::{Limits, kind, smime};
+use super::archive::{self, Budget, Member, Opener, Report};
+use super::{Limits, kind, smime, wrap};
 use crate::inspect::Finding;
 use crate::mail::mime::{self, Tree};
 
@@ -50,11 +51,13 @@ impl Object<'_> {
     }
 }
 
+/// The openers of every room, one room a line.
+const ROOMS: &[&[Opener]] = &[archive::OPENERS, wrap::OPENERS];
+
 /// All objects of a message, and what could not be opened.
 #[must_use]
-pub fn collect<'a>(tree: &'a Tree<'a>, limits: &Limits) -> (Vec<Object<'a>>, Vec<Finding>) {
+pub fn collect<'a>(tree: &'a Tree<'a>, limits: &Limits, mut budget: Budget) -> (Vec<Object<'a>>, Vec<Finding>) {
     let mut findings = Vec::new();
-    let mut budget = Budget::new(limits);
     let mut list: Vec<Object<'a>> = Vec::new();
     for part in tree.parts.iter().filter(|p| !p.decoded.is_empty() || (!p.is_multipart() && !p.names.is_empty())) {
         // The octets of an embedded message are its parts, which follow.
@@ -90,13 +93,29 @@ pub fn collect<'a>(tree: &'a Tree<'a>, limits: &Limits) -> (Vec<Object<'a>>, Vec
             depth: 0,
         });
     }
+    follow(&mut list, limits, &mut budget, &mut findings);
+    (list, findings)
+}
+
+/// Everything in one file, as if it came as the only part of a message; the file itself comes first.
+#[must_use]
+pub fn unpack<'a>(data: &'a [u8], name: &str, limits: &Limits, mut budget: Budget) -> (Vec<Object<'a>>, Vec<Finding>) {
+    let (names, data) = (vec![name.to_owned()], Cow::Borrowed(data));
+    let (path, kind, declared) = ("1".to_owned(), kind::of(&data), String::new());
+    let mut list = vec![Object { path, names, declared, kind, data, origin: Origin::Part, depth: 0 }];
+    let mut findings = Vec::new();
+    follow(&mut list, limits, &mut budget, &mut findings);
+    (list, findings)
+}
+
+/// Opens what is in the list, and what that adds to it, to its end.
+fn follow(list: &mut Vec<Object<'_>>, limits: &Limits, budget: &mut Budget, findings: &mut Vec<Finding>) {
     let mut next = 0;
     while let Some(object) = list.get(next) {
-        let opened = open(object, limits, &mut budget, &mut findings);
+        let opened = open(object, limits, budget, findings);
         list.extend(opened);
         next += 1;
     }
-    (list, findings)
 }
 
 /// The members of `object` when it is a container.
@@ -106,22 +125,21 @@ fn open(
     budget: &mut Budget,
     findings: &mut Vec<Finding>,
 ) -> Vec<Object<'static>> {
-    if object.kind == kind::ENTITY || (object.kind == kind::MESSAGE && object.depth > 0) {
-        return entity(object, limits, budget);
+    if is_entity(object) {
+        return entity(object, limits, budget, findings);
     }
     if let Some(content) = smime::opaque_content(&object.data) {
         return signed(object, content, limits, budget, findings);
     }
-    if !archive::is_container(object.kind, &object.data) {
+    if openers(object).next().is_none() {
         return Vec::new();
     }
-    if object.depth >= limits.archive_depth {
-        findings.push(Finding::new("unpack.limit").with(format!("{}: nested too deep", object.path)));
+    if object.depth >= limits.archive_depth || budget.is_late() {
+        let why = if budget.is_late() { "the time for unpacking is over" } else { "nested too deep" };
+        findings.push(Finding::new("unpack.limit").with(format!("{}: {why}", object.path)));
         return Vec::new();
     }
-    let members = archive::open(object, budget, findings);
-    let origin = Origin::Member;
-    members
+    members(object, budget, findings)
         .into_iter()
         .map(|member| Object {
             path: format!("{}/{}", object.path, cut(&member.name)),
@@ -129,10 +147,31 @@ fn open(
             names: vec![member.name],
             declared: String::new(),
             data: Cow::Owned(member.data),
-            origin,
+            origin: Origin::Member,
             depth: object.depth + 1,
         })
         .collect()
+}
+
+fn openers<'o>(object: &'o Object<'_>) -> impl Iterator<Item = &'static Opener> + use<'o> {
+    ROOMS.iter().copied().flatten().filter(move |opener| (opener.takes)(object))
+}
+
+/// What every opener that takes `object` finds in it.
+pub(super) fn members(object: &Object<'_>, budget: &mut Budget, findings: &mut Vec<Finding>) -> Vec<Member> {
+    // Word and PowerPoint keep a zip of their theme in the streams of the old formats.
+    let embedded = object.kind == "application/x-ole-storage";
+    let mut report = Report::new(&object.path, findings).embedded(embedded);
+    let mut found = Vec::new();
+    for opener in openers(object) {
+        // Readers of other people's making may give up on what nobody thought of: that closes one container only.
+        let opened = catch_unwind(AssertUnwindSafe(|| (opener.open)(object, budget, &mut report)));
+        match opened {
+            Ok(members) => found.extend(members),
+            Err(_) => report.unknown("archive.malformed", "its reader gave up"),
+        }
+    }
+    found
 }
 
 /// The entity inside an opaque signature (RFC 8551 §3.5.2): mail programs show it, so scanners see it too.
@@ -158,34 +197,64 @@ fn signed(
     }]
 }
 
+/// Octets that a client opens as a message or a saved page: what the unpacker marked as such, what looks like one, and
+/// what is called one. Messages of the main reading are in the tree already.
+fn is_entity(object: &Object<'_>) -> bool {
+    if object.kind == kind::ENTITY {
+        return true;
+    }
+    let in_tree =
+        object.depth == 0 && matches!(&*object.declared, "message/rfc822" | "message/global" | "message/news");
+    let text = matches!(object.kind, "text/plain" | "application/octet-stream");
+    let called = |name: &String| {
+        let name = name.to_ascii_lowercase();
+        [".eml", ".mht", ".mhtml", ".nws"].iter().any(|ending| name.ends_with(ending))
+    };
+    !in_tree && (object.kind == kind::MESSAGE || (text && object.names.iter().any(called)))
+}
+
 /// The leaves of a MIME entity that stood inside a transfer encoding or an archive.
-fn entity(object: &Object<'_>, limits: &Limits, budget: &mut Budget) -> Vec<Object<'static>> {
-    let tree = mime::parse(&object.data, &limits.tree());
+fn entity(
+    object: &Object<'_>,
+    limits: &Limits,
+    budget: &mut Budget,
+    findings: &mut Vec<Finding>,
+) -> Vec<Object<'static>> {
     let depth = object.depth + 1;
-    if depth > limits.archive_depth {
+    let mut full = |why: &str| findings.push(Finding::new("unpack.limit").with(format!("{}: {why}", object.path)));
+    if depth > limits.archive_depth || budget.is_late() {
+        full("a message inside was not opened");
         return Vec::new();
     }
+    let tree = mime::parse(&object.data, &limits.tree());
+    if let Some(over) = tree.oddities.iter().find(|o| o.code == "mime.limit") {
+        full(&over.detail);
+    }
     let mut found = Vec::new();
-    let leaves = tree
-        .parts
-        .iter()
-        .filter(|p| !p.is_multipart())
-        .map(|p| (&p.path, &p.names, &p.content_type, &p.decoded, false));
-    for (path, names, declared, data, _) in leaves {
-        if budget.take(data.len()) {
-            let data = data.to_vec();
-            let (path, kind) = (format!("{}/{path}", object.path), kind::of(&data));
-            let (names, declared, data) = (names.clone(), declared.clone(), Cow::Owned(data));
-            found.push(Object { path, names, declared, kind, data, origin: Origin::Member, depth });
+    let path = |inner: &str| format!("{}/{}", object.path, if inner.is_empty() { "0" } else { inner });
+    for part in tree.parts.iter().filter(|p| !p.is_multipart() || !p.decoded.is_empty()) {
+        // The octets of an embedded message are its parts, which follow.
+        if part.is_message() && matches!(part.decoded, Cow::Borrowed(_)) {
+            continue;
         }
+        if !budget.take(part.decoded.len()) {
+            full("the budget of unpacked octets or files is spent");
+            return found;
+        }
+        let data = part.decoded.to_vec();
+        let (path, kind) = (path(&part.path), kind::of(&data));
+        let (names, declared, data) = (part.names.clone(), part.content_type.clone(), Cow::Owned(data));
+        found.push(Object { path, names, declared, kind, data, origin: Origin::Member, depth });
     }
     for other in tree.alternatives {
-        if budget.take(other.decoded.len()) {
-            let kind = if other.entity { kind::ENTITY } else { kind::of(&other.decoded) };
-            let (path, names) = (format!("{}/{}", object.path, other.path), vec![other.name]);
-            let data = Cow::Owned(other.decoded.into_owned());
-            found.push(Object { path, names, declared: String::new(), kind, data, origin: Origin::Reading, depth });
+        if !budget.take(other.decoded.len()) {
+            full("the budget of unpacked octets or files is spent");
+            return found;
         }
+        let kind = if other.entity { kind::ENTITY } else { kind::of(&other.decoded) };
+        let names = if other.name.is_empty() { Vec::new() } else { vec![other.name] };
+        let (path, data) = (path(&other.path), Cow::Owned(other.decoded.into_owned()));
+        found.push(Object { path, names, declared: String::new(), kind, data, origin: Origin::Reading, depth });
     }
     found
 }

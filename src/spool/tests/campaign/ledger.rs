@@ -24,8 +24,6 @@ pub enum Told {
     Gone,
     /// Removal asked for, not confirmed.
     Going,
-    /// A process read this from a disk that had failed a sync before, and died: it may be there, whole, or not.
-    Any,
 }
 
 #[derive(Clone, Debug)]
@@ -47,8 +45,6 @@ pub enum Past {
     Sound,
     /// It failed: a segment that began then may have a beginning that nobody can read.
     Troubled,
-    /// It failed, the process died, and the next one took what the cache shows for what the disk has.
-    Deceived,
 }
 
 pub type Ledger = BTreeMap<u64, Note>;
@@ -99,7 +95,6 @@ pub fn judge(log: &Log, report: &Recovery, ledger: &Ledger, past: Past) -> Resul
     let expected = match past {
         Past::Sound => false,
         Past::Troubled => report.damaged.iter().all(|damage| damage.at == 0),
-        Past::Deceived => true,
     };
     if report.damages > 0 && !expected {
         return Err(format!("damage reported where none was done: {:?}", report.damaged));

@@ -6,6 +6,7 @@ use super::{Nature, history};
 fn caught(fault: Fault) {
     // What only shows behind a failing disk is looked for there.
     let nature = match fault {
+        Fault::CacheBelieved => Nature::Deadly,
         Fault::FailedSyncIgnored | Fault::CarryForgotten | Fault::MovedBeforeCarry => Nature::Rough,
         Fault::FailedSegmentTrusted | Fault::VoidsForgotten => Nature::Steady,
         Fault::StartNotSynced => Nature::Restless,
@@ -37,6 +38,7 @@ mutants! {
     mutant_that_leaves_a_segment_unsynced_is_caught: SealNotSynced,
     mutant_that_does_not_sync_the_folder_is_caught: FolderNotSynced,
     mutant_that_does_not_sync_at_a_start_is_caught: StartNotSynced,
+    mutant_that_believes_the_cache_after_a_failed_sync_is_caught: CacheBelieved,
     mutant_that_ignores_checksums_is_caught: ChecksumIgnored,
     mutant_that_believes_a_torn_tail_is_caught: TailBelieved,
     mutant_that_reuses_a_segment_before_its_mail_is_safe_is_caught: ReusedTooEarly,

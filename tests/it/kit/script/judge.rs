@@ -58,6 +58,11 @@ pub fn judge(script: &Script, played: &Played, sink: &[Delivered]) -> Vec<String
         };
         must(chosen.windows(2).all(|pair| pair[0] == pair[1]), format!("replies differ: {chosen:?}"));
     }
+    for (code, text) in &played.replies {
+        for line in text.lines() {
+            must(is_well_formed(*code, line), format!("this is no reply: {code} {line}"));
+        }
+    }
     for message in sink {
         let bare = message.raw.iter().enumerate().any(|(i, byte)| match byte {
             b'\r' => message.raw.get(i + 1) != Some(&b'\n'),
@@ -67,4 +72,15 @@ pub fn judge(script: &Script, played: &Played, sink: &[Delivered]) -> Vec<String
         must(!bare, "a bare CR or LF reached the sink".to_owned());
     }
     failures
+}
+
+/// RFC 5321 §4.2, §4.5.3.1.5: printable ASCII, 512 octets with code and CRLF; RFC 2034 §4: an enhanced code has the class
+/// of its reply.
+fn is_well_formed(code: u16, line: &str) -> bool {
+    let word = line.split(' ').next().unwrap_or_default();
+    let numbers: Vec<&str> = word.split('.').collect();
+    let enhanced = numbers.len() == 3
+        && numbers.iter().all(|n| (1..=3).contains(&n.len()) && n.bytes().all(|b| b.is_ascii_digit()));
+    let same_class = !enhanced || numbers[0] == (code / 100).to_string();
+    same_class && line.len() <= 506 && line.bytes().all(|b| matches!(b, b' '..=b'~'))
 }

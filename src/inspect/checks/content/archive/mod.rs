@@ -1,16 +1,34 @@
-//! Containers opened in memory: zip, gzip, tar. Entries are read, never written to a disk; names are text, never paths.
+//! Containers opened in memory. Entries are read, never written to a disk; names are text, never paths.
 //! Every container draws on one budget a message; what goes over it is a finding, and so is what stays closed.
 
-mod gzip;
+mod budget;
+mod bytes;
+mod cab;
+mod crypt;
+mod embedded;
+mod image;
+mod lha;
+mod lzw;
+mod passwords;
+mod rar;
+mod report;
+mod sevenz;
+mod stream;
 mod tar;
 #[cfg(test)]
 mod tests;
+mod unix;
 mod zip;
 
-use std::io::Read;
+pub use budget::{Budget, Stop, WINDOW};
+pub(super) use image::{is_fat, is_partitioned};
+pub(super) use lha::is_lha;
+pub use passwords::Passwords;
+pub use report::Report;
+pub(super) use tar::is_tar;
+pub(super) use unix::is_cpio;
 
-use super::{Limits, Object};
-use crate::inspect::Finding;
+use super::Object;
 
 /// What was found in a container.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -19,151 +37,93 @@ pub struct Member {
     pub data: Vec<u8>,
 }
 
-/// What may still be unpacked from this message.
-#[derive(Clone, Debug)]
-pub struct Budget {
-    bytes: usize,
-    files: usize,
-    ratio: usize,
+/// Reads a container of one format: its members, as far as the budget goes, and what is odd about it. It never fails;
+/// what it could not see is in the report.
+pub type Open = fn(&Object<'_>, &mut Budget, &mut Report<'_>) -> Vec<Member>;
+
+/// A format and how it is opened.
+#[derive(Clone, Copy)]
+pub struct Opener {
+    /// Whether the octets are of this format: by their true type, or by a mark anywhere in them.
+    pub takes: fn(&Object<'_>) -> bool,
+    pub open: Open,
 }
 
-/// Small members may be as dense as they like: a kilobyte of zeros is no bomb.
-const DENSE_FREE: usize = 1 << 20;
-/// At most this many findings of unpacking a message.
-const FINDINGS: usize = 50;
+/// Every archive format. An object may be of several at once (a zip behind a program): all that take it open it.
+pub const OPENERS: &[Opener] = &[
+    Opener { takes: |o| STREAMS.contains(&o.kind), open: stream::open },
+    Opener { takes: |o| o.kind == "application/x-tar", open: tar::open },
+    Opener { takes: |o| o.kind == "application/x-7z-compressed", open: sevenz::open },
+    Opener { takes: |o| o.kind == "application/vnd.rar", open: rar::open },
+    Opener { takes: |o| o.kind == "application/vnd.ms-cab-compressed", open: cab::open },
+    Opener { takes: |o| o.kind == "application/x-archive", open: unix::ar },
+    Opener { takes: |o| o.kind == "application/x-cpio", open: unix::cpio },
+    Opener { takes: |o| o.kind == "application/x-rpm", open: unix::rpm },
+    Opener { takes: |o| o.kind == "application/x-lzh", open: lha::lha },
+    Opener { takes: |o| o.kind == "application/x-arj", open: lha::arj },
+    Opener { takes: |o| OPTICAL.contains(&o.kind), open: image::optical },
+    Opener { takes: |o| DISKS.contains(&o.kind), open: image::open },
+    Opener { takes: |o| CLOSED.contains(&o.kind), open: closed },
+    Opener { takes: |o| zip::is_inside(&o.data), open: zip::open },
+    // Last: it looks behind what the others found.
+    Opener { takes: embedded::is_inside, open: embedded::open },
+];
 
-impl Budget {
-    #[must_use]
-    pub fn new(limits: &Limits) -> Self {
-        Self {
-            bytes: limits.archive_bytes.as_usize(),
-            files: limits.archive_files,
-            ratio: usize::try_from(limits.archive_ratio).unwrap_or(usize::MAX),
-        }
-    }
+/// One file in one coding.
+const STREAMS: &[&str] = &[
+    "application/gzip",
+    "application/x-bzip2",
+    "application/x-compress",
+    "application/x-lz4",
+    "application/x-lzip",
+    "application/x-lzma",
+    "application/x-xz",
+    "application/zstd",
+];
 
-    /// Room for one file of `length` octets.
-    pub fn take(&mut self, length: usize) -> bool {
-        let (Some(bytes), Some(files)) = (self.bytes.checked_sub(length), self.files.checked_sub(1)) else {
-            return false;
-        };
-        (self.bytes, self.files) = (bytes, files);
-        true
-    }
+const OPTICAL: &[&str] = &["application/x-iso9660-image", "application/x-udf-image"];
 
-    /// Reads `source` as one file that came from `packed` octets. What could be read before an error or a limit is
-    /// kept: a client may show it.
-    fn read(&mut self, mut source: impl Read, packed: usize) -> (Vec<u8>, Stop) {
-        let dense = packed.saturating_mul(self.ratio).saturating_add(DENSE_FREE);
-        let cap = self.bytes.min(dense);
-        let (mut out, mut chunk) = (Vec::new(), vec![0; 16 << 10]);
-        let stop = loop {
-            match source.read(&mut chunk) {
-                Ok(0) => break Stop::End,
-                Ok(got) => out.extend_from_slice(chunk.get(..got).unwrap_or_default()),
-                Err(_) => break Stop::Broken,
-            }
-            if out.len() > cap {
-                out.truncate(cap);
-                break if cap == dense { Stop::Bomb } else { Stop::Full };
-            }
-        };
-        let counted = self.take(out.len());
-        (out, if counted { stop } else { Stop::Full })
-    }
-}
-
-/// Why reading a member ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Stop {
-    End,
-    Broken,
-    /// Too many octets out for one in.
-    Bomb,
-    /// The message's budget is spent.
-    Full,
-}
-
-/// Findings about one container, bounded and without repetition.
-struct Report<'f> {
-    path: &'f str,
-    findings: &'f mut Vec<Finding>,
-    /// The container lies in pieces inside another file format, where it is neither whole nor alone by design.
-    embedded: bool,
-}
-
-impl Report<'_> {
-    fn say(&mut self, code: &'static str, detail: &str) {
-        self.add(Finding::new(code), detail);
-    }
-    fn unknown(&mut self, code: &'static str, detail: &str) {
-        self.add(Finding::unknown(code, ""), detail);
-    }
-    fn add(&mut self, finding: Finding, detail: &str) {
-        let same = |f: &&Finding| f.code == finding.code;
-        if self.embedded && matches!(&*finding.code, "archive.inconsistent" | "archive.malformed") {
-            return;
-        }
-        if self.findings.len() < FINDINGS && self.findings.iter().filter(same).count() < 5 {
-            self.findings.push(finding.with(format!("{}: {detail}", self.path)));
-        }
-    }
-    /// Says why reading stopped; true when the whole container must be left.
-    fn stopped(&mut self, stop: Stop, name: &str) -> bool {
-        match stop {
-            Stop::Bomb => self.say("archive.bomb", &format!("{name} unpacks to far more than it holds")),
-            Stop::Full => self.say("unpack.limit", "the budget of unpacked octets or files is spent"),
-            Stop::End | Stop::Broken => {}
-        }
-        stop == Stop::Full
-    }
-    /// Entry names that leave the folder they are unpacked to.
-    fn check_name(&mut self, name: &str) {
-        let climbs = name.split(['/', '\\']).any(|part| part == "..");
-        if climbs || name.starts_with(['/', '\\']) || name.get(1..3) == Some(":\\") {
-            self.say("archive.traversal", &format!("the entry {name:?} leaves its folder"));
-        }
-    }
-}
+const DISKS: &[&str] = &[
+    "application/x-disk-image",
+    "application/x-fat-image",
+    "application/x-ntfs-image",
+    "application/x-vhd",
+    "application/x-vhdx",
+];
 
 /// Containers that are known and cannot be opened here: their content was not seen.
 const CLOSED: &[&str] = &[
-    "application/vnd.rar",
-    "application/x-7z-compressed",
-    "application/x-bzip2",
-    "application/x-xz",
-    "application/vnd.ms-cab-compressed",
-    "application/x-iso9660-image",
+    "application/x-ace",
+    "application/x-apple-diskimage",
+    "application/x-exfat-image",
+    "application/x-grzip",
+    "application/x-lrzip",
+    "application/x-lzop",
+    "application/x-qemu-disk",
+    "application/x-vmdk",
+    "application/x-wim",
+    "application/x-xar",
+    "application/x-zoo",
 ];
 
-/// Whether [`open`] has something to say about such octets.
+/// Whether what a container holds may be under a password, and its members are not a document's own parts.
 #[must_use]
-pub fn is_container(kind: &str, data: &[u8]) -> bool {
-    matches!(kind, "application/gzip" | "application/x-tar") || CLOSED.contains(&kind) || zip::is_inside(data)
+pub fn takes_passwords(kind: &str) -> bool {
+    STREAMS.contains(&kind)
+        || OPTICAL.contains(&kind)
+        || DISKS.contains(&kind)
+        || matches!(
+            kind,
+            "application/zip"
+                | "application/vnd.rar"
+                | "application/x-7z-compressed"
+                | "application/x-msdownload"
+                | "application/x-tar"
+                | "message/rfc822"
+        )
 }
 
-/// The members of a container, as far as the budget goes.
-pub fn open(object: &Object<'_>, budget: &mut Budget, findings: &mut Vec<Finding>) -> Vec<Member> {
-    // Word and PowerPoint keep a zip of their theme in the streams of the old formats.
-    let embedded = object.kind == "application/x-ole-storage";
-    let mut report = Report { path: &object.path, findings, embedded };
-    if CLOSED.contains(&object.kind) {
-        report.unknown("archive.unsupported", &format!("{} cannot be opened", object.kind));
-    }
-    match object.kind {
-        "application/gzip" => gzip::open(&object.data, object.name(), budget, &mut report),
-        "application/x-tar" => tar::open(&object.data, budget, &mut report),
-        _ if zip::is_inside(&object.data) => zip::open(&object.data, budget, &mut report),
-        _ => Vec::new(),
-    }
-}
-
-fn word(data: &[u8], at: usize) -> Option<usize> {
-    let bytes = data.get(at..at.checked_add(2)?)?;
-    Some(usize::from(u16::from_le_bytes(bytes.try_into().ok()?)))
-}
-
-fn double(data: &[u8], at: usize) -> Option<usize> {
-    let bytes = data.get(at..at.checked_add(4)?)?;
-    usize::try_from(u32::from_le_bytes(bytes.try_into().ok()?)).ok()
+fn closed(object: &Object<'_>, _: &mut Budget, report: &mut Report<'_>) -> Vec<Member> {
+    report.unknown("archive.unsupported", &format!("{} cannot be opened", object.kind));
+    Vec::new()
 }

@@ -3,8 +3,10 @@
 use std::borrow::Cow;
 use std::io::Write as _;
 
-use super::super::{Origin, kind};
+use super::super::{Limits, Origin, kind, objects};
 use super::*;
+use crate::env::Clock;
+use crate::mail::{Span, Timestamp};
 use crate::session::settings::Limits as SessionLimits;
 
 fn limits() -> Limits {
@@ -25,16 +27,16 @@ fn object(data: &[u8]) -> Object<'_> {
 
 fn opened(data: &[u8], budget: &mut Budget) -> (Vec<(String, usize)>, Vec<String>) {
     let mut findings = Vec::new();
-    let members = open(&object(data), budget, &mut findings);
+    let members = objects::members(&object(data), budget, &mut findings);
     let members = members.into_iter().map(|m| (m.name, m.data.len())).collect();
     (members, findings.into_iter().map(|f| f.code.into_owned()).collect())
 }
 
 /// A zip of deflated entries, as `central` names them.
 fn zip(entries: &[(&str, &[u8])], central: &[&str]) -> Vec<u8> {
-    let (mut out, mut offsets) = (Vec::new(), Vec::new());
+    let (mut out, mut records) = (Vec::new(), Vec::new());
     for (name, data) in entries {
-        offsets.push(out.len());
+        let offset = out.len();
         let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
         encoder.write_all(data).unwrap();
         let packed = encoder.finish().unwrap();
@@ -45,13 +47,16 @@ fn zip(entries: &[(&str, &[u8])], central: &[&str]) -> Vec<u8> {
         out.extend_from_slice(&[0, 0]);
         out.extend_from_slice(name.as_bytes());
         out.extend_from_slice(&packed);
+        records.push((offset, packed.len()));
     }
     for (number, name) in central.iter().enumerate() {
-        out.extend_from_slice(b"PK\x01\x02");
-        out.extend_from_slice(&[0; 24]);
+        let (offset, packed) = records.get(number).unwrap_or(&records[0]);
+        out.extend_from_slice(b"PK\x01\x02\x14\0\x14\0\0\0\x08\0\0\0\0\0\0\0\0\0");
+        out.extend_from_slice(&(*packed as u32).to_le_bytes());
+        out.extend_from_slice(&[0; 4]);
         out.extend_from_slice(&(name.len() as u16).to_le_bytes());
         out.extend_from_slice(&[0; 12]);
-        out.extend_from_slice(&(offsets.get(number).copied().unwrap_or(0) as u32).to_le_bytes());
+        out.extend_from_slice(&(*offset as u32).to_le_bytes());
         out.extend_from_slice(name.as_bytes());
     }
     out.extend_from_slice(b"PK\x05\x06");
@@ -76,7 +81,7 @@ fn zips_that_programs_read_differently_are_read_in_full_and_reported() {
         ("two in a row", two, 2, "archive.inconsistent"),
         ("behind a PDF", behind, 1, "archive.inconsistent"),
         ("hidden entry", zip(&[("a", b"1"), ("b", b"2")], &["a"]), 2, "archive.inconsistent"),
-        ("other name", zip(&[("a.txt", b"1")], &["a.exe"]), 1, "archive.inconsistent"),
+        ("other name", zip(&[("a.txt", b"1")], &["a.exe"]), 2, "archive.inconsistent"),
         ("overlap", zip(&[("a", b"1")], &["a", "a", "a"]), 1, "archive.inconsistent"),
         ("slip", zip(&[("../../a", b"1")], &["../../a"]), 1, "archive.traversal"),
     ];
@@ -106,10 +111,10 @@ fn bombs_stop_at_the_ratio_and_at_the_budget() {
     assert!(members.iter().all(|(_, size)| *size < 20 << 20));
     assert_eq!(codes, ["archive.bomb"]);
 
-    let mut small = Budget { bytes: 8, files: 100, ratio: 200 };
+    let mut small = Budget::small(8, 100);
     let (_, codes) = opened(&zip(&[("a", b"123456"), ("b", b"123456")], &["a", "b"]), &mut small);
     assert_eq!(codes, ["unpack.limit"]);
-    let mut few = Budget { bytes: 1 << 20, files: 1, ratio: 200 };
+    let mut few = Budget::small(1 << 20, 1);
     let (_, codes) = opened(&zip(&[("a", b"1"), ("b", b"2")], &["a", "b"]), &mut few);
     assert_eq!(codes, ["unpack.limit"]);
 }
@@ -152,4 +157,17 @@ fn damaged_containers_never_panic() {
         bent[cut] ^= 0xFF;
         let _ = opened(&bent, &mut Budget::new(&limits()));
     }
+}
+
+/// Time is a limit like the others: when it is over, nothing more is unpacked, and that is said.
+#[test]
+fn unpacking_ends_when_its_time_is_over() {
+    let data = zip(&[("a.txt", b"hello")], &["a.txt"]);
+    let (clock, hand) = Clock::by_hand(Timestamp::EPOCH);
+    let mut budget = Budget::new(&limits()).within(clock, Span::seconds(5));
+    assert_eq!(opened(&data, &mut budget).0.len(), 1);
+    hand.advance(Span::seconds(5));
+    let (members, codes) = opened(&data, &mut budget);
+    assert!(members.iter().all(|(_, length)| *length == 0), "{members:?}");
+    assert_eq!(codes, ["unpack.limit"]);
 }

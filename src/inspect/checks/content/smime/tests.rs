@@ -123,7 +123,7 @@ fn scanners_see_what_an_opaque_signature_wraps() {
     );
     let tree = mime::parse(raw.as_bytes(), &Limits::default());
     let limits = super::super::Limits::from(&crate::session::settings::Limits::default());
-    let (objects, _) = super::super::objects::collect(&tree, &limits);
+    let (objects, _) = super::super::objects::collect(&tree, &limits, super::super::archive::Budget::new(&limits));
     let zip = objects.iter().find(|o| o.names.iter().any(|n| n == "a.zip"));
     assert_eq!(zip.map(|o| (o.path.as_str(), &o.data[..])), Some(("1/signed/1", &b"PK\x03\x04"[..])));
 }

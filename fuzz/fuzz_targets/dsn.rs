@@ -1,0 +1,7 @@
+//! Runs `bodies::dsn` on what the fuzzer invents.
+#![no_main]
+
+#[path = "../bodies.rs"]
+mod bodies;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| bodies::dsn(input));

@@ -1,0 +1,203 @@
+//! One file in one coding: gzip (RFC 1952), bzip2, xz, lzma, lzip, Zstandard (RFC 8878), LZ4 frames, compress. All of
+//! its parts are read, whatever lies between and behind them; a decoder's window is never more than [`WINDOW`].
+
+use std::io::Read;
+
+use flate2::bufread::GzDecoder;
+use lzma_rust2::{LzipReader, LzmaReader, XzReader};
+
+use super::super::Object;
+use super::bytes::{from, le};
+use super::{Budget, Member, Report, Stop, WINDOW, lzw};
+
+/// What a packed file is called when it is unpacked: endings that go, and what takes their place.
+const ENDINGS: &[(&str, &str)] = &[
+    ("bz2", ""),
+    ("gz", ""),
+    ("lz", ""),
+    ("lz4", ""),
+    ("lzma", ""),
+    ("taz", "tar"),
+    ("tbz", "tar"),
+    ("tbz2", "tar"),
+    ("tgz", "tar"),
+    ("tlz", "tar"),
+    ("txz", "tar"),
+    ("tz2", "tar"),
+    ("tzst", "tar"),
+    ("xz", ""),
+    ("z", ""),
+    ("zst", ""),
+];
+
+/// The one member of a packed file.
+pub(super) fn open(object: &Object<'_>, budget: &mut Budget, report: &mut Report<'_>) -> Vec<Member> {
+    let (data, name) = (&*object.data, inner_name(object.name()));
+    let (out, stop) = match object.kind {
+        "application/gzip" => gzip(data, budget),
+        "application/x-bzip2" => bzip2(data, budget),
+        "application/x-xz" => budget.peek(xz(data), data.len()),
+        "application/x-lzma" => match lzma_alone(data) {
+            Some(decoder) => budget.peek(decoder, data.len()),
+            None => (Vec::new(), Stop::Broken),
+        },
+        "application/x-lzip" => budget.peek(LzipReader::new(lzip_members(data)), data.len()),
+        "application/zstd" => zstd(data, budget),
+        "application/x-lz4" => lz4(data, budget),
+        _ => lzw::unpack(data, budget),
+    };
+    report.stopped(stop, &name);
+    if stop == Stop::Broken {
+        report.unknown("archive.malformed", &format!("the stream ({}) cannot be read to its end", object.kind));
+    }
+    if out.is_empty() {
+        return Vec::new();
+    }
+    if !budget.take(out.len()) {
+        report.stopped(Stop::Full, &name);
+        return Vec::new();
+    }
+    vec![Member { name, data: out }]
+}
+
+fn inner_name(name: &str) -> String {
+    let Some((stem, extension)) = name.rsplit_once('.') else { return "content".to_owned() };
+    match ENDINGS.iter().find(|(ending, _)| extension.eq_ignore_ascii_case(ending)) {
+        Some((_, "")) => stem.to_owned(),
+        Some((_, other)) => format!("{stem}.{other}"),
+        None => "content".to_owned(),
+    }
+}
+
+/// Octets behind a gzip stream that only look like another one.
+const FALSE_STARTS: usize = 64;
+
+/// Every gzip member, also behind padding and other octets (THREATS Z-07). A checksum that is wrong does not hide what
+/// came before it.
+fn gzip(mut data: &[u8], budget: &Budget) -> (Vec<u8>, Stop) {
+    const MAGIC: &[u8] = b"\x1f\x8b\x08";
+    let (mut all, whole) = (Vec::new(), data.len());
+    let (mut last, mut false_starts) = (Stop::End, 0);
+    while let Some(at) = memchr::memmem::find(data, MAGIC) {
+        let mut decoder = GzDecoder::new(from(data, at));
+        let (out, stop) = budget.peek(&mut decoder, whole);
+        let left = decoder.into_inner().len();
+        // Octets that only look like a member are none.
+        let real = !out.is_empty() || stop == Stop::End;
+        if !real && !all.is_empty() {
+            false_starts += 1;
+            if false_starts > FALSE_STARTS {
+                break;
+            }
+            data = from(data, at + MAGIC.len());
+            continue;
+        }
+        all.extend_from_slice(&out);
+        last = stop;
+        if matches!(stop, Stop::Bomb | Stop::Full) || all.len() > budget.bytes().min(budget.dense(whole)) {
+            all.truncate(budget.bytes());
+            return (all, if stop == Stop::End { Stop::Bomb } else { stop });
+        }
+        let used = data.len().saturating_sub(left).max(at + MAGIC.len());
+        data = from(data, used);
+    }
+    (all, last)
+}
+
+fn bzip2(data: &[u8], budget: &Budget) -> (Vec<u8>, Stop) {
+    let (out, stop) = budget.peek(bzip2::bufread::MultiBzDecoder::new(data), data.len());
+    // What trails the last stream is no error of the stream.
+    if stop != Stop::Broken || out.is_empty() {
+        return (out, stop);
+    }
+    let mut one = bzip2::bufread::BzDecoder::new(data);
+    let (first, ended) = budget.peek(&mut one, data.len());
+    if ended == Stop::End && first.len() >= out.len() { (first, ended) } else { (out, stop) }
+}
+
+/// Of all streams; a window over the limit is an error.
+pub(super) fn xz(data: &[u8]) -> impl Read + use<'_> {
+    XzReader::new_mem_limit(data, true, limit_kib())
+}
+
+fn limit_kib() -> u32 {
+    u32::try_from((WINDOW >> 10) + 1024).unwrap_or(u32::MAX)
+}
+
+/// The members without what trails them: each ends with its own length.
+fn lzip_members(data: &[u8]) -> &[u8] {
+    let mut start = 0;
+    while from(data, start).starts_with(b"LZIP") {
+        let is_end = |end: &usize| le(data, end - 8, 8) == Some(end - start);
+        let Some(end) = (start + 26..=data.len()).find(is_end) else { return data };
+        start = end;
+    }
+    data.get(..start).unwrap_or(data)
+}
+
+/// The `.lzma` file format: properties, window, length, stream.
+fn lzma_alone(data: &[u8]) -> Option<impl Read + use<'_>> {
+    let (properties, window, size) = (*data.first()?, le(data, 1, 4)?, data.get(5..13)?);
+    let size = u64::from_le_bytes(size.try_into().ok()?);
+    lzma_raw(from(data, 13), properties, window, size)
+}
+
+/// An LZMA stream without header. A smaller window than declared serves as long as what comes out fits into it.
+pub(super) fn lzma_raw<R: Read>(source: R, properties: u8, window: usize, size: u64) -> Option<LzmaReader<R>> {
+    let fitting = usize::try_from(size).unwrap_or(usize::MAX).max(4096);
+    let window = u32::try_from(window.min(WINDOW).min(fitting)).ok()?;
+    LzmaReader::new_with_props(source, size, properties, window, None).ok()
+}
+
+/// Every frame; what can be skipped is.
+pub(super) fn zstd(mut data: &[u8], budget: &Budget) -> (Vec<u8>, Stop) {
+    let (mut all, whole) = (Vec::new(), data.len());
+    loop {
+        if let (Some(0x184D_2A50..=0x184D_2A5F), Some(length)) = (le(data, 0, 4), le(data, 4, 4)) {
+            data = from(data, 8_usize.saturating_add(length));
+            continue;
+        }
+        if le(data, 0, 4) != Some(0xFD2F_B528) {
+            return (all, if data.len() == whole { Stop::Broken } else { Stop::End });
+        }
+        let mut rest = data;
+        let Ok(mut decoder) = ruzstd::decoding::StreamingDecoder::new_with_max_window_size(&mut rest, WINDOW as u64)
+        else {
+            return (all, Stop::Broken);
+        };
+        let (out, stop) = budget.peek(&mut decoder, whole);
+        drop(decoder);
+        all.extend_from_slice(&out);
+        let over = all.len() > budget.bytes().min(budget.dense(whole));
+        if stop != Stop::End || over || rest.len() == data.len() {
+            all.truncate(budget.bytes());
+            return (all, if stop == Stop::End { Stop::Full } else { stop });
+        }
+        data = rest;
+    }
+}
+
+/// Every frame, the old form too.
+pub(super) fn lz4(mut data: &[u8], budget: &Budget) -> (Vec<u8>, Stop) {
+    let (mut all, whole) = (Vec::new(), data.len());
+    loop {
+        if let (Some(0x184D_2A50..=0x184D_2A5F), Some(length)) = (le(data, 0, 4), le(data, 4, 4)) {
+            data = from(data, 8_usize.saturating_add(length));
+            continue;
+        }
+        if !matches!(le(data, 0, 4), Some(0x184D_2204 | 0x184C_2102)) {
+            return (all, if data.len() == whole { Stop::Broken } else { Stop::End });
+        }
+        let mut rest = data;
+        let mut decoder = lz4_flex::frame::FrameDecoder::new(&mut rest);
+        let (out, stop) = budget.peek(&mut decoder, whole);
+        drop(decoder);
+        all.extend_from_slice(&out);
+        let over = all.len() > budget.bytes().min(budget.dense(whole));
+        if stop != Stop::End || over || rest.len() == data.len() {
+            all.truncate(budget.bytes());
+            return (all, if stop == Stop::End { Stop::Full } else { stop });
+        }
+        data = rest;
+    }
+}
