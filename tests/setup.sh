@@ -30,6 +30,10 @@ if [ "${1:-all}" = all ]; then
     want ripmime           command -v ripmime
     want mpack             command -v munpack
     want prometheus        command -v promtool
+    want clamav-daemon     test -x /usr/sbin/clamd
+    want clamav-testfiles  test -e /usr/share/clamav-testfiles/clam.exe
+    want c-icap            test -x /usr/bin/c-icap
+    want libc-icap-mod-virus-scan test -e /etc/c-icap/virus_scan.conf
     want nsd               test -x /usr/sbin/nsd
     want ldnsutils         command -v ldns-signzone
     # What Exim and OpenSMTPD (below) are linked with.

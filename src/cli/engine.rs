@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use crate::env::{Clock, Dns};
 use crate::gateway::dns_options;
+use crate::inspect::checks::net::engines::{self, run::Engines};
 use crate::inspect::{self, run::Pool};
 use crate::pipeline::Examiner;
 use crate::policy::Policy;
@@ -34,7 +35,13 @@ impl Engine {
         let inspectors = Pool::start(compiled, &policy.inspect, counters, std::env::current_exe()?).await?;
         let dns = if network { Some(Dns::new(&dns_options(&policy))?) } else { None };
         let metrics = Metrics::new(&registry)?;
-        Ok(Self { examiner: Examiner { dns, inspectors, metrics, clock: Clock::system(), turns: None } })
+        let clock = Clock::system();
+        let engines = Engines::new(engines::metrics::Metrics::new(&registry)?, clock.clone());
+        if network {
+            engines.adopt(&policy.engine, &policy.engines).map_err(|wrong| wrong.en)?;
+            engines.tend().await;
+        }
+        Ok(Self { examiner: Examiner { dns, inspectors, metrics, clock, engines, turns: None } })
     }
 }
 

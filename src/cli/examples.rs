@@ -14,6 +14,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "luytre scan --ip 192.0.2.7 --from an@partner.example message.eml",
         ],
     ),
+    ("engine", &["luytre engine", "luytre engine --json"]),
     ("rules", &["luytre rules test rules/spam"]),
     ("rules test", &["luytre rules test rules/spam"]),
     ("rules list", &["luytre rules list rules/spam", "luytre rules list --json rules/spam"]),

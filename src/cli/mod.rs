@@ -8,6 +8,7 @@ pub mod demo;
 pub mod dkim;
 pub mod doctor;
 mod engine;
+pub mod engines;
 mod examples;
 pub mod init;
 pub mod inspector;
@@ -69,6 +70,8 @@ enum Command {
     Bypass(bypass::Args),
     /// Who received what is known to be bad today. / Ai đã nhận tệp mà hôm nay biết là độc hại.
     Retro(retro::Args),
+    /// The virus engines: who answers, how old their signatures are. / Các động cơ diệt virus.
+    Engine(engines::Args),
     /// Why a message got what it got. / Biên nhận của một thư.
     Receipt(receipt::Args),
     /// Find messages in the record. / Tìm thư trong nhật ký.
@@ -103,6 +106,7 @@ pub fn main() -> ExitCode {
         Command::Quarantine(args) => quarantine::run(args),
         Command::Bypass(args) => bypass::run(args),
         Command::Retro(args) => retro::run(args),
+        Command::Engine(args) => engines::run(args),
         Command::Receipt(args) => receipt::run(args),
         Command::Log(args) => log::run(args),
         Command::Dkim(args) => dkim::run(args),

@@ -10,6 +10,7 @@ pub mod jail;
 pub mod ldap;
 pub mod net;
 pub mod pool;
+pub mod program;
 pub mod talk;
 pub mod tls;
 pub mod vault;

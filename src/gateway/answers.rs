@@ -4,10 +4,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use super::control::serve::Handler;
-use super::control::{FLUSH_RECEIPTS, Reply, Request};
+use super::control::{ENGINES, FLUSH_RECEIPTS, Reply, Request};
 use super::emergency::Emergency;
 use super::officer::Officer;
 use crate::deliver::Deliver;
+use crate::inspect::checks::net::engines::run::Engines;
 use crate::policy::Live;
 use crate::report::metrics::Metrics;
 use crate::report::record::run::Log;
@@ -23,6 +24,7 @@ pub(super) struct Answers {
     pub deliver: Arc<Deliver>,
     pub live: Arc<Live>,
     pub record: Log,
+    pub engines: Engines,
 }
 
 impl Handler for Answers {
@@ -39,6 +41,12 @@ impl Answers {
             Request::Other { name, .. } if name == FLUSH_RECEIPTS => {
                 self.deliver.save_counts().await;
                 self.flush().await
+            }
+            Request::Other { name, .. } if name == ENGINES => {
+                match serde_json::to_value(self.engines.check_all().await) {
+                    Ok(value) => Reply::Value { value },
+                    Err(error) => Reply::failed(error),
+                }
             }
             Request::Other { name, .. } => Reply::failed(format!("this gateway does not know \"{name}\"")),
             Request::QuarantineRead { key, offset, by, reason } => self.officer.read(key, offset, &by, &reason).await,

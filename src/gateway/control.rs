@@ -33,6 +33,9 @@ pub const PIECE: u64 = 1 << 20;
 /// Name of the request that writes out all receipts.
 pub const FLUSH_RECEIPTS: &str = "flush-receipts";
 
+/// Name of the request for the state of the virus engines.
+pub const ENGINES: &str = "engines";
+
 /// Where the socket stands.
 #[must_use]
 pub fn socket(data_dir: &Path) -> PathBuf {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::deliver;
+use crate::inspect::checks::net::engines::run::Engines;
 use crate::inspect::run::Pool;
 use crate::policy::Policy;
 use crate::policy::run::Gate;
@@ -39,6 +40,7 @@ impl Feeds {
 /// Hands a policy that was loaded to the stages.
 pub(super) struct Handover {
     pub inspectors: Pool,
+    pub engines: Engines,
     pub feeds: Feeds,
 }
 
@@ -50,6 +52,7 @@ impl Gate for Handover {
                 let reloaded = self.inspectors.reload(Arc::clone(compiled)).await;
                 reloaded.map_err(|error| format!("the inspectors cannot use it: {error}"))?;
             }
+            self.engines.adopt(&policy.engine, &policy.engines).map_err(|wrong| wrong.en)?;
             self.feeds.publish(policy);
             Ok(())
         })

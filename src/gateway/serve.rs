@@ -113,6 +113,7 @@ fn control(stages: &Stages) -> Result<JoinHandle<()>, StartError> {
         deliver: Arc::clone(&stages.deliver),
         live: Arc::clone(&stages.live),
         record: stages.record.clone(),
+        engines: stages.engines.clone(),
     };
     Ok(tokio::spawn(control.serve(Arc::new(answers))))
 }

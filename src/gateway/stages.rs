@@ -13,6 +13,7 @@ use crate::env::tls::client::Connector;
 use crate::env::{Clock, Dice, Dns, pool};
 use crate::envelope;
 use crate::guard::{self, Guard};
+use crate::inspect::checks::net::engines::{self, run::Engines};
 use crate::inspect::{self, run::Pool};
 use crate::intake;
 use crate::pipeline::run::bypass::Bypass;
@@ -46,6 +47,7 @@ pub(super) struct Stages {
     pub bypass: Bypass,
     pub record: Log,
     pub inspectors: Pool,
+    pub engines: Engines,
     pub deliver: Arc<Deliver>,
     pub feeds: Feeds,
     pub live: Arc<Live>,
@@ -72,6 +74,7 @@ impl Stages {
         let bypass = Bypass::open(Arc::clone(&disk), &data);
         let record = Log::open(&data.join("receipts"), clock.now()).map_err(|e| StartError::Part(e.to_string()))?;
         let inspectors = start_inspectors(&policy, &registry).await?;
+        let engines = open_engines(&policy, &clock, &registry)?;
         let feeds = Feeds::new(&policy);
         let deliver = Deliver::new(deliver::Parts {
             spool: spool.clone(),
@@ -87,7 +90,7 @@ impl Stages {
                 policy: feeds.policy.subscribe(),
             }),
         });
-        let handover = Handover { inspectors: inspectors.clone(), feeds: feeds.clone() };
+        let handover = Handover { inspectors: inspectors.clone(), engines: engines.clone(), feeds: feeds.clone() };
         let live = Arc::new(Live::new(policy, metrics.clone()).through(handover));
         let free_disk = Arc::new(AtomicU64::new(u64::MAX));
         Ok(Self {
@@ -105,6 +108,7 @@ impl Stages {
             bypass,
             record,
             inspectors,
+            engines,
             deliver,
             feeds,
             live,
@@ -146,6 +150,7 @@ impl Stages {
             metrics: self.metrics.clone(),
             clock: self.clock.clone(),
             turns: None,
+            engines: self.engines.clone(),
         }
     }
 
@@ -200,6 +205,12 @@ async fn open_shelf(
     let folder = data.join("quarantine");
     let opened = Shelf::open(Arc::clone(disk), &folder, policy.quarantine.clone(), clock.clone(), metrics).await;
     opened.map_err(|e| StartError::Part(format!("the quarantine in {} cannot be used: {e}", folder.display())))
+}
+
+fn open_engines(policy: &Policy, clock: &Clock, registry: &Registry) -> Result<Engines, StartError> {
+    let engines = Engines::new(part("metrics", engines::metrics::Metrics::new(registry))?, clock.clone());
+    let adopted = engines.adopt(&policy.engine, &policy.engines).map_err(|wrong| wrong.en);
+    part("engine", adopted).map(|()| engines)
 }
 
 async fn start_inspectors(policy: &Policy, registry: &Registry) -> Result<Pool, StartError> {

@@ -16,6 +16,7 @@ use crate::env::Clock;
 use crate::env::clock::Chronicle;
 use crate::env::disk::Disk;
 use crate::guard::Guard;
+use crate::inspect::checks::net::engines::run::Engines;
 use crate::mail::Timestamp;
 use crate::policy::Policy;
 use crate::quarantine::Shelf;
@@ -42,6 +43,7 @@ pub(super) fn start(stages: &Stages) -> JoinSet<()> {
     tasks.spawn(following(stages.shelf.clone(), policy.clone()));
     tasks.spawn(guarding(stages.guard.clone(), policy.clone()));
     tasks.spawn(every_hour(stages.shelf.clone(), stages.record.clone(), stages.clock.clone(), policy));
+    tasks.spawn(engines(stages.engines.clone()));
     tasks.spawn(Arc::clone(&stages.live).follow());
     tasks
 }
@@ -83,6 +85,16 @@ async fn every_second(space: Space, record: Log, metrics: Metrics, policy: watch
         let policy = Arc::clone(&policy.borrow());
         space.look(&policy.limits);
         metrics.receipts(record.lost(), record.is_failing());
+    }
+}
+
+/// Whether the virus engines live and what they know.
+async fn engines(engines: Engines) {
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        second.tick().await;
+        engines.tend().await;
     }
 }
 

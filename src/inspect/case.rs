@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::Finding;
+use super::checks::net::engines::outcome::EngineFact;
 use crate::intake::Mail;
 use crate::mail::{Mailbox, ReversePath};
 
@@ -17,18 +18,29 @@ pub struct Case {
     content: ContentFacts,
     findings: Vec<Finding>,
     released: Released,
+    engines: Vec<EngineFact>,
 }
 
 impl Case {
     /// Made by `inspect::run` when every check has run or left a finding that says it did not.
     #[must_use]
     pub fn closed(mail: Mail, auth: AuthFacts, content: ContentFacts, findings: Vec<Finding>) -> Self {
-        Self { mail, auth, content, findings, released: Released::default() }
+        Self { mail, auth, content, findings, released: Released::default(), engines: Vec::new() }
     }
     /// With what left the cage.
     #[must_use]
     pub fn with_released(self, released: Released) -> Self {
         Self { released, ..self }
+    }
+    /// With what the virus engines were asked and said.
+    #[must_use]
+    pub fn with_engines(self, engines: Vec<EngineFact>) -> Self {
+        Self { engines, ..self }
+    }
+    /// Which virus engine of which version saw how much, and what it said.
+    #[must_use]
+    pub fn engines(&self) -> &[EngineFact] {
+        &self.engines
     }
     /// Octets that the inspector handed out: parts, members, a rewritten message.
     #[must_use]

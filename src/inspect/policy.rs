@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::checks::content::hashes::HashList;
 use super::checks::content::smime::TrustMaterial;
 use super::checks::content::{self, Limits, REGISTER, yara};
 use super::rules::{self, RuleSet};
@@ -21,6 +22,8 @@ pub struct Sources {
     pub yara: Vec<yara::Source>,
     pub spam: Vec<rules::Source>,
     pub trust: TrustMaterial,
+    /// Lists of known files: path and text.
+    pub hashes: Vec<(PathBuf, String)>,
     /// That encrypted archives are tried with, in this order.
     pub passwords: Vec<String>,
 }
@@ -66,8 +69,17 @@ impl Sources {
             yara,
             spam: spam.into_iter().filter_map(&mut text).map(named).collect(),
             trust: material,
+            hashes: Vec::new(),
             passwords: Vec::new(),
         }
+    }
+
+    /// With lists of known files, as read.
+    #[must_use]
+    pub fn with_hashes(mut self, files: Vec<(PathBuf, Vec<u8>)>) -> Self {
+        let text = |(file, bytes): (PathBuf, Vec<u8>)| (file, String::from_utf8_lossy(&bytes).into_owned());
+        self.hashes = files.into_iter().map(text).collect();
+        self
     }
 }
 
@@ -91,6 +103,7 @@ struct Sealed {
     yara: Vec<u8>,
     spam: Vec<rules::Source>,
     trust: TrustMaterial,
+    hashes: HashList,
     passwords: Vec<String>,
 }
 
@@ -110,6 +123,10 @@ impl Policy {
         }
         let hash = digest(checks, &limits, &sources);
         let compiled = yara::RuleSet::compile(&sources.yara).map_err(|mut p| problems.append(&mut p)).ok();
+        let compiled = compiled.map(|(rules, mut odd)| {
+            warnings.append(&mut odd);
+            rules
+        });
         let native = compiled.as_ref().map(yara::RuleSet::to_bytes);
         let rules = RuleSet::from_sources(&sources.spam).map_err(|mut p| problems.append(&mut p)).ok();
         let yara_rules = compiled.as_ref().map(yara::RuleSet::rules).unwrap_or_default();
@@ -121,12 +138,14 @@ impl Policy {
             }
             None => Vec::new(),
         };
+        let hashes = HashList::compile(&sources.hashes).map_err(|mut p| problems.append(&mut p)).unwrap_or_default();
         let sealed = Sealed {
             checks: checks.to_vec(),
             limits: limits.clone(),
             yara,
             spam: sources.spam,
             trust: sources.trust,
+            hashes,
             passwords: sources.passwords,
         };
         let bytes = postcard::to_stdvec(&sealed).unwrap_or_default();
@@ -186,6 +205,7 @@ fn digest(checks: &[String], limits: &Limits, sources: &Sources) -> String {
     add(&postcard::to_stdvec(limits).unwrap_or_default());
     sources.yara.iter().for_each(|s| add(s.text.as_bytes()));
     sources.spam.iter().for_each(|s| add(s.text.as_bytes()));
+    sources.hashes.iter().for_each(|(_, text)| add(text.as_bytes()));
     add(&postcard::to_stdvec(&sources.trust).unwrap_or_default());
     sources.passwords.iter().for_each(|p| add(p.as_bytes()));
     hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
@@ -199,6 +219,7 @@ pub struct Loaded {
     yara: yara::RuleSet,
     rules: RuleSet,
     trust: TrustMaterial,
+    hashes: HashList,
     passwords: Vec<String>,
     timeout: Option<Duration>,
 }
@@ -210,8 +231,8 @@ impl Loaded {
         let yara = yara::RuleSet::from_bytes(&sealed.yara)?;
         let first = |problems: Vec<Problem>| problems.first().map(ToString::to_string).unwrap_or_default();
         let rules = RuleSet::from_sources(&sealed.spam).map_err(first)?;
-        let Sealed { checks, limits, trust, passwords, .. } = sealed;
-        Ok(Self { checks, limits, yara, rules, trust, passwords, timeout })
+        let Sealed { checks, limits, trust, hashes, passwords, .. } = sealed;
+        Ok(Self { checks, limits, yara, rules, trust, hashes, passwords, timeout })
     }
     #[must_use]
     pub const fn limits(&self) -> &Limits {
@@ -233,6 +254,10 @@ impl Loaded {
     #[must_use]
     pub fn passwords(&self) -> &[String] {
         &self.passwords
+    }
+    #[must_use]
+    pub const fn hashes(&self) -> &HashList {
+        &self.hashes
     }
     #[must_use]
     pub const fn timeout(&self) -> Option<Duration> {

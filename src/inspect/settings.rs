@@ -26,7 +26,7 @@ impl Default for Inspect {
         Self {
             workers: 0,
             deadline: Span::seconds(20),
-            checks: ["mime", "yara", "smime", "rules"].map(str::to_owned).to_vec(),
+            checks: ["mime", "yara", "hashes", "smime", "rules"].map(str::to_owned).to_vec(),
             authenticate: true,
         }
     }
@@ -38,13 +38,20 @@ impl Default for Inspect {
 pub struct Rules {
     pub spam: Vec<PathBuf>,
     pub yara: Vec<PathBuf>,
+    /// Lists of known files, by SHA-256 or TLSH.
+    pub hashes: Vec<PathBuf>,
     /// Text files of passwords, one a line, that encrypted archives are tried with after the words of their message.
     pub passwords: Vec<PathBuf>,
 }
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { spam: vec!["rules/spam".into()], yara: vec!["rules/yara".into()], passwords: Vec::new() }
+        Self {
+            spam: vec!["rules/spam".into()],
+            yara: vec!["rules/yara".into()],
+            hashes: vec!["rules/hashes".into()],
+            passwords: Vec::new(),
+        }
     }
 }
 

@@ -93,6 +93,7 @@ pub struct Material {
     pub spam: Vec<(PathBuf, Vec<u8>)>,
     pub yara: Vec<(PathBuf, Vec<u8>)>,
     pub trust: Vec<(PathBuf, Vec<u8>)>,
+    pub hashes: Vec<(PathBuf, Vec<u8>)>,
     pub passwords: Vec<(PathBuf, Vec<u8>)>,
 }
 
@@ -121,6 +122,7 @@ impl Material {
         Self {
             spam: load("rules", "spam", &settings.rules.spam, &["toml"]),
             yara: load("rules", "yara", &settings.rules.yara, &["yar", "yara"]),
+            hashes: load("rules", "hashes", &settings.rules.hashes, &["txt", "csv"]),
             trust: load(
                 "smime",
                 "trust",
@@ -304,6 +306,7 @@ fn resolved(file: File, files: &Files<'_>, hostname: Domain, agencies: Vec<Agenc
     }
     rules.spam.iter_mut().for_each(resolve);
     rules.yara.iter_mut().for_each(resolve);
+    rules.hashes.iter_mut().for_each(resolve);
     rules.passwords.iter_mut().for_each(resolve);
     smime.trust.iter_mut().for_each(resolve);
     let internet = &mut deliver.internet;
@@ -346,6 +349,8 @@ fn resolved(file: File, files: &Files<'_>, hostname: Domain, agencies: Vec<Agenc
         retro,
         http,
         log: file.log,
+        engine: file.engine,
+        engines: file.engines,
         agencies,
         warnings: Vec::new(),
         watched: Vec::new(),

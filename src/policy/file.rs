@@ -11,10 +11,11 @@ use crate::deliver::settings::{Deliver, DkimKey, NextHop, SmimeKey};
 use crate::envelope::alias::{Alias, DomainAlias};
 use crate::envelope::settings::{ClientCertificate, Recipients};
 use crate::guard::settings::{Events, Guard};
+use crate::inspect::checks::net::engines::settings::{Engine, Engines};
 use crate::inspect::settings::{DnsSettings, Inspect, Protect, Rules, Smime};
 use crate::listen::Role;
 use crate::listen::settings::{BareNewline, Listener};
-use crate::mail::{AgencyId, Domain, Language, Mailbox, Network, Span};
+use crate::mail::{AgencyId, Domain, Language, Mailbox, Network};
 use crate::quarantine::settings::Quarantine;
 use crate::report::settings::{Http, Receipts, Retro};
 use crate::session::settings::{Auth, Limits, Outgoing};
@@ -54,6 +55,7 @@ pub struct File {
     pub retro: Retro,
     pub http: Http,
     pub log: Log,
+    pub engines: Engines,
     pub engine: Vec<Engine>,
     pub agency: Vec<Agency>,
 }
@@ -86,6 +88,7 @@ impl Default for File {
             retro: Retro::default(),
             http: Http::default(),
             log: Log::default(),
+            engines: Engines::default(),
             engine: Vec::new(),
             agency: Vec::new(),
         }
@@ -147,21 +150,6 @@ impl LogLevel {
             Self::Trace => "trace",
         }
     }
-}
-
-/// `[[engine]]`: a virus engine outside the process.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Engine {
-    pub id: String,
-    pub kind: String,
-    pub address: String,
-    #[serde(default = "engine_timeout")]
-    pub timeout: Span,
-}
-
-const fn engine_timeout() -> Span {
-    Span::seconds(10)
 }
 
 /// `[[agency]]`, or one file under `agencies/`.

@@ -8,6 +8,7 @@ pub mod agencies;
 mod attachments;
 pub mod build;
 mod compile;
+mod engines;
 pub mod fault;
 pub mod file;
 pub mod files;
@@ -32,6 +33,7 @@ use crate::deliver::settings::{Deliver, DkimKey, NextHop, SmimeKey};
 use crate::envelope::alias::{Alias, DomainAlias};
 use crate::envelope::settings::{ClientCertificate, Recipients};
 use crate::guard::settings::{Events, Guard};
+use crate::inspect::checks::net::engines::settings::{Engine, Engines};
 use crate::inspect::settings::{DnsSettings, Inspect, Protect, Rules, Smime};
 use crate::listen::settings::Listener;
 use crate::mail::{AgencyId, Domain, Language, Mailbox, Network, Problem, Timestamp};
@@ -95,6 +97,9 @@ pub struct Settings {
     pub retro: Retro,
     pub http: Http,
     pub log: file::Log,
+    /// Virus engines, each checked, and what holds for all of them.
+    pub engine: Vec<Engine>,
+    pub engines: Engines,
     pub agencies: Vec<Agency>,
     /// What is odd but no error.
     pub warnings: Vec<Problem>,

@@ -4,6 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::attachments;
+use super::engines;
 use super::fault::suggest;
 use super::file::File;
 use super::files::Files;
@@ -31,15 +32,8 @@ pub fn check(file: &File, root: &Place<'_>, files: &Files<'_>, problems: &mut Ve
     attachments::check(&file.attachments.rule, &root.to("attachments").to("rule"), problems);
     deliver(file, &root.to("deliver"), problems);
     outgoing::check(&file.deliver.internet, &root.to("deliver").to("internet"), files, problems);
+    engines::check(file, root, files, problems);
     quarantine_key(file, &root.to("quarantine").to("key"), files, problems);
-    for (i, _) in file.engine.iter().enumerate() {
-        problems.push(
-            root.to("engine")
-                .to(i)
-                .problem("this version has no virus engines", "phiên bản này chưa có động cơ diệt virus")
-                .help(root.say("take this section out", "hãy bỏ phần này")),
-        );
-    }
 }
 
 /// A key file that is named must be one that can be used: without it the gateway does not start.

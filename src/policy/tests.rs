@@ -185,10 +185,22 @@ fn relations_between_settings_are_checked() {
     only_error("[inspect]\nchecks = [\"mime\", \"yarra\"]\n", "there is no check \"yarra\" (did you mean \"yara\"?)");
     only_error("[inspect]\nchecks = [\"mime\", \"mime\"]\n", "stands here twice");
     only_error("[inspect]\ndeadline = \"0 s\"\n", "deadline must be more than 0");
+    let engine = |rest: &str| format!("[[engine]]\nid = \"a\"\n{rest}\n");
+    only_error(&engine("kind = \"clamd\"\naddress = \"127.0.0.1\""), "is no address of an engine");
+    only_error(&engine("kind = \"clam\"\naddress = \"127.0.0.1:3310\""), "clamd");
+    only_error(&engine("kind = \"savapi\"\naddress = \"127.0.0.1:4444\""), "the product id of its licence");
+    only_error(&engine("kind = \"command\"\npreset = \"nobody\""), "there is no preset \"nobody\"");
+    only_error(&engine("kind = \"command\"\ncommand = [\"scan\", \"{file}\"]"), "the program's whole path");
+    only_error(&engine("kind = \"command\"\ncommand = [\"/bin/true\"]"), "no word holds {file}");
     only_error(
-        "[[engine]]\nid = \"clamav\"\nkind = \"clamd\"\naddress = \"127.0.0.1:3310\"\n",
-        "this version has no virus engines",
+        &engine("kind = \"command\"\ncommand = [\"/bin/true\", \"{file}\"]\nclean = [0]\npattern = \"(\""),
+        "cannot be read",
     );
+    only_error(&engine("kind = \"sssp\"\naddress = \"127.0.0.1:1\"\ntimeout = \"0 s\""), "timeout must be more than 0");
+    only_error(&engine("kind = \"sssp\"\naddress = \"127.0.0.1:1\"\nrole = \"backup\""), "no engine is a primary");
+    let two = engine("kind = \"sssp\"\naddress = \"127.0.0.1:1\"").repeat(2);
+    only_error(&two, "is the id of an earlier [[engine]]");
+    only_error("[[engine]]\nid = \"a b\"\nkind = \"sssp\"\naddress = \"127.0.0.1:1\"\n", "letters, digits");
     only_error("[rules]\nspam = [\"nowhere\"]\n", "cannot read /etc/luytre/nowhere");
 }
 

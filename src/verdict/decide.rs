@@ -125,7 +125,11 @@ fn group(case: &Case, policy: &Policy, settings: &Verdict, destination: Destinat
     let full = decide(&causes);
     let mut action = full;
     // What harms others if it is let through is never only observed: malware, a loop, a foreign author on our way out.
-    let binding = |c: &Cause| matches!(c.class, Class::Malware | Class::Loop) || c.code == "from.foreign-domain";
+    // And what nobody has looked at may be malware.
+    let binding = |c: &Cause| {
+        matches!(c.class, Class::Malware | Class::Loop)
+            || matches!(c.code.as_str(), "from.foreign-domain" | "engine.down" | "engine.unscanned")
+    };
     if settings.observe && !causes.iter().any(binding) {
         action = action.min(Action::Tag);
     }
@@ -288,7 +292,12 @@ fn class_of(code: &str, policy: &Policy, settings: &Verdict) -> Option<(Class, A
         | "smime.compressed"
         | "office.encrypted"
         | "pdf.encrypted"
-        | "engine.failed" => (Class::Unscannable, settings.unscannable.action()),
+        | "engine.encrypted"
+        | "engine.limit" => (Class::Unscannable, settings.unscannable.action()),
+        // DESIGN §7: what no virus engine saw waits with its sender, or is held, or says so.
+        "engine.down" => (Class::Wait, Action::Defer),
+        "engine.unscanned" => (Class::Unscannable, Action::Quarantine),
+        "engine.skipped" => (Class::Unscannable, Action::Tag),
         // RFC 5322 §3.6: exactly one From. No agency can read a sender out of these.
         "from.multiple" | "from.multiple-address" | "from.none" | "from.invalid" | "from.group" => {
             (Class::Malformed, refuse)
@@ -327,6 +336,12 @@ impl Judged {
         let code = worst.and_then(|g| g.because.first()).map_or("", String::as_str);
         let (reply, enhanced, en, vi) = match worst.map_or(Action::Defer, |g| g.action) {
             Action::Reject => refusal_words(code),
+            _ if code == "engine.down" => (
+                451,
+                "4.7.1",
+                "mail cannot be checked for malware now, please try again later",
+                "hien chua kiem tra duoc ma doc, xin gui lai sau",
+            ),
             _ => (
                 451,
                 "4.7.1",

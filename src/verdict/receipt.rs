@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Action, Copied, Judged, Mode, Weighed};
 use crate::inspect::case::{AuthFacts, PartFact, SmimeFact};
+use crate::inspect::checks::net::engines::outcome::EngineFact;
 use crate::mail::{Language, MailId, Timestamp};
 
 /// One message's receipt, complete but for what becomes of it later ([`Outcome`]).
@@ -41,6 +42,9 @@ pub struct Receipt {
     pub auth: AuthFacts,
     pub smime: SmimeFact,
     pub parts: Vec<PartFact>,
+    /// Which virus engine of which version was shown how much, and what it said.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub engines: Vec<EngineFact>,
     pub groups: Vec<GroupReceipt>,
     /// The strictest over all groups.
     pub action: Action,
@@ -146,6 +150,7 @@ impl Receipt {
             auth: case.auth().clone(),
             smime: case.content().smime.clone(),
             parts: case.content().parts.clone(),
+            engines: case.engines().to_vec(),
             groups: groups.collect(),
             action: judged.strictest(),
             policy: judged.policy_hash().to_owned(),

@@ -114,6 +114,8 @@ pub const WEIGHTS: &[(&str, f64)] = &[
     ("link.help-file", 4.0),
     ("script.suspicious", 5.0),
     ("qr.url", 3.0),
+    ("engine.macro", 5.0),
+    ("hash.listed", 15.0),
     ("dnsbl.listed", 4.0),
     // Any YARA rule that is not marked as malware; `"yara.documents.macro_dropper" = 9.0` sets one by itself.
     ("yara", 4.0),

@@ -16,6 +16,7 @@ mod demo;
 mod directory;
 mod dns_trouble;
 mod docs;
+mod engines;
 mod flow;
 mod front;
 mod fuzz;

@@ -28,6 +28,7 @@ pub fn look(policy: &Policy, report: &mut Report) {
             return;
         }
     };
+    engines(policy, report);
     runtime.block_on(async {
         names(policy, report).await;
         for agency in &policy.agencies {
@@ -36,6 +37,49 @@ pub fn look(policy: &Policy, report: &mut Report) {
             }
         }
     });
+}
+
+/// Each virus engine is asked now, and one whose signatures are old is named.
+fn engines(policy: &Policy, report: &mut Report) {
+    const OLD: i64 = 3 * 86_400;
+    let standings = match super::super::engines::ask_here(policy) {
+        Ok(standings) => standings,
+        Err(why) => {
+            report.tell(Weight::Bad, &Words::new(why.clone(), why), &Words::none());
+            return;
+        }
+    };
+    for engine in standings {
+        let (id, version) = (&engine.id, &engine.version);
+        if !engine.answers {
+            let why = engine.last_trouble.clone().unwrap_or_default();
+            report.tell(
+                Weight::Bad,
+                &Words::new(
+                    format!("động cơ diệt virus {id} không trả lời: {why}"),
+                    format!("the virus engine {id} does not answer: {why}"),
+                ),
+                &Words::new(
+                    "khởi động lại nó; kiểm tra giấy phép và địa chỉ",
+                    "start it; look at its licence and address",
+                ),
+            );
+        } else if let Some(days) = engine.signature_age.filter(|age| *age > OLD).map(|age| age / 86_400) {
+            report.tell(
+                Weight::Odd,
+                &Words::new(
+                    format!("mẫu virus của {id} đã cũ {days} ngày"),
+                    format!("{id}: signatures are {days} days old"),
+                ),
+                &Words::new("xem trình cập nhật của nó (freshclam…)", "look at its updater (freshclam, ...)"),
+            );
+        } else {
+            report.good(&Words::new(
+                format!("động cơ {id} trả lời {version}"),
+                format!("the engine {id} answers {version}"),
+            ));
+        }
+    }
 }
 
 async fn names(policy: &Policy, report: &mut Report) {

@@ -19,8 +19,12 @@ impl Policy {
         let yara = read_all(base, &rules.yara, &["yar", "yara"], &mut problems);
         let spam = read_all(base, &rules.spam, &["toml"], &mut problems);
         let trust = read_all(base, &smime.trust, &["pem", "crt", "cer", "der"], &mut problems);
+        // The default folder may be missing: a small site has no lists of its own.
+        let lists: Vec<PathBuf> = rules.hashes.iter().filter(|path| base.join(path).exists()).cloned().collect();
+        let hashes = read_all(base, &lists, &["txt", "csv"], &mut problems);
         let passwords = read_all(base, &rules.passwords, &["txt"], &mut problems);
-        let sources = Sources::from_files(yara, spam, trust, &mut problems).with_passwords(passwords);
+        let sources = Sources::from_files(yara, spam, trust, &mut problems);
+        let sources = sources.with_hashes(hashes).with_passwords(passwords);
         match Self::from_sources(&inspect.checks, limits.into(), sources) {
             Ok(policy) if problems.is_empty() => Ok(policy),
             Ok(_) => Err(problems),

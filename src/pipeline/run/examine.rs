@@ -9,6 +9,8 @@ use super::turns::{Turn, Turns};
 use crate::env::{Clock, Dns};
 use crate::envelope::relay::Standing;
 use crate::inspect::checks::auth;
+use crate::inspect::checks::net::engines::outcome::Outcome;
+use crate::inspect::checks::net::engines::run::Engines;
 use crate::inspect::inspector::{Strip, Task};
 use crate::inspect::rules::RuleSet;
 use crate::inspect::run::Pool;
@@ -57,6 +59,23 @@ impl Evidence {
     }
 }
 
+/// What inspector and engines say.
+struct Seen {
+    content: ContentFacts,
+    rules: Arc<RuleSet>,
+    released: Released,
+    engines: Outcome,
+}
+
+impl Seen {
+    fn close(self, mail: Mail, auth: AuthFacts, mut findings: Vec<Finding>) -> Evidence {
+        findings.extend(self.content.findings.iter().cloned());
+        findings.extend(self.engines.findings);
+        let case = Case::closed(mail, auth, self.content, findings);
+        Evidence { case: case.with_released(self.released).with_engines(self.engines.facts), rules: self.rules }
+    }
+}
+
 /// What looks at messages: used by the gateway for mail on its way and by `luytre scan` for files.
 #[derive(Clone)]
 pub struct Examiner {
@@ -67,17 +86,17 @@ pub struct Examiner {
     pub clock: Clock,
     /// How many messages of one network are looked into at a time; `None`: as many as come.
     pub turns: Option<Turns>,
+    /// Virus engines; none are asked where none are configured.
+    pub engines: Engines,
 }
 
 impl Examiner {
     /// Every check has run when this returns, or a finding says which did not. The error is a 4xx of ours.
     pub async fn examine(&self, mail: Mail, policy: &Arc<Policy>) -> Result<Evidence, Reply> {
         // The inspector first: it works on another core while this one hashes the body.
-        let (content, authentication) = tokio::join!(self.inspect(&mail, policy), self.authenticate(&mail, policy));
-        let (content, rules, released) = content?;
-        let (auth, mut findings) = authentication;
-        findings.extend(content.findings.iter().cloned());
-        Ok(Evidence { case: Case::closed(mail, auth, content, findings).with_released(released), rules })
+        let (seen, authentication) = tokio::join!(self.look(&mail, policy), self.authenticate(&mail, policy));
+        let (auth, findings) = authentication;
+        Ok(seen?.close(mail, auth, findings))
     }
 
     /// As [`Self::examine`], for mail of which others said who sent it: a collection with its results beside it.
@@ -86,11 +105,24 @@ impl Examiner {
         mail: Mail,
         policy: &Arc<Policy>,
         auth: AuthFacts,
-        mut findings: Vec<Finding>,
+        findings: Vec<Finding>,
     ) -> Result<Evidence, Reply> {
-        let (content, rules, released) = self.inspect(&mail, policy).await?;
-        findings.extend(content.findings.iter().cloned());
-        Ok(Evidence { case: Case::closed(mail, auth, content, findings).with_released(released), rules })
+        Ok(self.look(&mail, policy).await?.close(mail, auth, findings))
+    }
+
+    /// Inspector and virus engines: the engines see the whole message at once, its parts when they have been opened.
+    async fn look(&self, mail: &Mail, policy: &Arc<Policy>) -> Result<Seen, Reply> {
+        let inquiry = self.engines.open();
+        let wants = Wants { parts: inquiry.wants(), ..Wants::default() };
+        let opened = async {
+            let (content, rules, released) = self.inspect(mail, policy, wants).await?;
+            let rows = inquiry.parts(&released).await;
+            Ok::<_, Reply>((content, rules, released, rows))
+        };
+        let (opened, mut rows) = tokio::join!(opened, inquiry.whole(mail.raw()));
+        let (content, rules, released, of_parts) = opened?;
+        rows.extend(of_parts);
+        Ok(Seen { content, rules, released, engines: inquiry.conclude(&rows) })
     }
 
     async fn authenticate(&self, mail: &Mail, policy: &Arc<Policy>) -> (AuthFacts, Vec<Finding>) {
@@ -169,6 +201,7 @@ impl Examiner {
         &self,
         mail: &Mail,
         policy: &Arc<Policy>,
+        wants: Wants,
     ) -> Result<(ContentFacts, Arc<RuleSet>, Released), Reply> {
         if policy.inspect.checks.is_empty() {
             let rules = Arc::clone(&policy.compiled.verdict.rules);
@@ -183,7 +216,7 @@ impl Examiner {
             client_ip: envelope.client().address.ip().to_string(),
             helo: envelope.helo().to_owned(),
             budget_ms: policy.inspect.deadline.as_millis(),
-            wants: Wants { message: wants_copy(mail, policy), ..Wants::default() },
+            wants: Wants { message: wants_copy(mail, policy), ..wants },
         };
         let _turn = self.turn(mail, policy).await?;
         let examined = self.inspectors.examine(mail.raw(), task).await;

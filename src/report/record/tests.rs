@@ -44,6 +44,7 @@ fn receipt(n: u128, sender: &str, action: Action) -> Entry {
         auth: crate::inspect::AuthFacts::default(),
         smime: crate::inspect::SmimeFact::default(),
         parts: vec![],
+        engines: Vec::new(),
         groups: vec![group],
         action,
         policy: "p".into(),

@@ -5,6 +5,7 @@
 
 pub mod archive;
 pub mod document;
+pub mod hashes;
 pub mod kind;
 pub mod mime;
 pub mod name;
@@ -109,6 +110,7 @@ pub struct Entry {
 pub const REGISTER: &[Entry] = &[
     Entry { id: "mime", build: |loaded| Box::new(mime::Mime::new(loaded)) },
     Entry { id: "yara", build: |loaded| Box::new(yara::Yara::new(loaded.yara(), loaded.timeout())) },
+    Entry { id: "hashes", build: |loaded| Box::new(hashes::Hashes::new(loaded.hashes())) },
     Entry { id: "smime", build: |loaded| Box::new(smime_check::Smime::new(loaded.trust())) },
     Entry { id: "rules", build: |loaded| Box::new(rules::Rules::new(loaded.rules())) },
 ];

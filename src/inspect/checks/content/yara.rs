@@ -32,8 +32,9 @@ impl std::fmt::Debug for RuleSet {
 }
 
 impl RuleSet {
-    /// Compiles all files, each in the namespace of its name; every problem of every file at once.
-    pub fn compile(sources: &[Source]) -> Result<Self, Vec<Problem>> {
+    /// Compiles all files, each in the namespace of its name; every problem of every file at once. Beside the rules
+    /// come the compiler's warnings, a bounded number: patterns that make a scan slow are among them.
+    pub fn compile(sources: &[Source]) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
         let (mut compiler, mut problems) = (Compiler::new(), Vec::new());
         // Includes would read files that nobody listed.
         compiler.enable_includes(false);
@@ -52,7 +53,11 @@ impl RuleSet {
                 problems.push(Problem::new(&source.file, error.title().to_owned()).at(line, column));
             }
         }
-        if problems.is_empty() { Ok(Self(compiler.build())) } else { Err(problems) }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let warnings = warnings(&compiler, sources);
+        Ok((Self(compiler.build()), warnings))
     }
 
     /// For [`Self::from_bytes`] in a process of the same binary.
@@ -70,6 +75,31 @@ impl RuleSet {
     pub fn rules(&self) -> Vec<About> {
         self.0.iter().filter(|r| !r.is_private()).map(|r| About::read(&r)).collect()
     }
+}
+
+/// A pack of thousands of rules may warn of each; the first ones tell what kind of pack it is.
+const WARNINGS: usize = 50;
+
+fn warnings(compiler: &Compiler<'_>, sources: &[Source]) -> Vec<Problem> {
+    let mut all: Vec<_> = compiler.warnings().iter().collect();
+    // Slow ones first: they cost every message.
+    all.sort_by_key(|warning| !warning.code().contains("slow"));
+    let mut told = Vec::new();
+    for warning in all.iter().take(WARNINGS) {
+        let label = warning.labels().next();
+        let place = label.and_then(|label| {
+            let source = sources.iter().find(|source| Some(&*source.file.display().to_string()) == label.origin())?;
+            Some((source, problem::place(&source.text, label.span().start())))
+        });
+        told.push(match place {
+            Some((source, (line, column))) => Problem::new(&source.file, warning.title().to_owned()).at(line, column),
+            None => Problem::new("", warning.title().to_owned()),
+        });
+    }
+    if let Some(left) = all.len().checked_sub(WARNINGS).filter(|left| *left > 0) {
+        told.push(Problem::new("", format!("the YARA rules have {left} more warnings")));
+    }
+    told.into_iter().map(Problem::warning).collect()
 }
 
 /// The file's name without extension, as an identifier.

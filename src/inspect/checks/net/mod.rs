@@ -1,1 +1,3 @@
 //! Checks that ask the network: block lists, engines, URL lists.
+
+pub mod engines;
