@@ -364,7 +364,7 @@ fn r15_attachment_rules_act_by_agency_and_say_which_rule_and_which_part() {
         judge(attached(code, here(), AuthFacts::default(), SmimeStatus::None), policy).groups()[0].clone()
     };
     // The weights are not what is tested here.
-    for code in ["attachment.script", "attachment.rlo-name", "office.macro"] {
+    for code in ["attachment.script", "attachment.rlo-name", "macro.present"] {
         policy.default.weights.insert(code.into(), 0.0);
     }
     let group = judge_it("attachment.script", &policy);
@@ -372,7 +372,7 @@ fn r15_attachment_rules_act_by_agency_and_say_which_rule_and_which_part() {
     let line = group.weighed.iter().find(|line| line.code == "policy.programs").unwrap();
     assert_eq!((line.detail.as_str(), line.source.as_str()), ("2: \"tep.bin\": quarantine", "[attachments]"));
     // Watched only.
-    let group = judge_it("office.macro", &policy);
+    let group = judge_it("macro.present", &policy);
     let line = group.weighed.iter().find(|line| line.code == "policy.macros").unwrap();
     assert_eq!((group.action, line.mode), (Action::Deliver, Mode::Shadow));
     assert!(line.detail.ends_with("would quarantine"), "{}", line.detail);

@@ -94,13 +94,23 @@ impl Trait {
             Self::Script => &["attachment.script"],
             Self::Shortcut => &["attachment.shortcut"],
             Self::DiskImage => &["attachment.disk-image"],
-            Self::Macro => &["office.macro", "office.vba", "office.xlm", "attachment.macro"],
+            Self::Macro => &["macro"],
             Self::Encrypted => &["archive.encrypted", "archive.password_in_text", "office.encrypted", "pdf.encrypted"],
             Self::Mismatch => &["attachment.type-mismatch"],
             Self::Disguised => &["attachment.disguised", "attachment.rlo-name"],
-            Self::Active => {
-                &["office.dde", "office.external-template", "pdf.javascript", "pdf.launch", "html.smuggling"]
-            }
+            Self::Active => &[
+                "office.dde",
+                "office.external-template",
+                "office.package-program",
+                "office.run-program",
+                "pdf.javascript",
+                "pdf.launch",
+                "pdf.embedded-program",
+                "html.smuggling",
+                "html.local-program",
+                "link.command",
+                "svg.active",
+            ],
             Self::Unopened => &["archive.unsupported", "archive.bomb", "archive.limit", "unpack.limit"],
         }
     }

@@ -31,7 +31,7 @@ fn every_condition_holds_of_the_same_part_or_the_rule_does_not() {
         part("2/Báo cáo.ZIP/a.exe", "a.exe", "application/x-msdownload", 4000),
         part("3", "anh.png", "image/png", 200_000),
     ];
-    let findings = [found("archive.encrypted", "2: \"Báo cáo.ZIP\""), found("office.macro", "33: other")];
+    let findings = [found("archive.encrypted", "2: \"Báo cáo.ZIP\""), found("macro.present", "33: other")];
     let zip = "2: \"Báo cáo.ZIP\": quarantine";
     for (about, expected) in [
         (rule("r", Do::Quarantine, |r| r.names = vec!["*.zip".into()]), vec![zip]),
@@ -87,13 +87,13 @@ fn r15_the_default_set_holds_what_offices_never_send_and_watches_what_they_do() 
         ("attachment.disk-image", "disk-images", false),
         ("attachment.rlo-name", "disguised", false),
         ("attachment.disguised", "disguised", false),
-        ("office.macro", "macros", true),
+        ("macro.present", "macros", true),
         ("archive.encrypted", "encrypted", true),
         ("attachment.type-mismatch", "mismatch", true),
     ] {
         assert_eq!(by(code, false), Some((rule.into(), Do::Quarantine, observed)), "{code}");
     }
-    assert_eq!(by("office.macro", true), None, "an agency's own macros leave");
+    assert_eq!(by("macro.present", true), None, "an agency's own macros leave");
     assert_eq!(by("attachment.executable", true).map(|(rule, ..)| rule), Some("programs".into()));
 }
 

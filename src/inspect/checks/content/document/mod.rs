@@ -27,6 +27,8 @@ use crate::inspect::Finding;
 use report::{Found, Report, Role};
 
 /// Takes one object apart.
+/// Whether an opener has something to say about an object.
+type Applies = fn(&Object<'_>) -> bool;
 type Opener = fn(&Object<'_>, &mut Budget, &mut Report<'_>) -> Vec<Found>;
 
 /// The links found in one document, one a line (RFC 2483 §5).
@@ -43,7 +45,7 @@ pub fn is_piece(object: &Object<'_>) -> bool {
 }
 
 /// By content: who can take it apart. Several may apply: a polyglot is each of its faces.
-const OPENERS: &[(fn(&Object<'_>) -> bool, Opener)] = &[
+const OPENERS: &[(Applies, Opener)] = &[
     (office::is_compound, office::compound),
     (office::is_rtf, office::rtf),
     (office::is_notebook, office::notebook),

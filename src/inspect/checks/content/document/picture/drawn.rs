@@ -55,7 +55,7 @@ fn blocks(text: &str) -> Vec<Vec<Vec<bool>>> {
     for line in text.lines().chain([""]) {
         let line = line.trim_end_matches('\r');
         let count = line.chars().count();
-        if count >= LEAST && count <= 2 * MOST && line.chars().all(is_block) && line.chars().any(|c| c > '\u{2500}') {
+        if (LEAST..=2 * MOST).contains(&count) && line.chars().all(is_block) && line.chars().any(|c| c > '\u{2500}') {
             open.push(line);
         } else if !open.is_empty() {
             found.push(std::mem::take(&mut open));
@@ -82,12 +82,10 @@ fn blocks(text: &str) -> Vec<Vec<Vec<bool>>> {
 
 /// Tables whose cells have a dark or light background.
 fn tables(page: &str) -> Vec<Vec<Vec<bool>>> {
-    let (mut found, mut rows, mut row): (Vec<Vec<Vec<bool>>>, Vec<Vec<bool>>, Vec<bool>) = Default::default();
+    let (mut found, mut rows, mut row) = (Vec::new(), Vec::<Vec<bool>>::new(), Vec::<bool>::new());
     markup::walk_page(page, |piece| match piece {
-        Piece::Start(tag) if tag.name == "tr" => {
-            if !row.is_empty() && rows.len() < MOST {
-                rows.push(std::mem::take(&mut row));
-            }
+        Piece::Start(tag) if tag.name == "tr" && !row.is_empty() && rows.len() < MOST => {
+            rows.push(std::mem::take(&mut row));
         }
         Piece::Start(tag) if tag.name == "td" => {
             let style = tag.get("style").to_ascii_lowercase().replace(' ', "");
