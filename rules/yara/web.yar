@@ -10,7 +10,7 @@ rule html_smuggling {
   strings:
     $script = "<script" nocase
     $blob1 = "new Blob" nocase
-    $blob2 = "msSaveOrOpenBlob" nocase
+    $both = "msSaveOrOpenBlob" nocase
     $blob3 = "createObjectURL" nocase
     $data = /data:application\/(octet-stream|zip|x-zip|x-msdownload|vnd\.)/ nocase
     $decode1 = "atob(" nocase
@@ -20,10 +20,9 @@ rule html_smuggling {
     $save2 = "setAttribute('download'" nocase
     $save3 = "setAttribute(\"download\"" nocase
     $save4 = ".click(" nocase
-    $save5 = "msSaveOrOpenBlob" nocase
-    $save6 = "location.href" nocase
+    $save5 = "location.href" nocase
   condition:
-    $script and any of ($save*) and (any of ($blob*) or $data) and (any of ($decode*) or $data)
+    $script and (any of ($save*) or $both) and (any of ($blob*) or $both or $data) and (any of ($decode*) or $data)
     and not file_type == "message/rfc822"
 }
 

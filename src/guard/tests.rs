@@ -48,7 +48,7 @@ pub(super) fn rules(settings: settings::Guard) -> Rules {
 }
 
 pub(super) fn client(address: &str) -> ClientFacts {
-    let address = format!("{address}:40000").parse().unwrap();
+    let address = std::net::SocketAddr::new(address.parse().unwrap(), 40000);
     ClientFacts { address, local: "192.0.2.250:25".parse().unwrap(), role: Role::Mx, tls: None }
 }
 

@@ -28,6 +28,15 @@ fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     panic!("it did not come about: {what}");
 }
 
+/// Says "stop" when it goes.
+struct Ended<'a>(&'a std::sync::atomic::AtomicBool);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
 fn free() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
@@ -131,7 +140,8 @@ fn clamd_finds_every_one_of_debians_test_files_through_the_gateway() {
     for file in &files {
         let name = file.file_name().unwrap().to_str().unwrap();
         let answer = send(&gateway, &attached(name, &std::fs::read(file).unwrap()));
-        assert_eq!(answer.code, 250, "{name}: {}", answer.text);
+        // Held, or with points enough besides refused.
+        assert!(matches!(answer.code, 250 | 554), "{name}: {}", answer.text);
         if !codes(&gateway, &answer).iter().any(|code| code.starts_with("malware.luytre.test.clam")) {
             missed.push(name.to_owned());
         }
@@ -161,12 +171,17 @@ fn dial_tone_lost_clamd_stops_under_load_and_returns() {
     let gateway = site.start();
     assert_eq!(send(&gateway, &letter("mot", "x")).code, 250);
     let stop = std::sync::atomic::AtomicBool::new(false);
+    let sent = std::sync::atomic::AtomicU64::new(0);
     let replies = std::sync::Mutex::new(Vec::new());
     std::thread::scope(|scope| {
+        // Whatever happens here, the senders end.
+        let _end = Ended(&stop);
         for _ in 0..4 {
             scope.spawn(|| {
                 while !stop.load(std::sync::atomic::Ordering::SeqCst) {
-                    let answer = send(&gateway, &letter("tai", "y"));
+                    // Each another message: a verdict on the same octets is remembered.
+                    let number = sent.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                    let answer = send(&gateway, &letter(&format!("tai {number}"), "y"));
                     replies.lock().unwrap().push(answer);
                 }
             });
@@ -175,13 +190,12 @@ fn dial_tone_lost_clamd_stops_under_load_and_returns() {
         until("mail that is taken", || (count(250) > 5).then_some(()));
         drop(clamd_one);
         until("mail that must wait", || (count(451) > 20).then_some(()));
-        assert_eq!(gateway.metric("luytre_engine_up{engine=\"clamd\"}"), 0.0);
+        until("the engine's gauge", || (gateway.metric("luytre_engine_up{engine=\"clamd\"}") == 0.0).then_some(()));
         until("the gauge", || (gateway.metric("luytre_engines_down") == 1.0).then_some(()));
         gateway.wait_for_line("that the engine is down", |line| line.contains("a virus engine is down"));
         let _again = clamd(&site.folder, address).unwrap();
         let before = count(250);
         until("mail that is taken again", || (count(250) > before + 5).then_some(()));
-        stop.store(true, std::sync::atomic::Ordering::SeqCst);
     });
     let replies = replies.into_inner().unwrap();
     assert!(replies.iter().all(|answer| matches!(answer.code, 250 | 451)), "{replies:?}");

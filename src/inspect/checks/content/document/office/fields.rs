@@ -38,6 +38,11 @@ pub fn judge(instruction: &str, report: &mut Report<'_>) {
 /// Another machine.
 pub fn is_remote(target: &str) -> bool {
     let lower = target.trim().trim_matches('"').to_ascii_lowercase();
+    // RFC 8089: no host or `localhost` is the reader's own disk; four strokes are a Windows share.
+    let own = lower.strip_prefix("file:///").is_some_and(|path| !path.starts_with(['/', '\\']));
+    if own || lower.starts_with("file://localhost/") {
+        return false;
+    }
     ["http:", "https:", "ftp:", "mhtml:", "smb:", "\\\\", "//", "file://", "file:\\\\", "ms-", "script:", "search-ms"]
         .iter()
         .any(|p| lower.starts_with(p))

@@ -31,6 +31,11 @@ pub fn hex(text: &[u8]) -> Vec<u8> {
     text.chunks_exact(2).filter_map(|p| Some(digit(*p.first()?)? << 4 | digit(*p.get(1)?)?)).collect()
 }
 
+/// What ends a data link that stands in no quotes of its own.
+const fn stops(b: u8, coded: bool) -> bool {
+    matches!(b, b'"' | b'\'' | b'<' | b'>' | b')' | b'`' | b'\\') || (!coded && b == b' ')
+}
+
 /// `%41` and `%u0041` resolved.
 pub fn percent(text: &str) -> String {
     let (mut out, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
@@ -68,7 +73,10 @@ pub fn data_links(text: &str, budget: &mut Budget, report: &mut Report<'_>) -> V
         let body = rest.get(comma + 1..).unwrap_or_default();
         let end = |stop: &dyn Fn(u8) -> bool| body.iter().position(|b| stop(*b)).unwrap_or(body.len());
         let coded = head.contains("base64");
-        let stop = end(&|b| matches!(b, b'"' | b'\'' | b'<' | b'>' | b')' | b'`' | b'\\') || (!coded && b == b' '));
+        // Text in quotes goes to the same quote, angle brackets and all.
+        let quote =
+            at.checked_sub(1).and_then(|i| bytes.get(i)).copied().filter(|b| matches!(b, b'"' | b'\'') && !coded);
+        let stop = end(&|b| quote.map_or_else(|| stops(b, coded), |quote| b == quote));
         let body = body.get(..stop).unwrap_or_default();
         let plain = percent(&String::from_utf8_lossy(body));
         let Some(data) = (if coded { base64(plain.as_bytes()) } else { Some(plain.into_bytes()) }) else { continue };
