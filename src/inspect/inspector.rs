@@ -60,6 +60,9 @@ pub struct Strip {
 pub enum WantsParts {
     #[default]
     None,
+    /// What an engine that opens mail and archives does not find in the whole message: what was behind a password, what
+    /// lies three containers deep, and other readings of an ambiguous message.
+    Hidden,
     /// All but the text of the letter, which stands in the whole message.
     Attachments,
     All,

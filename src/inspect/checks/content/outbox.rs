@@ -89,13 +89,28 @@ impl Outbox {
     }
 }
 
+/// So many containers down, engines may have met limits of their own before they saw everything.
+const DEEP: usize = 3;
+
 /// Hands the objects of a message to the engines, as far as they want them. What does not fit is a finding: an engine
 /// that did not see everything has not said "clean".
 pub fn put_parts(view: &View<'_>, wants: WantsParts, facts: &mut ContentFacts) {
     if wants == WantsParts::None {
         return;
     }
-    let wanted = |object: &&Object<'_>| !object.data.is_empty() && (wants == WantsParts::All || !is_letter(object));
+    let wanted = |object: &&Object<'_>| {
+        !object.data.is_empty()
+            && match wants {
+                WantsParts::None => false,
+                WantsParts::Hidden => {
+                    object.origin == Origin::Reading
+                        || object.depth >= DEEP
+                        || is_behind_a_password(object, view.unpacked)
+                }
+                WantsParts::Attachments => !is_letter(object),
+                WantsParts::All => true,
+            }
+    };
     let mut left_out = 0_usize;
     for object in view.objects.iter().filter(wanted) {
         let kind = if object.origin == Origin::Member { OutgoingKind::Member } else { OutgoingKind::Part };
@@ -107,6 +122,18 @@ pub fn put_parts(view: &View<'_>, wants: WantsParts, facts: &mut ContentFacts) {
         let detail = format!("{left_out} parts did not fit into what the engines are shown");
         facts.findings.push(Finding::unknown("engine.limit", "").with(detail));
     }
+}
+
+/// Whether a container around `object` was opened with a word of the message: the finding names it first.
+fn is_behind_a_password(object: &Object<'_>, unpacked: &[Finding]) -> bool {
+    object.origin == Origin::Member
+        && unpacked.iter().filter(|f| f.code == "archive.password_in_text").any(|f| {
+            let inside = |(at, _): (usize, &str)| {
+                let container = object.path.get(..at).unwrap_or_default();
+                f.detail.strip_prefix(container).is_some_and(|rest| rest.starts_with(": "))
+            };
+            object.path.match_indices('/').any(inside)
+        })
 }
 
 /// The text of the letter itself: every engine that sees the whole message reads it there.

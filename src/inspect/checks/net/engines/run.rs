@@ -221,9 +221,10 @@ impl Inquiry {
     /// Which parts an inspector should hand out.
     #[must_use]
     pub fn wants(&self) -> WantsParts {
-        let wants = |station: &Arc<Station>| match station.settings.sees {
+        let wants = |station: &Arc<Station>| match station.settings.sees() {
             settings::Sees::Message => WantsParts::None,
-            settings::Sees::Both => WantsParts::Attachments,
+            settings::Sees::Both => WantsParts::Hidden,
+            settings::Sees::All => WantsParts::Attachments,
             settings::Sees::Parts => WantsParts::All,
         };
         self.set.stations.iter().map(wants).max().unwrap_or_default()
@@ -231,7 +232,7 @@ impl Inquiry {
 
     /// The whole message, as soon as its bytes are there.
     pub async fn whole(&self, raw: &Bytes) -> Vec<Row> {
-        if !self.set.stations.iter().any(|station| station.settings.sees.message()) {
+        if !self.set.stations.iter().any(|station| station.settings.sees().message()) {
             return Vec::new();
         }
         let digest = if raw.len() <= REMEMBERED { Some(digest(raw).await) } else { None };
@@ -282,7 +283,7 @@ impl Inquiry {
     /// All primaries that see such octets; the backups when every one of them failed.
     async fn look(&self, subject: Subject, sees: impl Fn(settings::Sees) -> bool) -> Vec<Row> {
         let of = |role| {
-            let fits = |s: &&Arc<Station>| s.settings.role == role && sees(s.settings.sees);
+            let fits = |s: &&Arc<Station>| s.settings.role == role && sees(s.settings.sees());
             self.set.stations.iter().filter(fits).cloned().collect::<Vec<_>>()
         };
         let (primaries, backups) = (of(Role::Primary), of(Role::Backup));

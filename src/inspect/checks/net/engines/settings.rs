@@ -21,8 +21,9 @@ pub struct Engine {
     pub timeout: Span,
     #[serde(default)]
     pub role: Role,
+    /// By its kind where nothing is said: see [`Engine::sees`].
     #[serde(default)]
-    pub sees: Sees,
+    pub sees: Option<Sees>,
     /// Questions at one time.
     #[serde(default = "connections")]
     pub connections: usize,
@@ -82,26 +83,37 @@ pub enum Role {
 }
 
 /// What is shown to an engine.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Sees {
     /// The whole message only: it must take it apart itself, and cannot open what needs a password.
     Message,
+    /// The message, and beside it what an engine that opens mail and archives cannot find there: what was behind a password,
+    /// and what only other readings of an ambiguous message show.
+    Both,
     /// Every part and every member of an archive as we opened them, not the message.
     Parts,
-    /// The message, and attachments and members beside it.
-    #[default]
-    Both,
+    /// The message, and every attachment and member beside it.
+    All,
 }
 
 impl Sees {
     #[must_use]
     pub const fn message(self) -> bool {
-        matches!(self, Self::Message | Self::Both)
+        matches!(self, Self::Message | Self::Both | Self::All)
     }
     #[must_use]
     pub const fn parts(self) -> bool {
-        matches!(self, Self::Parts | Self::Both)
+        matches!(self, Self::Parts | Self::Both | Self::All)
+    }
+}
+
+impl Engine {
+    /// What it is shown: engines that are known to open mail and archives get them whole, others everything we opened too.
+    #[must_use]
+    pub fn sees(&self) -> Sees {
+        let opens_mail = matches!(self.kind, Kind::Clamd | Kind::KasperskyKlms | Kind::KasperskyScanEngine);
+        self.sees.unwrap_or(if opens_mail { Sees::Both } else { Sees::All })
     }
 }
 

@@ -37,7 +37,7 @@ fn engine(id: &str, kind: Kind, address: &str) -> settings::Engine {
         address: address.to_owned(),
         timeout: Span::seconds(30),
         role: Role::Primary,
-        sees: Sees::Message,
+        sees: Some(Sees::Message),
         connections: 2,
         largest: crate::mail::ByteSize::mib(100),
         service: "avscan".to_owned(),
