@@ -149,49 +149,40 @@ pub(super) fn lzma_raw<R: Read>(source: R, properties: u8, window: usize, size: 
     LzmaReader::new_with_props(source, size, properties, window, None).ok()
 }
 
-/// Every frame; what can be skipped is.
-pub(super) fn zstd(mut data: &[u8], budget: &Budget) -> (Vec<u8>, Stop) {
-    let (mut all, whole) = (Vec::new(), data.len());
-    loop {
-        if let (Some(0x184D_2A50..=0x184D_2A5F), Some(length)) = (le(data, 0, 4), le(data, 4, 4)) {
-            data = from(data, 8_usize.saturating_add(length));
-            continue;
-        }
-        if le(data, 0, 4) != Some(0xFD2F_B528) {
-            return (all, if data.len() == whole { Stop::Broken } else { Stop::End });
-        }
-        let mut rest = data;
-        let Ok(mut decoder) = ruzstd::decoding::StreamingDecoder::new_with_max_window_size(&mut rest, WINDOW as u64)
-        else {
-            return (all, Stop::Broken);
-        };
-        let (out, stop) = budget.peek(&mut decoder, whole);
-        drop(decoder);
-        all.extend_from_slice(&out);
-        let over = all.len() > budget.bytes().min(budget.dense(whole));
-        if stop != Stop::End || over || rest.len() == data.len() {
-            all.truncate(budget.bytes());
-            return (all, if stop == Stop::End { Stop::Full } else { stop });
-        }
-        data = rest;
-    }
+/// Zstandard.
+pub(super) fn zstd(data: &[u8], budget: &Budget) -> (Vec<u8>, Stop) {
+    let one = |rest: &mut &[u8], whole: usize| {
+        let mut decoder = ruzstd::decoding::StreamingDecoder::new_with_max_window_size(rest, WINDOW as u64).ok()?;
+        Some(budget.peek(&mut decoder, whole))
+    };
+    frames(data, budget, |mark| mark == 0xFD2F_B528, one)
 }
 
-/// Every frame, the old form too.
-pub(super) fn lz4(mut data: &[u8], budget: &Budget) -> (Vec<u8>, Stop) {
+/// LZ4, the old form too.
+pub(super) fn lz4(data: &[u8], budget: &Budget) -> (Vec<u8>, Stop) {
+    let one = |rest: &mut &[u8], whole: usize| Some(budget.peek(&mut lz4_flex::frame::FrameDecoder::new(rest), whole));
+    frames(data, budget, |mark| matches!(mark, 0x184D_2204 | 0x184C_2102), one)
+}
+
+/// Every frame that begins with a mark of the format; what can be skipped is (RFC 8878 §3.1.2, the same in LZ4). `one`
+/// reads a frame of input that is `whole` octets in all, and leaves what is behind it.
+fn frames(
+    mut data: &[u8],
+    budget: &Budget,
+    begins: impl Fn(usize) -> bool,
+    one: impl Fn(&mut &[u8], usize) -> Option<(Vec<u8>, Stop)>,
+) -> (Vec<u8>, Stop) {
     let (mut all, whole) = (Vec::new(), data.len());
     loop {
         if let (Some(0x184D_2A50..=0x184D_2A5F), Some(length)) = (le(data, 0, 4), le(data, 4, 4)) {
             data = from(data, 8_usize.saturating_add(length));
             continue;
         }
-        if !matches!(le(data, 0, 4), Some(0x184D_2204 | 0x184C_2102)) {
+        if !le(data, 0, 4).is_some_and(&begins) {
             return (all, if data.len() == whole { Stop::Broken } else { Stop::End });
         }
         let mut rest = data;
-        let mut decoder = lz4_flex::frame::FrameDecoder::new(&mut rest);
-        let (out, stop) = budget.peek(&mut decoder, whole);
-        drop(decoder);
+        let Some((out, stop)) = one(&mut rest, whole) else { return (all, Stop::Broken) };
         all.extend_from_slice(&out);
         let over = all.len() > budget.bytes().min(budget.dense(whole));
         if stop != Stop::End || over || rest.len() == data.len() {
