@@ -254,3 +254,37 @@ fn rfc3507_c_icap_with_its_virus_scan_module() {
     let blind = send(&gateway, &letter("Bao cao", "Kính gửi chị Bình, lần hai."));
     assert_eq!(blind.code, 451, "{}", blind.text);
 }
+
+/// The emergency bypass while inspectors are stuck: mail flows, and what an engine knows to be bad does not.
+#[test]
+fn r48_under_the_bypass_engines_speak_for_mail_that_no_inspector_took() {
+    let site = Site::new("bypass-engines");
+    let Some(clamd) = clamd(&site.folder, free()) else { return };
+    let site = site.section(&engine("clamd", clamd.address, ""));
+    let site = site.inspect("workers = 1\ndeadline = \"1 s\"\nchecks = [\"mime\"]\n");
+    let gateway = site.start();
+    let config = gateway.config.to_str().unwrap();
+    let (code, _, error) =
+        luytre(&["bypass", "on", "--config", config, "--for", "1 h", "--reason", "inspectors stuck"]);
+    assert_eq!(code, 0, "{error}");
+    for pid in crate::survive::children(gateway.pid()) {
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGSTOP).unwrap();
+    }
+    let answers: Vec<Answer> = std::thread::scope(|scope| {
+        let one = |number: usize| send(&gateway, &letter(&format!("hoa don {number}"), &eicar()));
+        let senders: Vec<_> = (0..8).map(|number| scope.spawn(move || one(number))).collect();
+        senders.into_iter().map(|sender| sender.join().unwrap()).collect()
+    });
+    let receipts = answers.iter().map(|answer| {
+        assert_eq!(answer.code, 250, "{}", answer.text);
+        gateway.receipt(&receipt_id(&answer.text).unwrap()).unwrap()
+    });
+    let mut uninspected = 0;
+    for receipt in receipts {
+        let codes: Vec<&str> = receipt.groups[0].findings.iter().map(|line| line.code.as_str()).collect();
+        assert!(codes.contains(&"malware.luytre.test.eicar.unofficial"), "{codes:?}");
+        uninspected += usize::from(receipt.parts.is_empty());
+    }
+    assert!(uninspected > 0, "the one inspector was stuck");
+    assert!(site.sink.taken().is_empty());
+}

@@ -178,7 +178,7 @@ fn kill_9_of_an_inspector_is_only_a_retry() {
     assert!(gateway.metric("luytre_inspector_restarts_total") >= 1.0);
 }
 
-fn children(pid: u32) -> Vec<i32> {
+pub fn children(pid: u32) -> Vec<i32> {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
     let read = |t: std::fs::DirEntry| std::fs::read_to_string(t.path().join("children")).unwrap_or_default();
     tasks

@@ -50,13 +50,6 @@ impl Evidence {
     pub fn judge_bypassed(self, policy: &verdict::settings::Policy, note: &str) -> Judged {
         verdict::decide::judge_bypassed(self.case, policy, note)
     }
-
-    /// Of a message that nobody could look into.
-    #[must_use]
-    pub fn none(mail: Mail, policy: &Policy) -> Self {
-        let case = Case::closed(mail, AuthFacts::default(), ContentFacts::default(), Vec::new());
-        Self { case, rules: Arc::clone(&policy.compiled.verdict.rules) }
-    }
 }
 
 /// What inspector and engines say.
@@ -108,6 +101,19 @@ impl Examiner {
         findings: Vec<Finding>,
     ) -> Result<Evidence, Reply> {
         Ok(self.look(&mail, policy).await?.close(mail, auth, findings))
+    }
+
+    /// What is known of a message that no inspector took: virus engines that see it whole, and who wrote it.
+    pub async fn examine_uninspected(&self, mail: Mail, policy: &Arc<Policy>) -> Evidence {
+        let inquiry = self.engines.open();
+        let (rows, (auth, findings)) = tokio::join!(inquiry.whole(mail.raw()), self.authenticate(&mail, policy));
+        let seen = Seen {
+            content: ContentFacts::default(),
+            rules: Arc::clone(&policy.compiled.verdict.rules),
+            released: Released::default(),
+            engines: inquiry.conclude(&rows),
+        };
+        seen.close(mail, auth, findings)
     }
 
     /// Inspector and virus engines: the engines see the whole message at once, its parts when they have been opened.
@@ -227,16 +233,7 @@ impl Examiner {
         })?;
         Ok((examined.facts, Arc::clone(examined.policy.rules()), examined.released))
     }
-}
 
-/// Whether some agency's recipients get a rewritten copy where a message can be read in several ways.
-fn wants_copy(mail: &Mail, policy: &Policy) -> bool {
-    let verdict = &policy.compiled.verdict;
-    let rewrites = |r: &Recipient| verdict.for_agency(r.destination.agency()).ambiguous == Ambiguous::Rewrite;
-    mail.envelope().recipients().iter().any(rewrites)
-}
-
-impl Examiner {
     /// A stranger's network waits for its turn, half of the deadline at most.
     async fn turn(&self, mail: &Mail, policy: &Policy) -> Result<Option<Turn>, Reply> {
         let client = mail.envelope().client();
@@ -253,6 +250,13 @@ impl Examiner {
                 .because("inspect:network")
         })
     }
+}
+
+/// Whether some agency's recipients get a rewritten copy where a message can be read in several ways.
+fn wants_copy(mail: &Mail, policy: &Policy) -> bool {
+    let verdict = &policy.compiled.verdict;
+    let rewrites = |r: &Recipient| verdict.for_agency(r.destination.agency()).ambiguous == Ambiguous::Rewrite;
+    mail.envelope().recipients().iter().any(rewrites)
 }
 
 /// Mail of an agency's own server: nothing to authenticate, but its author must be one of the agency (THREATS A-24).

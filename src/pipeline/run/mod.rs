@@ -39,7 +39,7 @@ use crate::spool::Spool;
 use crate::verdict::receipt::{Reached, Receipt};
 use crate::verdict::{Action, Judged};
 use bypass::Bypass;
-use examine::{Evidence, Examiner};
+use examine::Examiner;
 use exists::Census;
 
 /// What the pipeline is built from.
@@ -97,8 +97,8 @@ impl Pipeline {
         let bypass = self.parts.bypass.active(self.parts.clock.now());
         let evidence = match (self.parts.examiner.examine(mail.clone(), policy).await, &bypass) {
             (Ok(evidence), _) => evidence,
-            // Inspectors in trouble are a reason to switch it on.
-            (Err(_), Some(_)) => Evidence::none(mail, policy),
+            // Inspectors in trouble are a reason to switch it on; the virus engines speak all the same.
+            (Err(_), Some(_)) => self.parts.examiner.examine_uninspected(mail, policy).await,
             (Err(reply), None) => return self.put_off(&mail, &reply, policy),
         };
         let verdict = &policy.compiled.verdict;
