@@ -3,7 +3,8 @@
 
 crowd.py --to 127.0.0.1:2525 --idle 19000 --slow 0 --hold 60
 Opens them, prints one JSON line when all stand, keeps them (slow ones that are cut off come back) for --hold seconds or
-until its standard input ends, then prints how it went. Half of the slow ones are in a command, half in a message.
+until its standard input ends, then prints how it went. Half of the slow ones are in a command, half in a message. Each slow client has its own
+moment of the second; with --burst all of them send at the same moment, which no crowd on a network does.
 """
 import argparse, json, resource, select, socket, sys, time
 
@@ -13,6 +14,7 @@ def options():
     p.add_argument("--idle", type=int, default=0)
     p.add_argument("--slow", type=int, default=0)
     p.add_argument("--hold", type=float, default=60)
+    p.add_argument("--burst", action="store_true")
     p.add_argument("--rcpt", default="user@agency.example.com")
     return p.parse_args()
 
@@ -71,13 +73,14 @@ def main():
         client.sock.close()
         ready.discard(client)
 
+    slices, turn = (1 if o.burst else 50), 0
     waiting = [Client(n, n >= o.idle, o.rcpt) for n in range(o.idle + o.slow)]
     waiting.reverse()
     total, begun, told, tick, end = len(waiting), time.time(), None, time.time(), None
     while end is None or time.time() < end:
         while waiting and len(by_fd) - len(ready) < 200:
             start(waiting.pop())
-        for fd, _ in poll.poll(0.05):
+        for fd, _ in poll.poll(0.005):
             client = by_fd.get(fd)
             if client is None:
                 continue
@@ -105,9 +108,9 @@ def main():
             print(json.dumps({"open": len(ready), "setup_s": round(told - begun, 1), "refused": refused}), flush=True)
         if told is None and time.time() - begun > 300:
             sys.exit(json.dumps({"open": len(ready), "failed": "not all came to stand", "refused": refused}))
-        if time.time() - tick >= 1:
-            tick = time.time()
-            for client in [c for c in ready if c.slow]:
+        if time.time() - tick >= 1 / slices:
+            tick, turn = time.time(), (turn + 1) % slices
+            for client in [c for c in ready if c.slow and c.n % slices == turn]:
                 try:
                     client.sock.send(b"x")
                 except OSError:

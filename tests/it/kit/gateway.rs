@@ -48,7 +48,8 @@ impl Drop for Folder {
 #[derive(Default)]
 struct Output {
     lines: Vec<String>,
-    ended: bool,
+    /// How many of its two streams have ended.
+    ended: u8,
 }
 
 /// A running `luytre serve`; killed when dropped.
@@ -91,7 +92,7 @@ impl Gateway {
                     output.0.lock().unwrap().lines.push(line);
                     output.1.notify_all();
                 }
-                output.0.lock().unwrap().ended = true;
+                output.0.lock().unwrap().ended += 1;
                 output.1.notify_all();
             });
         }
@@ -111,7 +112,7 @@ impl Gateway {
                 return line.clone();
             }
             let left = end.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero() && !output.ended, "the gateway did not say {what}:\n{}", output.lines.join("\n"));
+            assert!(!left.is_zero() && output.ended < 2, "the gateway did not say {what}:\n{}", output.lines.join("\n"));
             output = self.output.1.wait_timeout(output, left).unwrap().0;
         }
     }
