@@ -322,8 +322,9 @@ impl Guard {
 
     /// Done once an hour: what is over is forgotten.
     pub fn forget(&self, rules: &Rules) {
-        let gone = self.tables().greylist.expire(terms(rules), self.0.clock.now());
-        gone.into_iter().for_each(|pair| self.0.store.remove(pair));
+        let (terms, now) = (terms(rules), self.0.clock.now());
+        self.tables().greylist.expire(terms, now);
+        self.0.store.forget(terms.horizon(now));
     }
 
     /// Returns when everything so far is on disk.

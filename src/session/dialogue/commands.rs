@@ -69,7 +69,9 @@ impl Dialogue {
         let own_literal = || {
             let local = self.client.local.ip();
             let inner = name.trim_matches(['[', ']']);
-            let inner = inner.strip_prefix("IPv6:").unwrap_or(inner);
+            // RFC 5321 §4.1.3: the tag in any case.
+            let tag = inner.get(..5).filter(|tag| tag.eq_ignore_ascii_case("IPv6:"));
+            let inner = inner.get(tag.map_or(0, str::len)..).unwrap_or(inner);
             local != self.client.address.ip() && inner.parse() == Ok(local)
         };
         // THREATS S-25: nobody else is us.
