@@ -185,6 +185,9 @@ async fn domain_r17_an_account_sends_so_much_an_hour_and_an_alert_says_when_it_i
     }
     assert!(client.say("RCPT TO:<u60@outside.example>").1.starts_with("450 4.7.1 "));
     assert_eq!(client.code("RCPT TO:<bob@agency.test>"), 250, "what stays inside is not counted");
+    let told = gate.desk.noticed.lock().unwrap().clone();
+    let sudden: Vec<&str> = told.iter().filter(|(kind, _)| *kind == "sudden").map(|(_, who)| who.as_str()).collect();
+    assert_eq!(sudden, ["unit@agency.test agency"], "an event, once");
     let text = metrics(&gate);
     assert!(text.contains("luytre_outgoing_sudden_total{agency=\"agency\"} 1"), "{text}");
     assert!(text.contains("luytre_outgoing_limited_total{agency=\"agency\",by=\"sender\"} 1"), "{text}");

@@ -26,6 +26,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_openssl::SslStream;
 
+use super::handshake::HandshakeError;
 use super::pair;
 use crate::mail::{Problem, Timestamp};
 
@@ -133,10 +134,10 @@ impl Acceptor {
     }
 
     /// The handshake as server. The caller bounds its time.
-    pub async fn accept(&self, tcp: TcpStream) -> io::Result<(TlsStream, Negotiated)> {
-        let ssl = Ssl::new(self.acceptor.context()).map_err(io::Error::other)?;
-        let mut stream = SslStream::new(ssl, tcp).map_err(io::Error::other)?;
-        Pin::new(&mut stream).accept().await.map_err(io::Error::other)?;
+    pub async fn accept(&self, tcp: TcpStream) -> Result<(TlsStream, Negotiated), HandshakeError> {
+        let ssl = Ssl::new(self.acceptor.context()).map_err(HandshakeError::ours)?;
+        let mut stream = SslStream::new(ssl, tcp).map_err(HandshakeError::ours)?;
+        Pin::new(&mut stream).accept().await?;
         let ssl = stream.ssl();
         let cipher = ssl.current_cipher();
         let negotiated = Negotiated {

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::Surroundings;
 use super::stress;
 use super::wire::Wire;
+use crate::env::tls::handshake::HandshakeError;
 use crate::mail::header::Headers;
 use crate::mail::{Recipient, Reply, Span};
 use crate::session::desk::{Basin, BasinError, Desk, Reason, Refusal};
@@ -458,18 +459,20 @@ impl<D: Desk> Talk<D> {
         }
         let Some(acceptor) = self.dialogue.station().tls.clone() else { return Flow::Break(Outcome::Failed) };
         let patience = self.dialogue.house().limits.command_timeout.as_std();
-        match timeout(patience, Box::pin(self.wire.secure(&acceptor))).await {
-            Ok(Ok(negotiated)) => {
+        let secured = timeout(patience, Box::pin(self.wire.secure(&acceptor))).await;
+        match secured.unwrap_or_else(|_| Err(HandshakeError::timeout())) {
+            Ok(negotiated) => {
                 self.around.metrics.secured(&negotiated.version);
                 self.dialogue.secured(negotiated.into());
                 Flow::Continue(())
             }
-            Ok(Err(error)) => {
-                tracing::info!(client = %self.dialogue.client().address, %error, "TLS handshake failed");
-                self.around.metrics.refused(Reason::StartTls);
+            Err(error) => {
+                let client = self.dialogue.client();
+                tracing::info!(client = %client.address, %error, "TLS handshake failed");
+                self.around.metrics.handshake_failed(error.cause);
+                self.around.desk.handshake_failed(client, &error, self.around.clock.now());
                 Flow::Break(Outcome::Tls)
             }
-            Err(_) => Flow::Break(Outcome::Tls),
         }
     }
 }
