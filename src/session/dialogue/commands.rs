@@ -251,7 +251,7 @@ impl Dialogue {
         self.client.address = address;
         // What the proxy's own TLS session proved is about the proxy.
         if let Some(tls) = &mut self.client.tls {
-            (tls.account, tls.client_certificate, tls.client_names) = (None, None, Vec::new());
+            (tls.account, tls.client) = (None, None);
         }
         self.hello = name.map(|name| Hello { name, esmtp });
         (self.errors, self.junk) = (0, 0);

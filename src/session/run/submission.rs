@@ -128,7 +128,7 @@ impl<D: Desk> Talk<D> {
         let tls = client.tls.as_ref();
         let sender = tls
             .and_then(|tls| tls.account.as_ref().map(|account| account.name.clone()))
-            .or_else(|| tls.and_then(|tls| tls.client_certificate.clone()))
+            .or_else(|| tls.and_then(|tls| tls.client.as_ref().map(|client| client.fingerprint.clone())))
             .unwrap_or_else(|| key(client.address.ip()).to_string());
         let domain = self.dialogue.opening().map(|opening| &opening.sender).and_then(ReversePath::domain);
         let limits = &self.dialogue.station().submission.outgoing;
