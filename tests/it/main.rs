@@ -30,6 +30,7 @@ mod mime_oracles;
 mod neighbours;
 mod outgoing;
 mod peers;
+mod pinned;
 mod renewal;
 mod rules;
 mod scan;
