@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 pub use super::policy::Loaded;
 
 use super::checks::content::archive::{self, Budget, Passwords};
+use super::checks::content::document;
 use super::checks::content::{self, ContentCheck, Outbox, View, kind, objects, outbox};
 use super::rules::surface::{Form, Outer, Surface, Surfaces};
 use super::{ContentFacts, Finding, OutgoingKind, WantsParts};
@@ -149,7 +150,7 @@ impl<'p> Examiner<'p> {
         let limits = self.loaded.limits();
         let time = limits.archive_time.min(Span::millis(task.budget_ms / 2));
         let budget = Budget::new(limits).within(Clock::system(), time);
-        let closed = |data: &[u8]| archive::takes_passwords(kind::of(data));
+        let closed = |data: &[u8]| archive::takes_passwords(kind::of(data)) || document::takes_passwords(data);
         if !tree.parts.iter().any(|p| closed(&p.decoded)) && !tree.alternatives.iter().any(|a| closed(&a.decoded)) {
             return budget;
         }
