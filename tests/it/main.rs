@@ -29,6 +29,7 @@ mod load;
 mod mime_oracles;
 mod neighbours;
 mod odd_line_ends;
+mod opened;
 mod outgoing;
 mod peers;
 mod pinned;
