@@ -28,6 +28,7 @@ mod kit;
 mod load;
 mod mime_oracles;
 mod neighbours;
+mod odd_line_ends;
 mod opened;
 mod outgoing;
 mod peers;

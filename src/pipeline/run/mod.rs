@@ -23,7 +23,7 @@ use crate::envelope::Envelope;
 use crate::envelope::known::Answer;
 use crate::envelope::relay::Standing;
 use crate::guard::Guard;
-use crate::guard::weigh::Assessment;
+use crate::guard::weigh::{Assessment, Proof};
 use crate::inspect::AuthResult;
 use crate::inspect::checks::auth::spf;
 use crate::intake::{self, Mail};
@@ -134,10 +134,10 @@ impl Pipeline {
     }
 
     /// Whether SPF says that the sender is real; asked only where an entry of the guard depends on it.
-    async fn is_really(&self, opening: &Opening, policy: &Policy) -> bool {
+    async fn proof(&self, opening: &Opening, policy: &Policy) -> Proof {
         let wanted = policy.compiled.guard.wants_authentication(&opening.sender, opening.received_at);
         let (Some(dns), Some(mailbox), true) = (&self.parts.examiner.dns, opening.sender.mailbox(), wanted) else {
-            return false;
+            return Proof::None;
         };
         let dns = dns.for_message(policy.limits.dns_queries, policy.guard.dns_deadline);
         let query = spf::Query {
@@ -148,7 +148,11 @@ impl Pipeline {
             now: opening.received_at.seconds(),
         };
         let outcome = spf::check(&dns, query).await;
-        outcome.result == AuthResult::Pass && !outcome.permissive
+        match outcome.result {
+            AuthResult::Pass if !outcome.permissive => Proof::Real,
+            AuthResult::TempError => Proof::Unknown,
+            _ => Proof::None,
+        }
     }
 
     /// Mail that could not be looked at now: its sender keeps it, and what we said is on record all the same.
@@ -269,10 +273,10 @@ impl Desk for Pipeline {
             return Err(Reply::new(451, "4.3.0", "Temporary trouble here, please try again later"));
         }
         let standing = policy.compiled.envelope.check_client(&opening.client, &opening.sender)?;
-        let authenticated = self.is_really(opening, &policy).await;
+        let proof = self.proof(opening, &policy).await;
         let claims_us =
             Domain::parse(&opening.helo).is_ok_and(|name| policy.compiled.envelope.agency_of(&name).is_some());
-        let assessment = self.parts.guard.sender(&policy.compiled.guard, opening, authenticated, claims_us).await?;
+        let assessment = self.parts.guard.sender(&policy.compiled.guard, opening, proof, claims_us).await?;
         let debtor = Some(opening.client.address.ip()).filter(|ip| !policy.compiled.guard.is_trusted(*ip));
         Ok(Pinned {
             policy,
