@@ -7,11 +7,11 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::pin::KeyPin;
 use super::profile::Traits;
 use super::seal::SealKeys;
 use super::settings::{self, Delivery, NextHop, Profile, TlsMode};
 use super::tlspolicy::Protection;
+use crate::env::tls::pin::KeyPin;
 use crate::mail::{AgencyId, Destination, Domain, Language};
 
 pub use mx::{exchangers, usable};

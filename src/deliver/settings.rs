@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::pin::KeyPin;
+use crate::env::tls::pin::KeyPin;
 use crate::mail::Span;
 
 /// `[deliver]`

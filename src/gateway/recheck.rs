@@ -17,7 +17,7 @@ use crate::pipeline::Examiner;
 use crate::policy::Live;
 use crate::quarantine::shelf::objections;
 use crate::quarantine::store::Keep;
-use crate::quarantine::{Entry, Held};
+use crate::quarantine::{Entry, Held, What};
 use crate::session::desk::{Letter, Opening};
 use crate::verdict::Action;
 
@@ -28,9 +28,33 @@ pub(super) struct Recheck {
     pub clock: Clock,
 }
 
+/// What a second look says.
+#[derive(Debug)]
+pub(super) struct Again {
+    /// Codes that hold or refuse mail today, malware among them whatever the agency does with it.
+    pub acting: Vec<String>,
+    pub malware: Vec<String>,
+    /// Engines are configured and none looked.
+    pub unseen: bool,
+    /// Nothing would hold it, take out a part or write it anew.
+    pub passes: bool,
+    /// It would be delivered with a tag.
+    pub tagged: bool,
+}
+
 impl Recheck {
     /// Codes that speak against letting it go; `Err`: it could not be looked at.
     pub async fn look(&self, entry: &Entry, keep: &Keep) -> Result<Vec<String>, String> {
+        let mut objections = objections(&entry.held, &self.again(entry, keep).await?.acting);
+        // What was found since it is held bars it also where today's engines cannot look.
+        let found = entry.deeds.iter().filter(|deed| deed.what == What::Found).flat_map(|deed| &deed.codes);
+        objections.extend(found.filter(|code| code.starts_with("malware.")).cloned());
+        objections.sort();
+        objections.dedup();
+        Ok(objections)
+    }
+
+    pub async fn again(&self, entry: &Entry, keep: &Keep) -> Result<Again, String> {
         let policy = self.live.current();
         let mail = Mail::complete(envelope(&entry.held, self.clock.now()), raw(keep));
         let examined = self.examiner.examine_known(mail, &policy, AuthFacts::default(), Vec::new()).await;
@@ -38,11 +62,24 @@ impl Recheck {
         let acted = judged.groups().iter().filter(|group| group.would.unwrap_or(group.action) >= Action::Quarantine);
         let mut acting: Vec<String> = acted.flat_map(|group| group.because.iter().cloned()).collect();
         // Seen is seen, whatever the agency does with it.
-        acting
-            .extend(judged.case().findings().iter().map(|f| f.code.to_string()).filter(|c| c.starts_with("malware.")));
+        let found = judged.case().findings();
+        let mut malware: Vec<String> =
+            found.iter().map(|f| f.code.to_string()).filter(|code| code.starts_with("malware.")).collect();
+        malware.sort();
+        malware.dedup();
+        let unseen = ["engine.down", "engine.unscanned", "engine.skipped"].iter().any(|code| judged.case().has(code));
+        acting.extend(malware.iter().cloned());
         acting.sort();
         acting.dedup();
-        Ok(objections(&entry.held, &acting))
+        let groups = judged.groups();
+        let is_whole = groups.iter().all(|group| group.strip.is_empty() && group.copy.is_none());
+        Ok(Again {
+            passes: acting.is_empty() && is_whole && !unseen,
+            tagged: groups.iter().any(|group| group.action == Action::Tag),
+            acting,
+            malware,
+            unseen,
+        })
     }
 }
 

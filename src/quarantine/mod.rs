@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::mail::{ParcelMeta, Timestamp};
 
 pub use file::{Deed, Entry, HeldKey, What};
-pub use run::Shelf;
+pub use run::{Shelf, ShelfError};
 pub use shelf::{Cursor, Filter, Order, Page};
 
 /// Why a message is held, in one word.

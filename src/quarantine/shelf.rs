@@ -163,6 +163,8 @@ pub struct Order {
     pub forced: bool,
     /// Of whom the fields `Resent-*` speak: this gateway.
     pub hostname: String,
+    /// It goes with the flag that mail gets which is delivered with a tag.
+    pub tagged: bool,
 }
 
 /// The parcel as it leaves the quarantine. Not an octet of what was held changes, so signatures still verify: the trace
@@ -189,6 +191,9 @@ pub fn released_parcel(mut parcel: Parcel, key: &str, order: &Order, now: Timest
         "undisclosed-recipients:;".to_owned()
     };
     head.push_str(&format!("Resent-To: {to}\r\n"));
+    if order.tagged {
+        head.push_str("X-Spam-Flag: YES\r\n");
+    }
     let mut head = head.into_bytes();
     head.extend_from_slice(&parcel.head);
     parcel.head = head.into();
@@ -202,9 +207,12 @@ pub fn may_release(entry: &Entry, order: &Order) -> Result<(), Deed> {
 }
 
 /// What a second look says against letting a message go: malware always; else what is acted on now and was not known
-/// when it was held. Both lists are codes of findings; `acting`: those that by themselves hold or refuse mail.
+/// when it was held. Both lists are codes of findings; `acting`: those that by themselves hold or refuse mail. That no
+/// virus engine looks at it now either is no news and still an objection.
 #[must_use]
 pub fn objections(held: &Held, acting: &[String]) -> Vec<String> {
     let known = |code: &String| held.codes.contains(code) || held.because.contains(code);
-    acting.iter().filter(|code| code.starts_with("malware.") || !known(code)).cloned().collect()
+    let always =
+        |code: &String| code.starts_with("malware.") || matches!(code.as_str(), "engine.down" | "engine.unscanned");
+    acting.iter().filter(|code| always(code) || !known(code)).cloned().collect()
 }

@@ -11,7 +11,7 @@ use crate::inspect::case::PartFact;
 use crate::inspect::rules::Facts;
 use crate::inspect::{Case, Finding, SmimeStatus};
 use crate::mail::header::Headers;
-use crate::mail::{Destination, Language, Recipient, Reply};
+use crate::mail::{AgencyId, Destination, Language, Recipient, Reply};
 
 use super::attachment::settings::{Do, Rule};
 use super::attachment::{self, Ruled};
@@ -318,6 +318,12 @@ fn class_of(code: &str, policy: &Policy, settings: &Verdict) -> Option<(Class, A
         "dmarc.wait" => (Class::Wait, Action::Defer),
         _ => return None,
     })
+}
+
+/// Whether a finding of this code holds or refuses mail by itself, as the agency's settings are today.
+#[must_use]
+pub fn holds(code: &str, policy: &Policy, agency: &AgencyId) -> bool {
+    class_of(code, policy, policy.for_agency(agency)).is_some_and(|(_, action)| action >= Action::Quarantine)
 }
 
 /// postmaster@ and abuse@ of any domain: mail to them is complaints, and complaints quote spam.

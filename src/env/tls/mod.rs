@@ -4,4 +4,5 @@ pub mod client;
 pub mod dane;
 pub mod guard;
 pub mod pair;
+pub mod pin;
 pub mod server;

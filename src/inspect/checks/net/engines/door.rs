@@ -5,12 +5,12 @@ use regex::Regex;
 use super::command::{Command, PRESETS};
 use super::settings::{Engine as Settings, Kind};
 use super::{Engine, avast, aveserver, avg, clamd, fprot, icap, klms, savapi, scanengine, sssp};
-use crate::env::talk::Address;
+use crate::env::talk::{Address, Secure};
 
 /// What an engine is asked through.
 #[derive(Debug)]
 pub enum Door {
-    Stream { address: Address, engine: Box<dyn Engine> },
+    Stream { address: Address, secure: Option<Secure>, engine: Box<dyn Engine> },
     Command(Command),
 }
 
@@ -68,7 +68,8 @@ impl Door {
                 ));
             }
         }
-        Ok(Self::Stream { address, engine })
+        let secure = secure(s, &address, engine.reads_files())?;
+        Ok(Self::Stream { address, secure, engine })
     }
 
     /// Whether the engine looks at a file instead of octets on a connection.
@@ -79,6 +80,28 @@ impl Door {
             Self::Command(_) => true,
         }
     }
+}
+
+/// TLS towards an engine on another machine.
+fn secure(s: &Settings, address: &Address, reads_files: bool) -> Result<Option<Secure>, Wrong> {
+    if !s.tls {
+        return match (s.tls_pins.is_empty(), s.tls_ca.as_os_str().is_empty()) {
+            (true, true) => Ok(None),
+            (false, _) => Err(wrong("tls_pins", "of use only with tls = true", "chỉ dùng khi tls = true")),
+            (true, false) => Err(wrong("tls_ca", "of use only with tls = true", "chỉ dùng khi tls = true")),
+        };
+    }
+    if matches!(address, Address::Unix(_)) || reads_files {
+        return Err(wrong(
+            "tls",
+            "an engine on this machine is not reached under TLS",
+            "động cơ trên cùng máy không dùng TLS",
+        ));
+    }
+    let authority = Some(s.tls_ca.as_path()).filter(|path| !path.as_os_str().is_empty());
+    let made = Secure::new(authority, &s.tls_pins);
+    made.map(Some)
+        .map_err(|error| wrong("tls_ca", format!("it cannot be used: {error}"), format!("không dùng được: {error}")))
 }
 
 fn command(s: &Settings) -> Result<Command, Wrong> {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::env::tls::pin::KeyPin;
 use crate::inspect::WantsParts;
 use crate::mail::{ByteSize, Span};
 
@@ -17,6 +18,15 @@ pub struct Engine {
     /// `host:port` or `unix:/path`; none for `command`.
     #[serde(default)]
     pub address: String,
+    /// Under TLS from the first octet (ICAP's port 11344); for engines on other machines.
+    #[serde(default)]
+    pub tls: bool,
+    /// Authorities in PEM that may vouch for it, besides the system's.
+    #[serde(default)]
+    pub tls_ca: PathBuf,
+    /// Keys of a certificate that no authority vouches for; where there are some, nothing else counts.
+    #[serde(default)]
+    pub tls_pins: Vec<KeyPin>,
     /// For one question, waiting for a connection included.
     #[serde(default = "timeout")]
     pub timeout: Span,
@@ -153,6 +163,11 @@ pub struct Engines {
     pub remember_for: Span,
     /// Where engines that read files find them: memory, not a disk.
     pub folder: PathBuf,
+    /// Held messages that are shown to the engines again, a minute: those that no engine had scanned, and after new
+    /// signatures. 0: none, until an officer releases them.
+    pub rescan_rate: u32,
+    /// After new signatures: what was held for no longer than this. 0: nothing.
+    pub rescan_held: Span,
 }
 
 impl Default for Engines {
@@ -164,6 +179,10 @@ impl Default for Engines {
             remember: 100_000,
             remember_for: Span::hours(1),
             folder: "/dev/shm".into(),
+            // A fraction of what the engines do for mail on its way.
+            rescan_rate: 120,
+            // New malware is in most signatures within days.
+            rescan_held: Span::hours(7 * 24),
         }
     }
 }
