@@ -23,7 +23,6 @@ use std::pin::Pin;
 use crate::mail::{Parcel, Reply};
 use crate::spool::{JobKey, Spooled};
 
-pub use crate::env::tls::pin::KeyPin;
 pub use metrics::Metrics;
 pub use route::{Agency, Hop, Policy};
 pub use run::internet::{Internet, InternetParts};

@@ -11,8 +11,7 @@ use super::profile::Traits;
 use super::seal::SealKeys;
 use super::settings::{self, Delivery, NextHop, Profile, TlsMode};
 use super::tlspolicy::Protection;
-use crate::env::tls::pin::KeyPin;
-use crate::mail::{AgencyId, Destination, Domain, Language};
+use crate::mail::{AgencyId, Destination, Domain, KeyPin, Language};
 
 pub use mx::{exchangers, usable};
 

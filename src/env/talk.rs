@@ -14,7 +14,7 @@ use tokio::net::{TcpStream, UnixStream};
 
 use super::jail::memory;
 use super::tls::client::{Connector, Link, Trust};
-use super::tls::pin::KeyPin;
+use crate::mail::KeyPin;
 
 /// Where the service listens.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]

@@ -21,7 +21,6 @@ use crate::inspect::checks::net::engines::run::Engines;
 use crate::inspect::checks::net::engines::settings::Engines as Settings;
 use crate::policy::{Live, Policy};
 use crate::quarantine::{Entry, Filter, HeldKey, Kind, Order, ShelfError, What};
-use crate::verdict::decide;
 pub(super) use versions::Versions;
 
 /// Who did it, in records.
@@ -200,7 +199,7 @@ impl Rescan {
         if why == Why::Unscanned && !waits_for_engines(&entry, &policy) {
             return Done::Gone;
         }
-        let again = match self.officer.recheck.again(&entry, &keep).await {
+        let again = match self.officer.recheck.again(&entry, &keep, &entry.held.meta.recipients).await {
             Ok(again) => again,
             Err(error) => {
                 tracing::warn!(%key, error, "a held message could not be looked at again");
@@ -211,7 +210,7 @@ impl Rescan {
         match why {
             _ if !again.malware.is_empty() => self.found(&entry, why, again.malware).await,
             _ if again.unseen => Done::Failed,
-            Why::Unscanned if again.passes => self.release(&entry, &again, &policy).await,
+            Why::Unscanned if again.acting.is_empty() => self.release(&entry, &again, &policy).await,
             Why::Unscanned => self.found(&entry, why, again.acting).await,
             Why::Signatures => Done::Same,
         }
@@ -291,6 +290,6 @@ fn waits_for_engines(entry: &Entry, policy: &Policy) -> bool {
     held.because.iter().any(|code| code == WAITING)
         && held.score < verdict.for_agency(agency).quarantine
         // Parts that a rule wanted to take out are still in it.
-        && others().all(|code| !code.starts_with("attachment.") && !decide::holds(code, verdict, agency))
+        && others().all(|code| !code.starts_with("attachment.") && !verdict.acts_alone(agency, code))
         && !entry.deeds.iter().any(|deed| deed.what == What::Found)
 }

@@ -4,9 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::env::tls::pin::KeyPin;
 use crate::inspect::WantsParts;
-use crate::mail::{ByteSize, Span};
+use crate::mail::{ByteSize, KeyPin, Span};
 
 /// `[[engine]]`: one virus engine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
