@@ -293,7 +293,16 @@ fn dial_tone_lost_clamd_stops_under_load_and_returns() {
 
 #[test]
 fn rfc3507_c_icap_with_its_virus_scan_module() {
-    let site = Site::new("c-icap");
+    c_icap("c-icap", "respmod");
+}
+
+#[test]
+fn rfc3507_4_8_c_icap_asked_by_reqmod() {
+    c_icap("c-icap-reqmod", "reqmod");
+}
+
+fn c_icap(name: &str, method: &str) {
+    let site = Site::new(name);
     if !Path::new("/usr/bin/c-icap").exists() || !Path::new(MODULES).join("virus_scan.so").exists() {
         println!("skipped: c-icap and libc-icap-mod-virus-scan are not installed");
         return;
@@ -324,7 +333,7 @@ fn rfc3507_c_icap_with_its_virus_scan_module() {
     let icap = Daemon { child, address };
     // Its pipe for commands is made when its sockets are open.
     watch.until("c-icap listens", || TcpStream::connect(address).ok());
-    let site = site.section(&engine("icap", icap.address, "service = \"avscan\""));
+    let site = site.section(&engine("icap", icap.address, &format!("service = \"avscan\"\nmethod = \"{method}\"")));
     let site = site.inspect("workers = 2\nchecks = [\"mime\"]\n");
     let gateway = site.start();
     for _ in 0..3 {

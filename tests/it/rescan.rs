@@ -2,13 +2,16 @@
 //! restart of the gateway; a find after new signatures changes what is held and bars its release.
 
 use std::collections::HashMap;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use openssl::ssl::{SslAcceptor, SslMethod};
+
 use crate::engines::{attached, clamd, codes, eicar, engine, free, send};
 use crate::kit::gateway::{Gateway, luytre};
+use crate::kit::peer::key_and_certificate;
 use crate::kit::site::{Site, letter};
 
 const HOLD: &str = "[engines]\nwhen_down = \"quarantine\"\nrescan_rate = 6000\n";
@@ -125,36 +128,75 @@ impl Learner {
     }
 }
 
-fn serve(stream: TcpStream, knows: &AtomicUsize) -> std::io::Result<()> {
-    let (mut input, mut output) = (BufReader::new(stream.try_clone()?), stream);
+/// One session of clamd's protocol, over whatever it comes.
+fn serve(stream: impl std::io::Read + std::io::Write, knows: &AtomicUsize) -> std::io::Result<()> {
+    let mut stream = BufReader::new(stream);
     for number in 0.. {
         let mut command = Vec::new();
-        if input.read_until(0, &mut command)? == 0 {
+        if stream.read_until(0, &mut command)? == 0 {
             return Ok(());
         }
         let version = knows.load(Ordering::SeqCst);
-        match command.as_slice() {
-            b"zVERSION\0" => write!(output, "{number}: ClamAV 1.4.3/{version}/Sat Nov 21 09:41:02 2026\0")?,
+        let answer = match command.as_slice() {
+            b"zVERSION\0" => format!("{number}: ClamAV 1.4.3/{version}/Sat Nov 21 09:41:02 2026\0"),
             b"zINSTREAM\0" => {
                 let mut octets = Vec::new();
                 loop {
                     let mut length = [0; 4];
-                    input.read_exact(&mut length)?;
+                    stream.read_exact(&mut length)?;
                     let mut chunk = vec![0; u32::from_be_bytes(length) as usize];
                     if chunk.is_empty() {
                         break;
                     }
-                    input.read_exact(&mut chunk)?;
+                    stream.read_exact(&mut chunk)?;
                     octets.extend(chunk);
                 }
                 let is_found = version > 1 && String::from_utf8_lossy(&octets).contains("WORM");
                 let said = if is_found { "New.Worm FOUND" } else { "OK" };
-                write!(output, "{number}: stream: {said}\0")?;
+                format!("{number}: stream: {said}\0")
             }
-            _ => {}
-        }
+            _ => continue,
+        };
+        stream.get_mut().write_all(answer.as_bytes())?;
     }
     Ok(())
+}
+
+/// An engine on another machine, under TLS: believed by an authority or by its key, and by nothing else.
+#[test]
+fn an_engine_under_tls_proves_who_it_is() {
+    let (key, certificate) = key_and_certificate("127.0.0.1");
+    let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).unwrap();
+    acceptor.set_private_key(&key).unwrap();
+    acceptor.set_certificate(&certificate).unwrap();
+    let acceptor = acceptor.build();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let acceptor = acceptor.clone();
+            // A client that does not believe us is at its end.
+            std::thread::spawn(move || acceptor.accept(stream).map(|stream| serve(stream, &AtomicUsize::new(1))));
+        }
+    });
+    let digest = openssl::sha::sha256(&key.public_key_to_der().unwrap());
+    let pin: String = digest.iter().map(|octet| format!("{octet:02x}")).collect();
+    let other = "ab".repeat(32);
+    for (trust, outcome) in [
+        (format!("tls_pins = [\"sha256:{pin}\"]"), Ok(())),
+        ("tls_ca = \"av.pem\"".to_owned(), Ok(())),
+        (format!("tls_pins = [\"sha256:{other}\"]"), Err(pin.as_str())),
+        (String::new(), Err("not believed")),
+    ] {
+        let site = Site::new("engine-tls").section(&engine("clamd", address, &format!("tls = true\n{trust}")));
+        site.folder.write("av.pem", certificate.to_pem().unwrap());
+        let config = site.write();
+        let (code, text, error) = luytre(&["engine", "--config", config.to_str().unwrap()]);
+        match outcome {
+            Ok(()) => assert!(code == 0 && text.contains("ClamAV 1.4.3"), "{trust}: {text}{error}"),
+            Err(why) => assert!(code != 0 && (text.clone() + &error).contains(why), "{trust}: {text}{error}"),
+        }
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use regex::Regex;
 
 use super::command::{Command, PRESETS};
 use super::settings::{Engine as Settings, Kind};
-use super::{Engine, avast, aveserver, avg, clamd, fprot, icap, klms, savapi, scanengine, sssp};
+use super::{Engine, avast, aveserver, avg, clamd, fprot, fprotd, icap, klms, savapi, scanengine, sssp};
 use crate::env::talk::{Address, Secure};
 
 /// What an engine is asked through.
@@ -28,6 +28,13 @@ fn wrong(key: &'static str, en: impl Into<String>, vi: impl Into<String>) -> Wro
 
 impl Door {
     pub fn open(s: &Settings) -> Result<Self, Wrong> {
+        if s.version_command.first().is_some_and(|program| !program.starts_with('/')) {
+            return Err(wrong(
+                "version_command",
+                "the first word is the program's whole path",
+                "từ đầu tiên phải là đường dẫn đầy đủ",
+            ));
+        }
         if s.kind == Kind::Command {
             return command(s).map(Self::Command);
         }
@@ -41,13 +48,17 @@ impl Door {
         let host = address.host().to_owned();
         let engine: Box<dyn Engine> = match s.kind {
             Kind::Clamd => Box::new(clamd::Clamd::default()),
-            Kind::Icap => Box::new(icap::Icap::new(&host, if s.service.is_empty() { "avscan" } else { &s.service })),
+            Kind::Icap => {
+                let service = if s.service.is_empty() { "avscan" } else { &s.service };
+                Box::new(icap::Icap::new(&host, service, s.method))
+            }
             Kind::KasperskyAveserver => Box::new(aveserver::Aveserver),
             Kind::KasperskyKlms => Box::new(klms::Klms),
             Kind::KasperskyScanEngine => Box::new(scanengine::ScanEngine { host, timeout: s.timeout }),
-            Kind::Avg => Box::new(avg::Avg),
+            Kind::Avg => Box::new(avg::Avg::default()),
             Kind::Sssp => Box::new(sssp::Sssp),
             Kind::Fprot => Box::new(fprot::Fprot),
+            Kind::FprotHttp => Box::new(fprotd::Fprotd),
             Kind::Savapi if s.product.is_empty() => {
                 return Err(wrong(
                     "product",

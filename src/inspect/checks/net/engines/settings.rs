@@ -43,6 +43,13 @@ pub struct Engine {
     /// ICAP: the path of the service.
     #[serde(default)]
     pub service: String,
+    /// ICAP: how the service is asked; the way that it offers where nothing is said.
+    #[serde(default)]
+    pub method: Option<Method>,
+    /// A program that prints the version of engine and signatures, where the engine cannot tell it: without a version nothing
+    /// is remembered of it, and new signatures are not noticed.
+    #[serde(default)]
+    pub version_command: Vec<String>,
     /// SAVAPI: the product id of the licence.
     #[serde(default)]
     pub product: String,
@@ -78,9 +85,21 @@ pub enum Kind {
     Avg,
     Sssp,
     Fprot,
+    /// Its older daemon.
+    FprotHttp,
     Savapi,
     Avast,
     Command,
+}
+
+/// ICAP's ways of asking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// As if the octets came from a server.
+    Respmod,
+    /// As if they went to one.
+    Reqmod,
 }
 
 /// Backups are asked when every primary failed.

@@ -137,7 +137,7 @@ impl Station {
             let mut state = self.state();
             match &outcome {
                 Ok(seen) => {
-                    if let Some(version) = &seen.version {
+                    if let (Some(version), true) = (&seen.version, self.settings.version_command.is_empty()) {
                         state.health.about.version.clone_from(version);
                     }
                     state.health.good(now)
@@ -155,6 +155,9 @@ impl Station {
     /// Whether it answers at all, and what it says of itself.
     pub async fn check(&self, subject: &Subject) -> Result<(Seen, About), Trouble> {
         let seen = self.put(subject).await?;
+        if !self.settings.version_command.is_empty() {
+            return Ok((Seen { version: None, ..seen }, self.told().await));
+        }
         let about = match &self.door {
             Door::Stream { address, secure, engine } => {
                 let limit = self.settings.timeout.as_std();
@@ -164,6 +167,22 @@ impl Station {
             Door::Command(_) => About::default(),
         };
         Ok((seen, about))
+    }
+
+    /// What the program says that knows the version. Where it fails nothing is known of the version, and the engine is used.
+    async fn told(&self) -> About {
+        let s = &self.settings;
+        match program::run(&s.version_command, &s.user, s.timeout.as_std()).await {
+            Ok(ended) if ended.code == Some(0) => About::told(&ended.output),
+            Ok(ended) => {
+                tracing::warn!(engine = %s.id, code = ended.code, "version_command failed");
+                About::default()
+            }
+            Err(error) => {
+                tracing::warn!(engine = %s.id, %error, "version_command failed");
+                About::default()
+            }
+        }
     }
 
     pub fn learned(&self, outcome: Result<(Seen, About), Trouble>, now: Timestamp, turned: impl FnOnce()) {
