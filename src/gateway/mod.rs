@@ -15,6 +15,7 @@ mod officer;
 pub mod privileges;
 mod recheck;
 mod reload;
+mod rescan;
 mod serve;
 pub mod sockets;
 mod stages;

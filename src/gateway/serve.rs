@@ -10,10 +10,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::answers::Answers;
 use super::control::serve::Control;
-use super::control::stores::Stores;
 use super::emergency::Emergency;
-use super::officer::Officer;
-use super::recheck::Recheck;
 use super::stages::{Stages, part};
 use super::{StartError, upkeep};
 use crate::deliver::Deliver;
@@ -100,10 +97,8 @@ fn front(stages: &Stages, posts: Vec<Post>) -> Result<Front, StartError> {
 /// The socket for operators' commands.
 fn control(stages: &Stages) -> Result<JoinHandle<()>, StartError> {
     let control = Control::bind(&stages.data).map_err(|e| StartError::Data(stages.data.clone(), e))?;
-    let stores = Stores { spool: stages.spool.clone(), shelf: stages.shelf.clone(), clock: stages.clock.clone() };
-    let recheck = Recheck { examiner: stages.examiner(), live: Arc::clone(&stages.live), clock: stages.clock.clone() };
     let answers = Answers {
-        officer: Officer::new(stores, recheck, stages.record.clone()),
+        officer: stages.officer(),
         emergency: Emergency {
             bypass: stages.bypass.clone(),
             clock: stages.clock.clone(),

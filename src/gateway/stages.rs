@@ -4,8 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::control::stores::Stores;
 use super::holder::Holder;
+use super::officer::Officer;
+use super::recheck::Recheck;
 use super::reload::{Feeds, Handover};
+use super::rescan::{Rescan, Versions};
 use super::{StartError, dns_options, internet};
 use crate::deliver::{self, Deliver};
 use crate::env::disk::{Disk, Real};
@@ -151,6 +155,24 @@ impl Stages {
             clock: self.clock.clone(),
             turns: None,
             engines: self.engines.clone(),
+        }
+    }
+
+    /// Whoever works with held mail.
+    pub fn officer(&self) -> Officer {
+        let stores = Stores { spool: self.spool.clone(), shelf: self.shelf.clone(), clock: self.clock.clone() };
+        let recheck = Recheck { examiner: self.examiner(), live: Arc::clone(&self.live), clock: self.clock.clone() };
+        Officer::new(stores, recheck, self.record.clone())
+    }
+
+    /// Whoever looks at held mail without being asked.
+    pub fn rescan(&self) -> Rescan {
+        Rescan {
+            officer: self.officer(),
+            engines: self.engines.clone(),
+            deliver: Arc::clone(&self.deliver),
+            live: Arc::clone(&self.live),
+            versions: Versions::open(Arc::clone(&self.disk), &self.data),
         }
     }
 

@@ -34,6 +34,7 @@ mod outgoing;
 mod peers;
 mod pinned;
 mod renewal;
+mod rescan;
 mod rules;
 mod scan;
 mod shelf;
