@@ -20,7 +20,7 @@ const LONGEST: usize = 512;
 pub struct Event {
     /// RFC 3339, UTC.
     pub time: String,
-    /// `refusal`, `ban`, or, about the gateway itself and without a client, `stress` or `list`.
+    /// `refusal`, `ban`, or, about the gateway itself and without a client, `stress`, `list` or `rule`.
     pub event: &'static str,
     pub address: String,
     pub port: u16,

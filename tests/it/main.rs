@@ -43,3 +43,4 @@ mod talk;
 mod tidy;
 mod tls_settings;
 mod units;
+mod yara;
