@@ -22,7 +22,7 @@ const LONGEST: usize = 512;
 pub struct Event {
     /// RFC 3339, UTC.
     pub time: String,
-    /// `refusal`, `ban`, `tls`, `sudden`, or, about the gateway itself and without a client, `stress` or `list`.
+    /// `refusal`, `ban`, `tls`, `sudden`, or, about the gateway itself and without a client, `stress`, `list` or `rule`.
     pub event: &'static str,
     pub address: String,
     pub port: u16,

@@ -314,6 +314,11 @@ impl Guard {
         self.0.sink.tell(Event::stress(turn, at));
     }
 
+    /// A slow rule was parked: that becomes an event.
+    pub fn parked(&self, rule: &str, why: &str, at: Timestamp) {
+        self.0.sink.tell(Event::state("rule", "parked", format!("{rule}: {why}"), at));
+    }
+
     /// Done once a second: sizes for the metrics, settings for the sink.
     pub fn tend(&self, events: &Events, hostname: &str) {
         self.0.sink.configure(events, hostname);

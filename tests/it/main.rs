@@ -47,3 +47,4 @@ mod talk;
 mod tidy;
 mod tls_settings;
 mod units;
+mod yara;
