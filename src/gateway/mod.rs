@@ -15,6 +15,7 @@ mod officer;
 pub mod privileges;
 mod recheck;
 mod reload;
+pub mod retro;
 mod serve;
 pub mod sockets;
 mod stages;

@@ -21,9 +21,10 @@ use crate::quarantine::store::Keep;
 use crate::quarantine::{Entry, Held, Order};
 use crate::session::desk::{Letter, Opening};
 use crate::verdict::decide::is_about_sender;
-use crate::verdict::{Action, Group, Ruled};
+use crate::verdict::{Action, Group, Judged, Ruled};
 
 /// Looks again.
+#[derive(Clone)]
 pub(super) struct Recheck {
     pub examiner: Examiner,
     pub live: Arc<Live>,
@@ -33,9 +34,19 @@ pub(super) struct Recheck {
 impl Recheck {
     /// Codes that speak against letting it go to whom `order` says; `Err`: it could not be looked at.
     pub async fn look(&self, entry: &Entry, keep: &Keep, order: &Order) -> Result<Vec<String>, String> {
-        let (policy, held) = (self.live.current(), &entry.held);
-        let recipients = if order.to.is_empty() { &held.meta.recipients } else { &order.to };
-        let mail = Mail::complete(envelope(held, recipients.clone(), self.clock.now()), raw(keep));
+        let recipients = if order.to.is_empty() { &entry.held.meta.recipients } else { &order.to };
+        self.judge(&entry.held, keep, recipients).await.map(|(_, objections)| objections)
+    }
+
+    /// What is found and decided today, and what of it speaks against delivering the message to these recipients.
+    pub async fn judge(
+        &self,
+        held: &Held,
+        keep: &Keep,
+        recipients: &[Recipient],
+    ) -> Result<(Judged, Vec<String>), String> {
+        let policy = self.live.current();
+        let mail = Mail::complete(envelope(held, recipients.to_vec(), self.clock.now()), raw(keep));
         let examined = self.examiner.examine_known(mail, &policy, held.auth.clone(), of_sender(held)).await;
         let verdict = &policy.compiled.verdict;
         let judged = examined.map_err(|reply| reply.to_string())?.judge(verdict);
@@ -46,7 +57,8 @@ impl Recheck {
         acting.sort();
         acting.dedup();
         let agency = recipients.first().map_or(&held.meta.destination, |to| &to.destination).agency();
-        Ok(objections(held, &acting, |code| verdict.acts_alone(agency, code)))
+        let objections = objections(held, &acting, |code| verdict.acts_alone(agency, code));
+        Ok((judged, objections))
     }
 }
 

@@ -286,6 +286,11 @@ impl Guard {
         }
     }
 
+    /// What other rooms have to say to whoever watches.
+    pub fn tell(&self, event: Event) {
+        self.0.sink.tell(event);
+    }
+
     /// Stress began or ended: that becomes an event.
     pub fn stressed(&self, turn: Turn, at: Timestamp) {
         self.0.sink.tell(Event::stress(turn, at));

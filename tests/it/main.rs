@@ -31,6 +31,7 @@ mod neighbours;
 mod outgoing;
 mod peers;
 mod renewal;
+mod retro;
 mod rules;
 mod scan;
 mod shelf;
