@@ -16,6 +16,7 @@ pub mod privileges;
 mod recheck;
 mod reload;
 mod rescan;
+pub mod retro;
 mod serve;
 pub mod sockets;
 mod stages;

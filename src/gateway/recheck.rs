@@ -21,9 +21,10 @@ use crate::quarantine::store::Keep;
 use crate::quarantine::{Entry, Held, Order, What};
 use crate::session::desk::{Letter, Opening};
 use crate::verdict::decide::is_about_sender;
-use crate::verdict::{Action, Group, Ruled};
+use crate::verdict::{Action, Group, Judged, Ruled};
 
 /// Looks again.
+#[derive(Clone)]
 pub(super) struct Recheck {
     pub examiner: Examiner,
     pub live: Arc<Live>,
@@ -33,6 +34,9 @@ pub(super) struct Recheck {
 /// What a second look finds.
 #[derive(Debug)]
 pub(super) struct Again {
+    pub judged: Judged,
+    /// What of it speaks against delivering the message to these recipients.
+    pub objections: Vec<String>,
     /// What would be done about it today, and malware.
     pub acting: Vec<String>,
     /// Seen is seen, whatever the agency does with it.
@@ -46,12 +50,9 @@ pub(super) struct Again {
 impl Recheck {
     /// Codes that speak against letting it go to whom `order` says; `Err`: it could not be looked at.
     pub async fn look(&self, entry: &Entry, keep: &Keep, order: &Order) -> Result<Vec<String>, String> {
-        let held = &entry.held;
-        let recipients = if order.to.is_empty() { &held.meta.recipients } else { &order.to };
+        let recipients = if order.to.is_empty() { &entry.held.meta.recipients } else { &order.to };
         let again = self.again(entry, keep, recipients).await?;
-        let agency = recipients.first().map_or(&held.meta.destination, |to| &to.destination).agency();
-        let verdict = &self.live.current().compiled.verdict;
-        let mut found = objections(held, &again.acting, |code| verdict.acts_alone(agency, code));
+        let mut found = again.objections;
         // What was found since it is held bars it also where today's engines cannot look.
         let later = entry.deeds.iter().filter(|deed| deed.what == What::Found).flat_map(|deed| &deed.codes);
         found.extend(later.filter(|code| code.starts_with("malware.")).cloned());
@@ -74,9 +75,12 @@ impl Recheck {
         acting.extend(malware.iter().cloned());
         acting.sort();
         acting.dedup();
+        let agency = recipients.first().map_or(&held.meta.destination, |to| &to.destination).agency();
+        let verdict = &policy.compiled.verdict;
+        let objections = objections(held, &acting, |code| verdict.acts_alone(agency, code));
         let unseen = ["engine.down", "engine.unscanned", "engine.skipped"].iter().any(|code| judged.case().has(code));
         let tagged = judged.groups().iter().any(|group| group.action == Action::Tag);
-        Ok(Again { acting, malware, unseen, tagged })
+        Ok(Again { judged, objections, acting, malware, unseen, tagged })
     }
 }
 

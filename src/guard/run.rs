@@ -296,6 +296,11 @@ impl Guard {
         }
     }
 
+    /// What other rooms have to say to whoever watches.
+    pub fn tell(&self, event: Event) {
+        self.0.sink.tell(event);
+    }
+
     /// A TLS handshake failed: that becomes an event, and nobody's conduct. Many honest servers are only old.
     pub fn handshake_failed(&self, client: &ClientFacts, error: &HandshakeError, at: Timestamp) {
         let address = key(client.address.ip()).to_string();

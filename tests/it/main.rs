@@ -35,6 +35,7 @@ mod peers;
 mod pinned;
 mod renewal;
 mod rescan;
+mod retro;
 mod rules;
 mod scan;
 mod shelf;
