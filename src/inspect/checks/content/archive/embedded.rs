@@ -4,13 +4,14 @@
 use memchr::memmem;
 
 use super::super::Object;
+use super::bytes::from;
 use super::{Budget, Member, Report, cab, rar, sevenz};
 
 /// How long the archive is that begins some octets, when one does.
 type Length = fn(&[u8]) -> Option<usize>;
 
 const MARKS: &[(&[u8], Length)] =
-    &[(b"7z\xbc\xaf\x27\x1c", sevenz::length), (b"Rar!\x1a\x07", rar_length), (b"MSCF\0\0\0\0", cab::length)];
+    &[(b"7z\xbc\xaf\x27\x1c", sevenz::length), (b"Rar!\x1a\x07", rar_length), (b"MSCF", cab::length)];
 
 /// Archives of one kind looked for in one object.
 const FOUND: usize = 8;
@@ -33,8 +34,12 @@ const LINEAR: &[&str] = &[
 
 /// Whether an archive may lie in the object, behind its first octets.
 pub(super) fn is_inside(object: &Object<'_>) -> bool {
-    let rest = object.data.get(1..).unwrap_or_default();
-    !LINEAR.contains(&object.kind) && MARKS.iter().any(|(mark, _)| memmem::find(rest, mark).is_some())
+    !LINEAR.contains(&object.kind) && is_marked(&object.data)
+}
+
+/// Whether the mark of an archive stands behind the first octet.
+pub(super) fn is_marked(data: &[u8]) -> bool {
+    MARKS.iter().any(|(mark, _)| memmem::find(from(data, 1), mark).is_some())
 }
 
 pub(super) fn open(object: &Object<'_>, budget: &mut Budget, report: &mut Report<'_>) -> Vec<Member> {

@@ -1,5 +1,5 @@
 //! Archives of the DOS days that attackers still send because little opens them: LHA (`lzh`) and ARJ, whose methods one
-//! to three are LHA's seventh under another name.
+//! to three are LHA's seventh under another name, and whose cover a password lifts.
 
 use std::io::Read;
 
@@ -87,7 +87,8 @@ pub(super) fn arj(object: &Object<'_>, budget: &mut Budget, report: &mut Report<
         if field(6, 1) == 3 {
             continue;
         }
-        let entry = Entry { method: field(5, 1), size: field(16, 4), crc: field(20, 4), covered: field(4, 1) & 1 != 0 };
+        let modifier = (field(4, 1) & 1 != 0).then(|| header.get(7).copied().unwrap_or_default());
+        let entry = Entry { method: field(5, 1), size: field(16, 4), crc: field(20, 4), modifier };
         let (data, stop) = entry.unpack(body, &name, budget, report);
         members.push(Member { name, data });
         if report.stopped(stop, "entry") {
@@ -104,28 +105,125 @@ struct Entry {
     method: usize,
     size: usize,
     crc: usize,
-    covered: bool,
+    /// Of the cover, when the entry is under a password.
+    modifier: Option<u8>,
 }
 
 impl Entry {
     fn unpack(&self, body: &[u8], name: &str, budget: &mut Budget, report: &mut Report<'_>) -> (Vec<u8>, Stop) {
-        if self.covered {
+        let Some(modifier) = self.modifier else { return self.open(body, name, budget, report) };
+        let words = budget.passwords.iter().take_while(|_| budget.may_guess());
+        let opened = { words }.find_map(|word| {
+            let plain = uncover(body, word.as_bytes(), modifier);
+            self.decode(&plain, budget).filter(|(data, _)| self.is_right(data))
+        });
+        let Some((data, stop)) = opened else {
             report.unknown("archive.encrypted", &format!("{name:?} is encrypted"));
             return budget.copy(&[]);
-        }
-        let (data, stop) = match self.method {
-            0 => budget.copy(body),
-            1..=3 => budget.read(Filling { decoder: Lh7Decoder::new(body), left: self.size }, body.len()),
-            method => {
-                report.unknown("archive.unsupported", &format!("{name:?} uses method {method}"));
-                return budget.copy(&[]);
-            }
         };
-        let right = usize::try_from(crc32fast::hash(&data)).ok() == Some(self.crc);
-        if stop == Stop::Broken || (stop == Stop::End && !right) {
+        report.say("archive.password_in_text", &format!("{name:?} opens with a word of the message"));
+        let counted = budget.take(data.len());
+        (data, if counted { stop } else { Stop::Full })
+    }
+
+    fn open(&self, body: &[u8], name: &str, budget: &mut Budget, report: &mut Report<'_>) -> (Vec<u8>, Stop) {
+        let Some((data, stop)) = self.decode(body, budget) else {
+            report.unknown("archive.unsupported", &format!("{name:?} uses method {}", self.method));
+            return budget.copy(&[]);
+        };
+        if stop == Stop::Broken || (stop == Stop::End && !self.is_right(&data)) {
             report.unknown("archive.malformed", &format!("{name:?} cannot be unpacked to its end"));
         }
-        (data, stop)
+        let counted = budget.take(data.len());
+        (data, if counted { stop } else { Stop::Full })
+    }
+
+    fn is_right(&self, data: &[u8]) -> bool {
+        usize::try_from(crc32fast::hash(data)).ok() == Some(self.crc)
+    }
+
+    /// `None`: not a method known here.
+    fn decode(&self, body: &[u8], budget: &Budget) -> Option<(Vec<u8>, Stop)> {
+        Some(match self.method {
+            0 => budget.peek(body, body.len()),
+            1..=3 => budget.peek(Filling { decoder: Lh7Decoder::new(body), left: self.size }, body.len()),
+            4 => budget.peek(
+                Fastest { data: body, bit: 0, ring: vec![0; RING], at: 0, copy: (0, 0), left: self.size },
+                body.len(),
+            ),
+            _ => return None,
+        })
+    }
+}
+
+/// The cover of arj: each octet under one of the password's and a number that is the entry's.
+fn uncover(body: &[u8], password: &[u8], modifier: u8) -> Vec<u8> {
+    body.iter().zip(password.iter().cycle()).map(|(octet, key)| octet ^ key.wrapping_add(modifier)).collect()
+}
+
+const RING: usize = 1 << 15;
+
+/// Method 4 of arj: lengths and distances in a code that is written down nowhere, for it is fixed: the more ones in
+/// front, the more bits follow.
+struct Fastest<'d> {
+    data: &'d [u8],
+    bit: usize,
+    ring: Vec<u8>,
+    at: usize,
+    /// What is being repeated: how many octets more, from how far back.
+    copy: (usize, usize),
+    left: usize,
+}
+
+impl Fastest<'_> {
+    /// High bits first.
+    fn bits(&mut self, count: usize) -> Option<usize> {
+        let mut sum = 0;
+        for _ in 0..count {
+            let octet = self.data.get(self.bit / 8)?;
+            sum = sum << 1 | usize::from(octet >> (7 - self.bit % 8) & 1);
+            self.bit += 1;
+        }
+        Some(sum)
+    }
+    fn number(&mut self, least: usize, most: usize) -> Option<usize> {
+        let (mut sum, mut width) = (0, least);
+        while width < most && self.bits(1)? == 1 {
+            sum += 1 << width;
+            width += 1;
+        }
+        Some(sum + self.bits(width)?)
+    }
+    fn next(&mut self) -> Option<u8> {
+        if self.copy.0 == 0 {
+            let length = self.number(0, 7)?;
+            if length == 0 {
+                return u8::try_from(self.bits(8)?).ok();
+            }
+            self.copy = (length + 2, self.number(9, 13)? + 1);
+        }
+        self.copy.0 -= 1;
+        self.ring.get((self.at + RING - self.copy.1 % RING) % RING).copied()
+    }
+}
+
+impl Read for Fastest<'_> {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        let length = out.len().min(self.left);
+        for (n, place) in out.iter_mut().take(length).enumerate() {
+            let Some(octet) = self.next() else {
+                // What came before a damaged place is handed out first.
+                self.left = if n == 0 { 0 } else { self.left - n };
+                return if n == 0 { Err(std::io::Error::other("the stream is damaged")) } else { Ok(n) };
+            };
+            *place = octet;
+            if let Some(slot) = self.ring.get_mut(self.at) {
+                *slot = octet;
+            }
+            self.at = (self.at + 1) % RING;
+        }
+        self.left -= length;
+        Ok(length)
     }
 }
 
