@@ -7,12 +7,14 @@ use flate2::bufread::DeflateDecoder;
 use lzxd::{Lzxd, WindowSize};
 
 use super::super::Object;
-use super::bytes::{from, le, piece, upto};
+use super::bytes::{le, piece, upto};
 use super::quantum::Quantum;
 use super::{Budget, Member, Report, Stop};
 
 /// One block unpacks to this much at most.
 const BLOCK: usize = 32 << 10;
+/// Names are shorter than this: MS-CAB §2.3 has 256 octets.
+const NAME: usize = 1024;
 /// Numbers of folders that stand for "in the cabinet before" and "in the next one".
 const ELSEWHERE: usize = 0xFFFD;
 
@@ -38,7 +40,7 @@ impl Header {
         }
         // Names of the cabinets before and behind, two strings each.
         for _ in 0..2 * ((flags & 1) + (flags >> 1 & 1)) {
-            at += memchr::memchr(0, from(data, at))? + 1;
+            at += memchr::memchr(0, upto(data, at, NAME))? + 1;
         }
         Some(Self {
             length: le(data, 8, 4)?,
@@ -145,7 +147,7 @@ fn files(data: &[u8], header: &Header) -> (Vec<File>, bool) {
 
 fn file(data: &[u8], at: &mut usize) -> Option<File> {
     let fields = piece(data, *at, 16)?;
-    let rest = from(data, *at + 16);
+    let rest = upto(data, *at + 16, NAME);
     let end = memchr::memchr(0, rest)?;
     let name = String::from_utf8_lossy(rest.get(..end)?).into_owned();
     *at += 16 + end + 1;

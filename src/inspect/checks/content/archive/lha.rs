@@ -10,14 +10,27 @@ use super::super::Object;
 use super::bytes::{from, le, piece, text, upto};
 use super::{Budget, Member, Report, Stop};
 
+/// Octets of one header; longer ones are made by nobody.
+const HEADER: usize = 4096;
+
 /// Whether an LHA header begins `data`.
 pub(in super::super) fn is_lha(data: &[u8]) -> bool {
     matches!(data.get(2..7), Some([b'-', b'l', b'h' | b'z', b'0'..=b'9' | b'd' | b's' | b'x', b'-']))
         || matches!(data.get(2..7), Some([b'-', b'p', b'm', b'0'..=b'9' | b's', b'-']))
 }
 
+/// The archive that begins `data` goes to its end, as far as can be told before it is read.
+pub(super) fn lha_length(data: &[u8]) -> Option<usize> {
+    let header = upto(data, 0, HEADER);
+    (is_lha(data) && LhaDecodeReader::new(header).is_ok_and(|reader| reader.is_decoder_supported())).then_some(data.len())
+}
+
 pub(super) fn lha(object: &Object<'_>, budget: &mut Budget, report: &mut Report<'_>) -> Vec<Member> {
-    let (mut members, mut source) = (Vec::new(), &*object.data);
+    read_lha(&object.data, budget, report)
+}
+
+pub(super) fn read_lha(data: &[u8], budget: &mut Budget, report: &mut Report<'_>) -> Vec<Member> {
+    let (mut members, mut source) = (Vec::new(), data);
     let Ok(mut reader) = LhaDecodeReader::new(&mut source) else {
         report.unknown("archive.malformed", "the header of the archive is damaged");
         return Vec::new();
@@ -53,11 +66,27 @@ pub(super) fn lha(object: &Object<'_>, budget: &mut Budget, report: &mut Report<
             }
         }
     }
+    drop(reader);
+    report.ends_at(data.len() - source.len());
     members
 }
 
+/// As [`lha_length`]; the header of an arj has a checksum of its own.
+pub(super) fn arj_length(data: &[u8]) -> Option<usize> {
+    let size = le(data, 2, 2).filter(|size| (30..=HEADER).contains(size))?;
+    let header = piece(data, 4, size)?;
+    let sum = le(data, 4 + size, 4)?;
+    let is_first = header.get(6) == Some(&2);
+    (is_first && data.starts_with(b"\x60\xea") && usize::try_from(crc32fast::hash(header)).ok() == Some(sum))
+        .then_some(data.len())
+}
+
 pub(super) fn arj(object: &Object<'_>, budget: &mut Budget, report: &mut Report<'_>) -> Vec<Member> {
-    let (data, mut at, mut members) = (&*object.data, 0_usize, Vec::new());
+    read_arj(&object.data, budget, report)
+}
+
+pub(super) fn read_arj(data: &[u8], budget: &mut Budget, report: &mut Report<'_>) -> Vec<Member> {
+    let (mut at, mut members) = (0_usize, Vec::new());
     let mut whole = false;
     while piece(data, at, 2) == Some(b"\x60\xea") {
         let Some(size) = le(data, at + 2, 2) else { break };
@@ -98,6 +127,7 @@ pub(super) fn arj(object: &Object<'_>, budget: &mut Budget, report: &mut Report<
     if !whole {
         report.unknown("archive.malformed", "the arj archive is cut off");
     }
+    report.ends_at(at.min(data.len()));
     members
 }
 

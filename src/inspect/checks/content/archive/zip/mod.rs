@@ -61,8 +61,8 @@ pub(super) fn open(object: &Object<'_>, budget: &mut Budget, report: &mut Report
     // Records that point where the scan saw no header: inside another entry, or at one whose magic was wiped out.
     // Those of an archive that was cut up count from the starts of its volumes.
     let joined = reader.report.is_joined();
-    let elsewhere = |r: &&Record| !seen.offsets.contains(&r.offset) && !(joined && seen.names.contains(&r.raw_name));
-    for (number, record) in directory.records.iter().filter(elsewhere).enumerate() {
+    let seen_there = |r: &Record| seen.offsets.contains(&r.offset) || (joined && seen.names.contains(&r.raw_name));
+    for (number, record) in directory.records.iter().filter(|r| !seen_there(r)).enumerate() {
         let Some(local) = record.as_entry(data) else { continue };
         reader.report.say("archive.inconsistent", "a zip record points into another entry");
         if number >= OVERLAPS {
