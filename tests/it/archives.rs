@@ -15,8 +15,8 @@ use luytre::inspect::policy::Loaded;
 use luytre::inspect::{ContentFacts, Policy, Pool, settings};
 use luytre::mail::{ReversePath, Span, Timestamp};
 
-#[path = "../../fuzz/archive.rs"]
-mod body;
+use crate::opened::bodies;
+
 mod together;
 
 fn loaded() -> Loaded {
@@ -231,7 +231,10 @@ fn archives_behind_other_octets_are_opened() {
     let loaded = loaded();
     let examiner = Examiner::new(&loaded);
     for (name, data) in samples().into_iter().filter(|(name, _)| !is_closed(name)) {
-        if !["7z-", "rar4", "rar5", "zip-", "mszip", "quantum", "lh5", "packed.arj"].iter().any(|start| name.starts_with(start)) {
+        if !["7z-", "rar4", "rar5", "zip-", "mszip", "quantum", "lh5", "packed.arj"]
+            .iter()
+            .any(|start| name.starts_with(start))
+        {
             continue;
         }
         for lead in [[b"MZ".as_slice(), &[0; 600]].concat(), [b"\x89PNG\r\n\x1a\n".as_slice(), &[7; 90]].concat()] {
@@ -374,7 +377,7 @@ fn mutant_archives_never_panic_or_burst() {
                 data.push(0);
             }
         }
-        let outcome = std::panic::catch_unwind(|| body::archive(&data));
+        let outcome = std::panic::catch_unwind(|| bodies::archive(&data));
         assert!(outcome.is_ok(), "{name}: seed {seed}, round {round}");
     }
     println!("archives: {rounds} inputs, seed {seed}");

@@ -22,7 +22,8 @@ pub(in super::super) fn is_lha(data: &[u8]) -> bool {
 /// The archive that begins `data` goes to its end, as far as can be told before it is read.
 pub(super) fn lha_length(data: &[u8]) -> Option<usize> {
     let header = upto(data, 0, HEADER);
-    (is_lha(data) && LhaDecodeReader::new(header).is_ok_and(|reader| reader.is_decoder_supported())).then_some(data.len())
+    (is_lha(data) && LhaDecodeReader::new(header).is_ok_and(|reader| reader.is_decoder_supported()))
+        .then_some(data.len())
 }
 
 pub(super) fn lha(object: &Object<'_>, budget: &mut Budget, report: &mut Report<'_>) -> Vec<Member> {
