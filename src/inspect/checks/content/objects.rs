@@ -112,6 +112,11 @@ pub fn unpack<'a>(data: &'a [u8], name: &str, limits: &Limits, mut budget: Budge
 fn follow(list: &mut Vec<Object<'_>>, limits: &Limits, budget: &mut Budget, findings: &mut Vec<Finding>) {
     let mut next = 0;
     while let Some(object) = list.get(next) {
+        if !budget.has_room(0) {
+            findings
+                .push(Finding::new("unpack.limit").with(format!("{}: the memory for unpacking is spent", object.path)));
+            return;
+        }
         let mut opened = document::open(object, limits, budget, findings);
         if !document::is_piece(object) {
             opened.extend(open(object, limits, budget, findings));

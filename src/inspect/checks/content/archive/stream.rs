@@ -92,7 +92,7 @@ fn gzip(mut data: &[u8], budget: &Budget) -> (Vec<u8>, Stop) {
             data = from(data, at + MAGIC.len());
             continue;
         }
-        all.extend_from_slice(&out);
+        join(&mut all, out);
         last = stop;
         if matches!(stop, Stop::Bomb | Stop::Full) || all.len() > budget.bytes().min(budget.dense(whole)) {
             all.truncate(budget.bytes());
@@ -152,6 +152,9 @@ pub(super) fn lzma_raw<R: Read>(source: R, properties: u8, window: usize, size: 
 /// Zstandard.
 pub(super) fn zstd(data: &[u8], budget: &Budget) -> (Vec<u8>, Stop) {
     let one = |rest: &mut &[u8], whole: usize| {
+        if !budget.has_room(2 * WINDOW) {
+            return Some((Vec::new(), Stop::Full));
+        }
         let mut decoder = ruzstd::decoding::StreamingDecoder::new_with_max_window_size(rest, WINDOW as u64).ok()?;
         Some(budget.peek(&mut decoder, whole))
     };
@@ -183,12 +186,21 @@ fn frames(
         }
         let mut rest = data;
         let Some((out, stop)) = one(&mut rest, whole) else { return (all, Stop::Broken) };
-        all.extend_from_slice(&out);
+        join(&mut all, out);
         let over = all.len() > budget.bytes().min(budget.dense(whole));
         if stop != Stop::End || over || rest.len() == data.len() {
             all.truncate(budget.bytes());
             return (all, if stop == Stop::End { Stop::Full } else { stop });
         }
         data = rest;
+    }
+}
+
+/// `more` behind `all`, without a copy where there is only one.
+fn join(all: &mut Vec<u8>, more: Vec<u8>) {
+    if all.is_empty() {
+        *all = more;
+    } else {
+        all.extend_from_slice(&more);
     }
 }
