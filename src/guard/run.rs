@@ -25,7 +25,7 @@ use super::network_of;
 use super::pace::{Kind, Pace, Rate, Secret};
 use super::record::Record;
 use super::settings::{Action, Events};
-use super::weigh::{Assessment, Band};
+use super::weigh::{Assessment, Band, Proof};
 use crate::env::tls::handshake::HandshakeError;
 use crate::env::{Clock, Dice, Dns};
 use crate::listen::admit::key;
@@ -162,13 +162,12 @@ impl Guard {
     }
 
     /// MAIL FROM: what is to be thought of this client and sender. Refused here is only who goes too fast. The answer
-    /// about lists comes at [`Guard::recipient`]. `authenticated`: SPF says that the sender is real; `claims_us`: the HELO
-    /// name is a mail domain of an agency.
+    /// about lists comes at [`Guard::recipient`]. `claims_us`: the HELO name is a mail domain of an agency.
     pub async fn sender(
         &self,
         rules: &Rules,
         opening: &Opening,
-        authenticated: bool,
+        proof: Proof,
         claims_us: bool,
     ) -> Result<Assessment, Reply> {
         let ip = opening.client.address.ip();
@@ -178,14 +177,15 @@ impl Guard {
         }
         self.not_banned(ip)?;
         let now = self.0.clock.now();
-        let assessment = match rules.word(ip, &opening.sender, authenticated, now) {
+        let assessment = match rules.word(ip, &opening.sender, proof == Proof::Real, now) {
             Some(word) => Assessment::by_word(word),
             None => {
                 let sane = helo::is_sane(&opening.helo, ip) && !claims_us;
                 let facts = self.facts(rules, ip, Some(&opening.sender), sane).await;
                 Assessment::by_facts(&rules.settings, &facts)
             }
-        };
+        }
+        .proven(proof);
         let rates = &rules.settings.rates;
         let mut parties = vec![
             (Kind::Address, key(ip).to_string(), Rate::hourly(rates.address)),
@@ -214,6 +214,10 @@ impl Guard {
             self.0.metrics.did(Did::Trap);
             // The same words as for anybody who does not exist.
             return Err(Reply::new(550, "5.1.1", "No such user here").because(TRAP));
+        }
+        if assessment.band() == Band::Refused && assessment.is_unheard() {
+            let reply = Reply::new(451, "4.7.1", "It cannot be told now whether this sender is real; try again later");
+            return Err(reply.because(format!("{} spf:unknown", assessment.rule())));
         }
         if assessment.band() == Band::Refused {
             let reply = Reply::new(550, "5.7.1", "Mail from you is not taken here; postmaster can be written to");
@@ -292,6 +296,11 @@ impl Guard {
         }
     }
 
+    /// What other rooms have to say to whoever watches.
+    pub fn tell(&self, event: Event) {
+        self.0.sink.tell(event);
+    }
+
     /// A TLS handshake failed: that becomes an event, and nobody's conduct. Many honest servers are only old.
     pub fn handshake_failed(&self, client: &ClientFacts, error: &HandshakeError, at: Timestamp) {
         let address = key(client.address.ip()).to_string();
@@ -308,6 +317,11 @@ impl Guard {
     /// Stress began or ended: that becomes an event.
     pub fn stressed(&self, turn: Turn, at: Timestamp) {
         self.0.sink.tell(Event::stress(turn, at));
+    }
+
+    /// A slow rule was parked: that becomes an event.
+    pub fn parked(&self, rule: &str, why: &str, at: Timestamp) {
+        self.0.sink.tell(Event::state("rule", "parked", format!("{rule}: {why}"), at));
     }
 
     /// Done once a second: sizes for the metrics, settings for the sink.

@@ -167,7 +167,7 @@ pub fn open_with(folder: &Path, listener: &Listener, submission: Submission, pol
 }
 
 /// Plays scripts side by side, each against a front of its own; the failures of all.
-fn play_all(scripts: &[(Script, String)]) -> Vec<String> {
+pub fn play_all(scripts: &[(Script, String)]) -> Vec<String> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let next = AtomicUsize::new(0);
     let failures = std::sync::Mutex::new(Vec::new());
@@ -218,7 +218,7 @@ pub fn read_scripts(folder: &Path) -> Vec<(Script, String)> {
         .collect()
 }
 
-fn report(what: &str, count: usize, failures: &[String]) {
+pub fn report(what: &str, count: usize, failures: &[String]) {
     println!("{what}: {count} scripts, {} failures", failures.len());
     assert!(failures.is_empty(), "{what}:\n{}", failures.join("\n"));
 }

@@ -230,7 +230,10 @@ impl Dialogue {
                         .map(|ip| address = SocketAddr::new(ip.to_canonical(), address.port()))
                         .is_ok()
                 }
-                ("PORT", true) => value.parse().map(|port| address.set_port(port)).is_ok(),
+                ("PORT", true) => {
+                    let is_number = value.bytes().all(|b| b.is_ascii_digit());
+                    is_number && value.parse().map(|port| address.set_port(port)).is_ok()
+                }
                 ("HELO", true) => {
                     name = Some(value.clone());
                     is_host_name(value.as_bytes())

@@ -1,7 +1,8 @@
 //! A message on its way in: DATA and BDAT from the wire to the desk.
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
+use super::alarm::Late;
 use super::talk::{Flow, Talk};
 use crate::mail::Span;
 use crate::mail::header::Headers;
@@ -78,10 +79,10 @@ impl<D: Desk> Talk<D> {
             }
             let until = begun + patience(total, got, self.grace()).as_std();
             if self.wire.pending().is_empty() {
-                match timeout_at(until, self.wire.read_data(got)).await {
+                match self.alarm.until(until, self.wire.read_data(got)).await {
                     Ok(Ok(count)) if count > 0 => {}
                     Ok(_) => return Err(Broken::Gone),
-                    Err(_) => return Err(Broken::Slow),
+                    Err(Late) => return Err(Broken::Slow),
                 }
             }
             let pending = self.wire.pending();
@@ -91,10 +92,10 @@ impl<D: Desk> Talk<D> {
                 *basin = None;
             }
             if let Some(basin) = basin {
-                match timeout_at(until, basin.reserve(input.len())).await {
+                match self.alarm.until(until, basin.reserve(input.len())).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => return Err(Broken::Trouble(error)),
-                    Err(_) => return Err(Broken::Slow),
+                    Err(Late) => return Err(Broken::Slow),
                 }
             }
             let fed = reader.feed(input, &mut |bytes| {
@@ -187,10 +188,11 @@ impl<D: Desk> Talk<D> {
         let mut got = 0_u64;
         while got < size {
             if self.wire.pending().is_empty() {
-                match timeout_at(begun + patience(total, got, self.grace()).as_std(), self.wire.read_data(got)).await {
+                let until = begun + patience(total, got, self.grace()).as_std();
+                match self.alarm.until(until, self.wire.read_data(got)).await {
                     Ok(Ok(count)) if count > 0 => {}
                     Ok(_) => return Flow::Break(Outcome::Gone),
-                    Err(_) => {
+                    Err(Late) => {
                         self.say(&mut self.dialogue.silent(Silence::Data)).await;
                         return Flow::Break(Outcome::Ended);
                     }

@@ -1,12 +1,14 @@
 //! One session: bytes from the wire to the dialogue, its answers back, the desk asked in between.
 
 use std::ops::ControlFlow;
+use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Surroundings;
+use super::alarm::{Alarm, Late};
 use super::gather::Gathering;
 use super::stress;
 use super::wire::Wire;
@@ -44,6 +46,7 @@ pub struct Talk<D: Desk> {
     pub chunks: Option<Gathering<D::Basin>>,
     /// When the session began, or its last message was taken.
     pub since: Instant,
+    pub alarm: Alarm,
 }
 
 impl<D: Desk> Talk<D> {
@@ -122,51 +125,65 @@ impl<D: Desk> Talk<D> {
     /// Waits for one line: its length with CRLF, or the step that ends the wait.
     pub(super) async fn next_line(&mut self, expected: Expected) -> Flow<Result<usize, Box<Step>>> {
         let instead = |step| Flow::Continue(Err(Box::new(step)));
+        let (mut stop, mut stress) = (self.stop.clone(), self.stress.clone());
+        let mut stopped = pin!(stopped(&mut stop));
+        let is_stranger = self.around.is_stranger(self.dialogue.client());
         let mut deadline = None;
         loop {
-            let pending = self.wire.pending();
-            // A TLS handshake begins with 22; nothing that begins so is a command.
-            if pending.first() == Some(&0x16) {
-                return instead(self.dialogue.foreign());
-            }
-            let auth = expected == Expected::Response
-                || pending.get(..5).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH "));
-            let limit = self.dialogue.house().limits.command.as_usize();
-            match command_line(pending, if auth { AUTH_MAX.max(limit) } else { limit }) {
-                Line::Complete(length) => return Flow::Continue(Ok(length)),
-                Line::BareNewline => return instead(self.dialogue.bad_line(false)),
-                Line::TooLong => return instead(self.dialogue.bad_line(true)),
-                Line::Incomplete => {}
-            }
-            // THREATS S-31: the time of a line counts from its first octet, not from its last.
-            let begun = !pending.is_empty();
-            let end = self.since + self.dialogue.house().limits.session_timeout.as_std();
-            let until = match deadline {
-                Some((until, true)) => until,
-                Some((until, false)) if !begun => until,
-                _ => Instant::now() + self.patience(begun).as_std(),
-            };
-            deadline = Some((until, begun));
-            let may_be_hurried = !*self.stress.borrow() && self.around.is_stranger(self.dialogue.client());
-            if self.wire.flush().await.is_err() {
-                return Flow::Break(Outcome::Gone);
-            }
-            let read = tokio::select! {
-                biased;
-                read = timeout_at(until.min(end), self.wire.read_command()) => read,
-                () = stopped(&mut self.stop) => return instead(self.dialogue.shutdown()),
-                () = stress::begins(&mut self.stress), if may_be_hurried => {
-                    // Who has waited long already gets the shorter time from here on.
-                    deadline = Some((until.min(Instant::now() + self.patience(begun).as_std()), begun));
-                    continue;
+            // Waited for anew only after it came: nobody pays for it with each octet.
+            let mut haste = pin!(stress::begins(&mut stress));
+            loop {
+                if let Some(line) = self.line_here(expected) {
+                    return Flow::Continue(line.map_err(Box::new));
                 }
-            };
-            match read {
-                Ok(Ok(count)) if count > 0 => {}
-                Ok(_) => return Flow::Break(Outcome::Gone),
-                Err(_) if until > end => return instead(self.dialogue.silent(Silence::Session)),
-                Err(_) => return instead(self.dialogue.silent(Silence::Command)),
+                // THREATS S-31: the time of a line counts from its first octet, not from its last.
+                let begun = !self.wire.pending().is_empty();
+                let end = self.since + self.dialogue.house().limits.session_timeout.as_std();
+                let until = match deadline {
+                    Some((until, true)) => until,
+                    Some((until, false)) if !begun => until,
+                    _ => Instant::now() + self.patience(begun).as_std(),
+                };
+                deadline = Some((until, begun));
+                let may_be_hurried = is_stranger && !*self.stress.borrow();
+                if self.wire.flush().await.is_err() {
+                    return Flow::Break(Outcome::Gone);
+                }
+                let read = tokio::select! {
+                    biased;
+                    read = self.alarm.until(until.min(end), self.wire.read_command()) => read,
+                    () = &mut stopped => return instead(self.dialogue.shutdown()),
+                    () = &mut haste, if may_be_hurried => {
+                        // Who has waited long already gets the shorter time from here on.
+                        deadline = Some((until.min(Instant::now() + self.patience(begun).as_std()), begun));
+                        break;
+                    }
+                };
+                match read {
+                    Ok(Ok(count)) if count > 0 => {}
+                    Ok(_) => return Flow::Break(Outcome::Gone),
+                    Err(Late) if until > end => return instead(self.dialogue.silent(Silence::Session)),
+                    Err(Late) => return instead(self.dialogue.silent(Silence::Command)),
+                }
             }
+        }
+    }
+
+    /// The line that has come, its length with CRLF; or what is no line. Nothing while there is less than one.
+    fn line_here(&self, expected: Expected) -> Option<Result<usize, Step>> {
+        let pending = self.wire.pending();
+        // A TLS handshake begins with 22; nothing that begins so is a command.
+        if pending.first() == Some(&0x16) {
+            return Some(Err(self.dialogue.foreign()));
+        }
+        let auth =
+            expected == Expected::Response || pending.get(..5).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH "));
+        let limit = self.dialogue.house().limits.command.as_usize();
+        match command_line(pending, if auth { AUTH_MAX.max(limit) } else { limit }) {
+            Line::Complete(length) => Some(Ok(length)),
+            Line::BareNewline => Some(Err(self.dialogue.bad_line(false))),
+            Line::TooLong => Some(Err(self.dialogue.bad_line(true))),
+            Line::Incomplete => None,
         }
     }
 

@@ -9,7 +9,7 @@ use luytre::env::dns::zone::{Server, Zone};
 use luytre::env::tls::handshake::HandshakeError;
 use luytre::env::{Clock, Dice, Dns, dns};
 use luytre::envelope::relay::{Policy, Standing};
-use luytre::guard::weigh::Assessment;
+use luytre::guard::weigh::{Assessment, Proof};
 use luytre::guard::{self, Guard, Rules};
 use luytre::intake::run::{Basin, Store};
 use luytre::listen::ClientFacts;
@@ -107,7 +107,7 @@ impl Desk for MemoryDesk {
     async fn open(&self, opening: &Opening) -> Result<Pinned, Reply> {
         let standing = self.policy.check_client(&opening.client, &opening.sender)?;
         let assessment = match self.guard.get() {
-            Some(a) => Some(a.guard.sender(&a.rules, opening, false, false).await?),
+            Some(a) => Some(a.guard.sender(&a.rules, opening, Proof::None, false).await?),
             None => None,
         };
         Ok(Pinned { standing, assessment })

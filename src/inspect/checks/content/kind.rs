@@ -45,6 +45,7 @@ const STARTS: &[(&[u8], &str)] = &[
     (b"%PDF-", "application/pdf"),
     (b"\x4c\0\0\0\x01\x14\x02\0", "application/x-ms-shortcut"),
     (b"\xe4\x52\x5c\x7b\x8c\xd8\xa7\x4d\xae\xb1\x53\x78\xd0\x29\x96\xd3", "application/onenote"),
+    (b"\xa1\x2f\xff\x43\xd9\xef\x76\x4c\x9e\xe2\x10\xea\x57\x22\x76\x5f", "application/onenote"),
     (b"\x78\x9f\x3e\x22", "application/ms-tnef"),
     (b"#!", "text/x-script"),
     (b"-----BEGIN PGP MESSAGE", "application/pgp-encrypted"),

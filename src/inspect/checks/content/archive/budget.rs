@@ -98,6 +98,11 @@ impl Budget {
         self
     }
 
+    /// The passwords, in the order they are to be tried.
+    pub fn passwords(&self) -> impl Iterator<Item = &str> {
+        self.passwords.iter()
+    }
+
     /// The time is over.
     #[must_use]
     pub fn is_late(&self) -> bool {

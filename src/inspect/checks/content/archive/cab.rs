@@ -179,7 +179,8 @@ fn unpack(data: &[u8], header: &Header, folder: &Folder, budget: &Budget, report
     out
 }
 
-fn window(power: usize) -> Option<WindowSize> {
+/// The window of LZX of so many octets, as a power of two.
+pub(in super::super) fn window(power: usize) -> Option<WindowSize> {
     Some(match power {
         15 => WindowSize::KB32,
         16 => WindowSize::KB64,

@@ -21,6 +21,7 @@ mod unix;
 mod zip;
 
 pub use budget::{Budget, Stop, WINDOW};
+pub(super) use cab::window as lzx_window;
 pub(super) use image::{is_fat, is_partitioned};
 pub(super) use lha::is_lha;
 pub use passwords::Passwords;

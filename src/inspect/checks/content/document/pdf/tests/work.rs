@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::super::super::report::Report;
 use super::super::filters::{Coding, decode};
+use super::super::revision::{Change, Revisions};
 use super::super::{DECODED, open, scan};
 use super::file;
 use crate::inspect::Finding;
@@ -81,6 +82,21 @@ fn objects_beyond_the_limit_are_told() {
     assert!(objects.iter().all(|o| o.pairs.len() <= 10_000), "lists count by what is in them");
     let trailers = b"trailer<</Encrypt 1 0 R>>".repeat(50);
     assert!(findings(&trailers).iter().any(|f| f.code == "pdf.encrypted"));
+}
+
+#[test]
+fn revisions_that_cost_more_than_they_may_are_taken_for_changes() {
+    // Object streams that all reach to the end of the file.
+    let data = b"1 0 obj<</Type/ObjStm/First 4/Filter/AHx>>stream\n1 0 31203020 ".repeat(500);
+    let (objects, whole) = scan::objects(&data);
+    assert!(whole && objects.len() == 500);
+    assert_eq!(Revisions::new(&data, &objects, whole, &budget()).since(100), Change::Content);
+    // A note that is added many times over is a note, however often it comes.
+    let first = file(&[b"<</Type/Catalog>>"]);
+    let note = b"7 0 obj<</Type/Annot/Subtype/Text>>endobj\n".repeat(2000);
+    let data = [first.clone(), note].concat();
+    let (objects, whole) = scan::objects(&data);
+    assert_eq!(Revisions::new(&data, &objects, whole, &budget()).since(first.len()), Change::Note);
 }
 
 #[test]
