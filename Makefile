@@ -2,6 +2,8 @@
 # make test      everything that is checked on every change
 # make check     formatting, clippy, configuration
 # make campaign  the long forms of the tests (hours)
+# make fuzz      libFuzzer on every parser of hostile octets (SECONDS=120 each; TARGETS="pdf zip" chooses)
+# make worst     messages of 50 MiB that are made to hurt, through whole inspectors: memory and time of each
 # make release   an optimised binary in target/release
 # make install   binary, configuration, rules and units into $(DESTDIR)$(PREFIX)
 # Both demo and test build the dev profile, so that one build serves both.
@@ -11,7 +13,7 @@ DESTDIR ?=
 ARGS ?=
 CARGO ?= cargo
 
-.PHONY: demo test check campaign release install
+.PHONY: demo test check campaign fuzz worst release install
 
 demo:
 	@tests/setup.sh
@@ -39,6 +41,24 @@ CAMPAIGN = r02_power_cut mutant_ r01_kill_nine kill_9_under_load a_long_queue th
 campaign:
 	@tests/setup.sh
 	LUYTRE_CAMPAIGN=100000 LUYTRE_KILL_ROUNDS=200 $(CARGO) test --locked --lib --test it -- --nocapture $(or $(ARGS),$(CAMPAIGN))
+
+# cargo-fuzz, with the compiler of the main package and without a sanitizer: the code is safe Rust, and what is looked for is panics,
+# overflows (checked here), octets without bound and loops. Every target stops at its first fault and leaves the input in fuzz/artifacts.
+SECONDS ?= 120
+TARGETS ?= $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
+
+fuzz:
+	@tests/setup.sh build
+	python3 fuzz/seeds.py fuzz/seeds tests/archives $(wildcard ../shared/testdata)
+	RUSTC_BOOTSTRAP=1 $(CARGO) fuzz build --sanitizer none
+	@for target in $(TARGETS); do \
+		mkdir -p fuzz/corpus/$$target fuzz/seeds/$$target; \
+		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --sanitizer none $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
+			-max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=1024 -max_len=65536 -print_final_stats=1 || exit 1; \
+	done
+
+worst: release
+	benches/worst/run.py --binary target/release/luytre $(ARGS)
 
 release:
 	@tests/setup.sh build

@@ -14,7 +14,25 @@ import zipfile
 LARGEST = 60_000
 # Targets whose first octet chooses a name: how many there are.
 CHOOSING = {"script": 12, "part": 6, "ole_stream": 16}
-WHOLE = "archive cab compound image lha link message mime pdf picture rar sevenz stream tar unix zip header rewrite tnef".split()
+# How the files of a target begin, or what stands in them at a place.
+MAGIC = {
+    "cab": [(0, b"MSCF")],
+    "compound": [(0, b"\xd0\xcf\x11\xe0")],
+    "image": [(32769, b"CD001"), (32769, b"BEA01"), (510, b"\x55\xaa"), (0, b"conectix"), (0, b"vhdxfile"), (3, b"NTFS")],
+    "lha": [(2, b"-lh"), (0, b"\x60\xea")],
+    "link": [(0, b"\x4c\0\0\0\x01"), (0, b"ITSF"), (0, b"\xe4\x52\x5c\x7b")],
+    "pdf": [(0, b"%PDF")],
+    "picture": [(0, b"\x89PNG"), (0, b"\xff\xd8"), (0, b"GIF8"), (0, b"BM"), (0, b"RIFF")],
+    "rar": [(0, b"Rar!")],
+    "sevenz": [(0, b"7z\xbc\xaf")],
+    "stream": [(0, magic) for magic in (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18", b"\x1f\x9d", b"LZIP", b"\x5d\0\0")],
+    "tar": [(257, b"ustar")],
+    "tnef": [(0, b"\x78\x9f\x3e\x22")],
+    "unix": [(0, b"!<arch>"), (0, b"0707"), (0, b"\xed\xab\xee\xdb"), (0, b"\xc7\x71")],
+    "zip": [(0, b"PK")],
+}
+# What takes anything gets one file in so many.
+ANY = {"archive": 8, "header": 8, "message": 8, "mime": 8, "rewrite": 8}
 
 
 def put(target, data, out):
@@ -56,10 +74,14 @@ def main():
             continue
         seen.add(data)
         ending = name.rsplit(".", 1)[-1].lower()
-        for target in WHOLE:
-            put(target, data, out)
+        for target, marks in MAGIC.items():
+            if any(data[at : at + len(mark)] == mark for at, mark in marks):
+                put(target, data, out)
+        for target, each in ANY.items():
+            if len(seen) % each == 0:
+                put(target, data, out)
         for target, count in CHOOSING.items():
-            if target != "ole_stream" and data[:1] not in (b"P", b"\xd0", b"%"):
+            if target != "ole_stream" and len(seen) % 8 == 0 and data[:1] not in (b"P", b"\xd0", b"%"):
                 put(target, bytes([len(seen) % count]) + data, out)
         if data.startswith(b"{\\rtf1"):
             put("rtf", data[6:], out)

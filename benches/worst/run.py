@@ -3,7 +3,8 @@
 
 One `luytre scan` with one inspector a message: first a small letter (the start is not counted), then the message. Told are the wall
 time between the two answers, the inspector's CPU time, its highest resident set (VmHWM) and address space (VmPeak), the action, and
-`FAILED` where an inspector died or was killed. Bounds: 10 s and 512 MiB; anything over makes the exit code 1.
+`FAILED` where an inspector died or was killed. Bounds: 10 s of CPU, which on a quiet machine is the wall time, and 512 MiB; anything
+over makes the exit code 1.
 
     run.py --binary B                     every generated message (samples.py; WORST_MIB=50 is their size)
     run.py --binary B --only pdf_         those whose names begin so
@@ -148,7 +149,7 @@ def main():
             with open(f"{folder}/1.eml", "wb") as file:
                 file.write(message)
             found = scan(arguments.binary, folder, f"{folder}/1.eml")
-            bad = found["failed"] or found["seconds"] > SECONDS or found["rss"] > MEBIBYTES
+            bad = found["failed"] or found["cpu"] > SECONDS or found["rss"] > MEBIBYTES
             tail = f"FAILED {found['failed']}" if found["failed"] else " ".join(found["codes"])
             mark = "!" if bad else " "
             mebibytes = len(message) / (1 << 20)

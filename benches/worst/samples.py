@@ -1019,6 +1019,10 @@ PDF = {
     "lone_strings": b"()",
     "lists": b"/C[()()()]",
     "hidden": b"/#41",
+    "signatures": b"1 0 obj<</Type/Sig/ByteRange[0 9 9 9]/Contents<00>/A 1>>endobj\n",
+    "signed_streams": b"1 0 obj<</Type/Sig/ByteRange[0 9 9 9]/Contents<00>>>endobj 1 0 obj<</Type/ObjStm/N 9/First 4>>stream\n1 0 ",
+    "signed_tokens": b"1 0 obj<</ByteRange[0 9 9 9]/Contents<00>" + b"/A/B" * 2000,
+    "long_lists": b"1 0 obj" + (b"/C[" + b"()" * 64 + b"]") * 9000,
     "pairs": b"/C/D",
     "trailers": b"trailer<</Encrypt 1 0 R>>",
     "open_filtered": b"1 0 obj<</Filter/FlateDecode>>stream\nx",
@@ -1106,6 +1110,12 @@ def pdf_predictor():
 
 
 @sample
+def pdf_predictor_rows():
+    one = flate_object(1, b"/Type/EmbeddedFile/DecodeParms<</Predictor 15/Columns 1048576/Colors 32/BitsPerComponent 32>>", b"abc")
+    return attached(("a.pdf", b"%PDF-1.7\n" + fill(one, FILE - 20)))
+
+
+@sample
 def pdf_encrypted_many():
     head = b"%PDF-1.7\n9 0 obj<</Filter/Standard/V 4/R 4/Length 128/P -4/O(" + b"a" * 32 + b")/U(" + b"b" * 32 + b")/CF<</StdCF<</CFM/AESV2>>>>/StmF/StdCF/StrF/StdCF>>endobj\ntrailer<</Encrypt 9 0 R/ID[(a)(a)]>>\n"
     return attached(("a.pdf", head + number(lambda i: b"%d 0 obj<</Length 32>>stream\n" % i + b"x" * 32 + b"\nendstream endobj\n", FILE - 1000)))
@@ -1153,6 +1163,61 @@ for ending, piece in SCRIPTS.items():
 def lnk_huge():
     head = b"\x4c\0\0\0\x01\x14\x02\0\0\0\0\0\xc0\0\0\0\0\0\0\x46" + struct.pack("<L", 0xFF) + bytes(52)
     return attached(("a.lnk", head + fill(b"\xff\xff" + "cmd /c ".encode("utf-16le") * 4000, FILE - 100)))
+
+
+# ---- many files in one archive: what one of them may cost, 1,900 times
+
+
+def crowd(ending, make, size=52_000, count=1900):
+    return attached(("a.zip", cut(zipped([(f"{i}.{ending}", make(i, size)) for i in range(count)]))))
+
+
+for name in ["links", "scripts", "entities", "hidden", "forms", "frames", "data_links", "open_tags", "styles"]:
+    piece = HTML[name] or b"<a href=http://a.example/%d>http://b.example</a>"
+    SAMPLES["crowd_html_" + name] = lambda piece=piece: crowd("html", lambda i, size: b"<html>" + fill(piece, size))
+for name in ["objects", "open_objects", "fields", "unicode", "deep_objdata"]:
+    SAMPLES["crowd_rtf_" + name] = lambda piece=RTF[name]: crowd("rtf", lambda i, size: b"{\\rtf1 " + fill(piece, size))
+for name in ["objects", "object_words", "stream_words", "open_filtered", "open_files", "hidden", "actions", "refs", "names"]:
+    SAMPLES["crowd_pdf_" + name] = lambda piece=PDF[name]: crowd("pdf", lambda i, size: b"%PDF-1.7\n1 0 obj " + fill(piece, size))
+for ending in ["vbs", "js", "ps1", "bat", "svg", "ics", "csv"]:
+    SAMPLES["crowd_script_" + ending] = lambda e=ending: crowd(e, lambda i, size: fill(SCRIPTS[e], size))
+
+
+@sample
+def crowd_vba():
+    code = b"Attribute VB_Name = \"a\"\r\nSub AutoOpen()\r\n" + fill(b"x = Chr(65) & Chr(66) & StrReverse(\"abc\") & Shell(\"cmd\")\r\n", 40_000)
+    return crowd("doc", lambda i, size: cfb({"dir": vba(b"\0" * 100), "Module1": vba(code)}))
+
+
+@sample
+def crowd_messages():
+    return crowd("eml", lambda i, size: HEAD + b"Content-Type: text/html\r\n\r\n" + fill(b"<a href=http://a.example/>http://b.example/</a>\r\n", size))
+
+
+@sample
+def crowd_ooxml():
+    part = b"<w:document>" + fill(b"<w:instrText>DDEAUTO http://a.example/</w:instrText>", 50_000)
+    return crowd("docx", lambda i, size: zipped([("[Content_Types].xml", b"<Types/>"), ("word/document.xml", part)]), count=600)
+
+
+@sample
+def crowd_pictures():
+    rows = b"".join(b"\0" + noise(25, i) for i in range(200))
+    return crowd("png", lambda i, size: png(200, 200, rows))
+
+
+@sample
+def crowd_parts():
+    """As many parts as a message may have, each a page in base64."""
+    code = wrapped(b"<html>" + fill(b"<a href=http://a.example/>http://b.example/</a>", 17_000))
+    part = b"--b1\r\nContent-Type: text/html\r\nContent-Transfer-Encoding: base64\r\n\r\n" + code
+    return multipart(fill(part, ROOM - 700))
+
+
+@sample
+def crowd_zips():
+    inner = zipped([(f"{i}.txt", b"x") for i in range(10)])
+    return crowd("zip", lambda i, size: inner + fill(b"PK\x05\x06" + bytes(18), size))
 
 
 # ---- pictures
@@ -1324,6 +1389,74 @@ def smime_detached_huge():
     head = b"Content-Type: multipart/signed; protocol=\"application/pkcs7-signature\"; micalg=sha-256; boundary=b1\r\n\r\n--b1\r\nContent-Type: text/plain\r\n\r\n"
     tail = b"\r\n--b1\r\nContent-Type: application/pkcs7-signature; name=smime.p7s\r\nContent-Transfer-Encoding: base64\r\n\r\n" + signature + b"--b1--\r\n"
     return HEAD + head + prose(ROOM - 2000) + tail
+
+
+@sample
+def mime_every_coding():
+    """One body that reads as base64, as quoted-printable and as it stands."""
+    kinds = b"Content-Type: text/plain\r\nContent-Type: application/octet-stream; name=a.exe; name=b.exe\r\n"
+    codes = b"Content-Transfer-Encoding: base64\r\nContent-Transfer-Encoding: quoted-printable\r\nContent-Transfer-Encoding: uuencode\r\n"
+    return HEAD + kinds + codes + b"\r\n" + fill(b"A" * 76 + b"\r\n", ROOM - 2000)
+
+
+@sample
+def mime_every_coding_in_turns():
+    uu = b"begin 644 a.exe\r\n" + fill(b"M" + b"0" * 60 + b"\r\n", ROOM // 3) + b"`\r\nend\r\n"
+    yenc = b"=ybegin line=128 size=40000000 name=b.exe\r\n" + fill(b"k" * 128 + b"\r\n", ROOM // 3) + b"=yend size=40000000\r\n"
+    return HEAD + b"Content-Type: text/plain\r\nContent-Type: text/html\r\n\r\n" + uu + yenc + wrapped(prose(ROOM // 5))
+
+
+def png16(width, height):
+    """As many octets a pixel as there can be."""
+    chunk = lambda kind, data: struct.pack(">L", len(data)) + kind + data + struct.pack(">L", zlib.crc32(kind + data))
+    raw = (b"\0" + bytes(width * 8)) * height
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">LLBBBBB", width, height, 16, 6, 0, 0, 0)) + chunk(b"IDAT", zlib.compress(raw, 9)) + chunk(b"IEND", b"")
+
+
+def full_cage():
+    """38 MiB of message, and what unpacks to nearly all that may be unpacked."""
+    packed = program("zstd", "-3", "-c", octets=honest_once()[: 1 << 20] * 90)
+    return [("a.bin", noise(FILE - len(packed) - (5 << 20))), ("a.zst", packed)]
+
+
+@sample
+def together_pictures():
+    return attached(*full_cage(), *[(f"{i}.png", png16(2800, 2800)) for i in range(3)])
+
+
+@sample
+def together_pdf():
+    bomb = flate_object(1, b"/Type/EmbeddedFile/DecodeParms<</Predictor 15/Columns 4>>", honest_once()[: 9 << 20] + bytes(50 << 20))
+    return attached(*full_cage()[:1], ("a.zst", program("zstd", "-9", "-c", octets=honest_once()[: 1 << 20] * 40)), ("a.pdf", b"%PDF-1.7\n" + bomb[: 4 << 20]))
+
+
+@sample
+def together_pdf_objects():
+    return attached(*full_cage(), ("a.pdf", b"%PDF-1.7\n" + fill(b"1 0 obj<</C/D/E/F/N 1/P 2>>endobj\n", 4 << 20)))
+
+
+@sample
+def together_seven():
+    """Four coders in a row, each with a window of 64 MiB."""
+    coder = b"\x21\x21\x01\x1c"
+    size = 1 << 20
+    unpack = b"\x07\x0b\x01\x00\x08" + coder * 8 + b"".join(bytes([i, i + 1]) for i in range(7)) + b"\x0c" + (b"\xff" + struct.pack("<Q", 100 << 20)) * 8 + b"\0"
+    packed = lzma.compress(bytes(size), lzma.FORMAT_RAW, filters=[{"id": lzma.FILTER_LZMA2, "preset": 1}])
+    header = b"\x01\x04\x06\x00\x01\x09" + big(len(packed)) + b"\0" + unpack + b"\0" + b"\x05\x01\x11\x05\0a\0\0\0\0\0"
+    return attached(*full_cage(), ("a.7z", seven(header, packed)))
+
+
+@sample
+def together_text():
+    return text(wrapped(fill("báo cáo ".encode("utf-16-le"), FILE)), kind="text/plain; charset=utf-16le", encoding="base64")
+
+
+@sample
+def together_html_and_archive():
+    part = lambda kind, data: b"--b1\r\nContent-Type: " + kind + b"\r\nContent-Transfer-Encoding: base64\r\n\r\n" + wrapped(data)
+    packed = program("zstd", "-9", "-c", octets=honest_once()[: 99 << 20])[: FILE // 2]
+    page = b"<html><body>" + fill("<p>báo cáo <a href=http://a.example/>x</a></p>".encode(), FILE // 2 - 1000)
+    return HEAD + b"Content-Type: multipart/mixed; boundary=b1\r\n\r\n" + part(b"text/html; charset=utf-8", page) + part(b"application/zstd; name=a.zst", packed) + b"--b1--\r\n"
 
 
 @sample

@@ -21,6 +21,7 @@ mod flow;
 mod front;
 mod fuzz;
 mod guard;
+mod huge;
 mod infected;
 mod inspect;
 mod inspect_corpus;

@@ -114,6 +114,11 @@ fn follow(list: &mut Vec<Object<'_>>, limits: &Limits, budget: &mut Budget, find
     let (mut next, mut wholes) = (0, BTreeMap::new());
     together(list, 0, &mut wholes, limits, budget, findings);
     while let Some(object) = list.get(next) {
+        if !budget.has_room(0) {
+            findings
+                .push(Finding::new("unpack.limit").with(format!("{}: the memory for unpacking is spent", object.path)));
+            return;
+        }
         let whole = wholes.get(&next).copied().unwrap_or(Whole::Yes);
         let mut opened = document::open(object, limits, budget, findings);
         if !document::is_piece(object) {

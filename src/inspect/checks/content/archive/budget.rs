@@ -13,8 +13,10 @@ use crate::mail::Span;
 const DENSE_FREE: usize = 32 << 20;
 /// Pixels of one message that are searched for codes.
 const PIXELS: usize = 24_000_000;
-/// How much is unpacked between two looks at the clock.
+/// How much is unpacked between two looks at the clock, and by how much a member that grows is given more room at most:
+/// twice as much as it has would be half of the cage for the last octets of a large one.
 const CHUNK: usize = 32 << 10;
+const GROWTH: usize = 8 << 20;
 /// The most memory that a decoder may ask for its window: what 7-Zip's highest level uses.
 pub const WINDOW: usize = 64 << 20;
 
@@ -26,6 +28,9 @@ pub struct Budget {
     ratio: usize,
     /// Of pictures that are searched for codes.
     pixels: usize,
+    /// Memory that must be left before anything is opened: what any one reader, or check, may ask for without asking whether
+    /// it is there.
+    reserve: usize,
     /// When the time began, and how much there is.
     time: Option<(Clock, Span, Span)>,
     /// What encrypted members are tried with.
@@ -52,9 +57,18 @@ impl Budget {
             files: limits.archive_files,
             ratio: usize::try_from(limits.archive_ratio).unwrap_or(usize::MAX),
             pixels: PIXELS,
+            reserve: limits.memory.as_usize() / 3,
             time: None,
             passwords: Passwords::default(),
         }
+    }
+
+    /// Whether so much memory can be had, and enough is left for others. Where the cage's limit is reached an allocation ends
+    /// the process, so that who needs much asks first. Outside of the cage there is room.
+    #[must_use]
+    pub fn has_room(&self, bytes: usize) -> bool {
+        // Address space is what is limited; asked for and given back untouched, it costs two system calls.
+        Vec::<u8>::new().try_reserve_exact(self.reserve.saturating_add(bytes)).is_ok()
     }
 
     /// Whether so many pixels may still be searched for codes.
@@ -135,7 +149,7 @@ impl Budget {
     /// A budget of so many octets and files.
     #[cfg(test)]
     pub(super) fn small(bytes: usize, files: usize) -> Self {
-        Self { bytes, files, ratio: 200, pixels: PIXELS, time: None, passwords: Passwords::default() }
+        Self { bytes, files, ratio: 200, pixels: PIXELS, reserve: 0, time: None, passwords: Passwords::default() }
     }
 
     /// Room for one file of `length` octets.
@@ -176,7 +190,7 @@ impl Budget {
             match source.read(&mut chunk) {
                 Ok(0) => break Stop::End,
                 // The cage's memory is bounded: what cannot be held is over the limit, not the end of the process.
-                Ok(got) if out.try_reserve(got).is_err() => break Stop::Full,
+                Ok(got) if !grow(&mut out, got) => break Stop::Full,
                 Ok(got) => out.extend_from_slice(chunk.get(..got).unwrap_or_default()),
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == std::io::ErrorKind::OutOfMemory => break Stop::Full,
@@ -188,5 +202,32 @@ impl Budget {
             }
         };
         (out, stop)
+    }
+}
+
+/// Room for `more` octets; false when it cannot be had.
+fn grow(out: &mut Vec<u8>, more: usize) -> bool {
+    let step = out.capacity().clamp(CHUNK, GROWTH).max(more);
+    out.capacity() - out.len() >= more || out.try_reserve_exact(step).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_holds_little_more_memory_than_octets() {
+        let (out, stop) = Budget::small(100 << 20, 1).peek(std::io::repeat(b'a').take(35 << 20), 1 << 20);
+        assert_eq!((out.len(), stop), (35 << 20, Stop::End));
+        assert!(out.capacity() <= out.len() + GROWTH, "{}", out.capacity());
+    }
+
+    #[test]
+    fn there_is_no_room_for_more_than_there_can_be() {
+        let mut budget = Budget::small(1, 1);
+        assert!(budget.has_room(1 << 20));
+        assert!(!budget.has_room(usize::MAX));
+        budget.reserve = usize::MAX;
+        assert!(!budget.has_room(0));
     }
 }

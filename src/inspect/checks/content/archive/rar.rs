@@ -20,8 +20,8 @@ const HEADER_BYTES: u64 = 8 << 20;
 /// A password costs two to this many rounds of a hash at most: eight times what WinRAR itself asks for. One attempt
 /// cannot be interrupted, and an archive that asks for more is made to keep us busy.
 const ROUNDS: u8 = 18;
-/// Window, models and what is held back for filters.
-const WORKSPACE: u64 = 3 * WINDOW as u64;
+/// Window, models and what is held back for filters: as much of this as there is.
+const WORKSPACES: [usize; 4] = [3 * WINDOW, 2 * WINDOW, WINDOW, WINDOW / 4];
 
 pub(super) fn open(object: &Object<'_>, budget: &mut Budget, report: &mut Report<'_>) -> Vec<Member> {
     read(&object.data, budget, report)
@@ -304,10 +304,11 @@ fn joined(
 }
 
 fn options<'p>(password: Option<&'p str>, cancel: &'p ReadCancellation, budget: &Budget) -> ArchiveReadOptions<'p> {
+    let workspace = WORKSPACES.into_iter().find(|bytes| budget.has_room(*bytes)).unwrap_or_default();
     ArchiveReadOptions::with_optional_password(password.map(str::as_bytes))
         .with_cancellation(cancel)
         .with_rar50_dictionary_size_limit(WINDOW as u64)
-        .with_max_reader_workspace_bytes(WORKSPACE)
+        .with_max_reader_workspace_bytes(workspace as u64)
         .with_max_total_output_bytes(budget.bytes() as u64)
 }
 

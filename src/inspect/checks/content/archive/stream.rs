@@ -109,7 +109,7 @@ fn members(
             at = start + 3;
             continue;
         }
-        all.extend_from_slice(&out);
+        join(&mut all, out);
         last = stop;
         let room = budget.bytes();
         if matches!(stop, Stop::Bomb | Stop::Full) || all.len() > room.min(budget.dense(data.len())) {
@@ -217,6 +217,9 @@ pub(super) fn lzma_raw<R: Read>(source: R, properties: u8, window: usize, size: 
 /// Zstandard.
 pub(super) fn zstd(data: &[u8], budget: &Budget) -> (Vec<u8>, Stop) {
     let one = |rest: &mut &[u8], whole: usize| {
+        if !budget.has_room(2 * WINDOW) {
+            return Some((Vec::new(), Stop::Full));
+        }
         let mut decoder = ruzstd::decoding::StreamingDecoder::new_with_max_window_size(rest, WINDOW as u64).ok()?;
         Some(budget.peek(&mut decoder, whole))
     };
@@ -248,12 +251,21 @@ fn frames(
         }
         let mut rest = data;
         let Some((out, stop)) = one(&mut rest, whole) else { return (all, Stop::Broken) };
-        all.extend_from_slice(&out);
+        join(&mut all, out);
         let over = all.len() > budget.bytes().min(budget.dense(whole));
         if stop != Stop::End || over || rest.len() == data.len() {
             all.truncate(budget.bytes());
             return (all, if stop == Stop::End { Stop::Full } else { stop });
         }
         data = rest;
+    }
+}
+
+/// `more` behind `all`, without a copy where there is only one.
+fn join(all: &mut Vec<u8>, more: Vec<u8>) {
+    if all.is_empty() {
+        *all = more;
+    } else {
+        all.extend_from_slice(&more);
     }
 }

@@ -77,6 +77,10 @@ impl<'d> Inputs<'d> {
         }
         let (Some(input), true) = (inputs.pop(), inputs.is_empty()) else { return Err(Closed::Unsupported) };
         let properties = &*coder.properties;
+        // Coders stand in a row, each with a window of its own.
+        if !self.budget.has_room(WINDOW) {
+            return Err(Closed::Unsupported);
+        }
         let window = |declared: usize| declared.min(WINDOW).min(usize::try_from(size).unwrap_or(WINDOW).max(4096));
         Ok(match &*coder.method {
             [0] => input,
@@ -94,6 +98,9 @@ impl<'d> Inputs<'d> {
             [3, 4, 1] => {
                 let (order, memory) = (properties.first().copied().unwrap_or_default(), le(properties, 1, 4));
                 let memory = memory.filter(|m| *m <= 4 * WINDOW).ok_or(Closed::Malformed)?;
+                if !self.budget.has_room(memory) {
+                    return Err(Closed::Unsupported);
+                }
                 let memory = u32::try_from(memory).map_err(|_| Closed::Malformed)?;
                 let reader = ppmd_rust::Ppmd7Decoder::new(input, u32::from(order), memory);
                 Box::new(reader.map_err(|_| Closed::Malformed)?)

@@ -1,5 +1,8 @@
 //! Filters of streams (ISO 32000-1 §7.4), in chains, each bounded.
 
+use std::borrow::Cow;
+use std::io::Read as _;
+
 use weezl::BitOrder;
 
 use super::super::super::archive::{Budget, Stop};
@@ -27,21 +30,26 @@ pub struct Decoded {
     /// The filter that is left: a picture's own coding, or one nobody knows.
     pub left: Option<String>,
     pub bomb: bool,
+    /// There was more than the most that was asked for.
+    pub cut: bool,
     /// Octets that all its steps made, what was cut off among them.
     pub made: usize,
 }
 
 /// Decodes `data`, at most `most` octets at each step.
 pub fn decode(data: &[u8], coding: &Coding, most: usize, budget: &Budget) -> Decoded {
-    let (mut current, mut left, mut bomb, mut made) = (data.to_vec(), None, false, 0_usize);
+    let (mut current, mut left, mut bomb, mut made) = (Cow::Borrowed(data), None, false, 0_usize);
+    let mut cut = false;
     for filter in coding.filters.iter().take(CHAIN) {
         // Not counted here: that is decided by the caller, who knows what the stream is for.
         let next = match filter.as_str() {
             "FlateDecode" | "Fl" => {
-                let (mut out, stop) = budget.peek(ZlibDecoder::new(current.as_slice()), current.len());
+                // One octet more shows that there is more.
+                let most = (most as u64).saturating_add(1);
+                let (mut out, stop) = budget.peek(ZlibDecoder::new(&*current).take(most), current.len());
                 if out.is_empty() {
                     let body = current.get(2..).unwrap_or_default();
-                    out = budget.peek(DeflateDecoder::new(body), current.len()).0;
+                    out = budget.peek(DeflateDecoder::new(body).take(most), current.len()).0;
                 }
                 bomb |= stop == Stop::Bomb;
                 predict(out, coding)
@@ -56,11 +64,13 @@ pub fn decode(data: &[u8], coding: &Coding, most: usize, budget: &Budget) -> Dec
                 break;
             }
         };
+        let mut next = next;
         made = made.saturating_add(next.len());
-        current = next;
-        current.truncate(most);
+        cut |= next.len() > most;
+        next.truncate(most);
+        current = Cow::Owned(next);
     }
-    Decoded { data: current, left, bomb, made }
+    Decoded { data: current.into_owned(), left, bomb, cut, made }
 }
 
 fn lzw(data: &[u8], late: bool, most: usize) -> Vec<u8> {
@@ -139,6 +149,8 @@ fn run_length(data: &[u8], most: usize) -> Vec<u8> {
 fn predict(data: Vec<u8>, coding: &Coding) -> Vec<u8> {
     let bytes = (coding.colours.clamp(1, 32) * coding.bits.clamp(1, 32)).div_ceil(8);
     let row = (coding.colours.clamp(1, 32) * coding.bits.clamp(1, 32) * coding.columns.clamp(1, 1 << 20)).div_ceil(8);
+    // A row longer than all there is would only be memory.
+    let row = row.min(data.len()).max(1);
     match coding.predictor {
         10.. => png(&data, row, bytes),
         2 if coding.bits == 8 => {

@@ -47,14 +47,14 @@ pub fn is_pdf(object: &Item<'_>) -> bool {
 
 pub fn open(item: &Item<'_>, budget: &mut Budget, report: &mut Report<'_>) -> Vec<Found> {
     let data: &[u8] = &item.data;
-    let mut objects = scan::objects(data);
+    let (mut objects, whole) = scan::objects(data);
     if objects.is_empty() {
         if data.len() > 64 {
             report.unknown("pdf.malformed", "has no objects");
         }
         return Vec::new();
     }
-    if objects.len() >= scan::OBJECTS {
+    if !whole {
         report.say("unpack.limit", "has more objects than are looked at");
     }
     let (encrypted, key) = key(&objects, budget, report);
@@ -72,6 +72,10 @@ pub fn open(item: &Item<'_>, budget: &mut Budget, report: &mut Report<'_>) -> Ve
     if !closed {
         for object in objects.iter().filter(|o| o.is("Type", "ObjStm")).take(STREAMS) {
             inner.extend(file.object_stream(object, budget, report));
+            if inner.len() > scan::OBJECTS {
+                report.say("unpack.limit", "has more objects than are looked at");
+                break;
+            }
         }
     }
     let all: Vec<&Object> = objects.iter().chain(&inner).collect();
@@ -187,7 +191,7 @@ impl File<'_> {
         if decoded.bomb {
             report.say("archive.bomb", "an object stream unpacks to far more than it holds");
         }
-        if !budget.take(decoded.data.len()) {
+        if decoded.cut || !budget.take(decoded.data.len()) {
             report.say("unpack.limit", "the budget of unpacked octets or files is spent");
             return Vec::new();
         }
@@ -234,10 +238,12 @@ impl File<'_> {
         if let Some(filter) = &decoded.left {
             report.unknown("pdf.malformed", format!("{name} is coded with {filter}"));
         }
-        if budget.take(decoded.data.len()) {
-            self.found.push(Found::member(name, decoded.data));
-        } else {
+        let fits = budget.take(decoded.data.len());
+        if decoded.cut || !fits {
             report.say("unpack.limit", "the budget of unpacked octets or files is spent");
+        }
+        if fits {
+            self.found.push(Found::member(name, decoded.data));
         }
     }
 
@@ -291,7 +297,7 @@ impl File<'_> {
         }
         if memchr::memmem::find(&data, b" obj").is_some() && memchr::memmem::find(&data, b"/S").is_some() {
             // Objects inside a stream: some viewers find them when tables are missing.
-            let inside = scan::objects(&data);
+            let (inside, _) = scan::objects(&data);
             actions::judge(&inside.iter().collect::<Vec<_>>(), report);
         }
         if self.text.len() < TEXT {

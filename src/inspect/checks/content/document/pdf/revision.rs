@@ -10,11 +10,12 @@ use super::places;
 use super::scan::Object;
 use crate::inspect::checks::content::archive::Budget;
 
-/// Tokens of one object, and of all objects of one file.
+/// Tokens of one object, and of all objects of one file: some 60 octets of memory each.
 const TOKENS: usize = 100_000;
-const ALL: usize = 4_000_000;
-/// Octets of one object stream.
+const ALL: usize = 1_000_000;
+/// Octets of one object stream, and of all of them.
 const STREAM: usize = 16 << 20;
+const STREAMS: usize = 64 << 20;
 
 /// How far a change goes; each allows what stands before it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
@@ -55,15 +56,27 @@ pub struct Revisions<'d> {
 }
 
 impl<'d> Revisions<'d> {
-    pub fn new(data: &'d [u8], objects: &[Object], budget: &Budget) -> Self {
-        let mut all = Self { data, versions: Vec::new(), is_closed: false };
+    /// `whole` where these are all objects of the file.
+    pub fn new(data: &'d [u8], objects: &[Object], whole: bool, budget: &Budget) -> Self {
+        let mut all = Self { data, versions: Vec::new(), is_closed: !whole };
         let (mut left, encrypted) = (ALL, objects.iter().any(|o| o.get("Encrypt").is_some()));
+        // Streams that lie side by side are read once; those that overlap are made for work.
+        let (mut reading, mut making) = (data.len().saturating_mul(2), STREAMS);
         for object in objects {
+            if left == 0 {
+                break;
+            }
             let at = object.place.start;
             if object.is("Type", "ObjStm") {
                 let raw = object.stream.clone().and_then(|range| data.get(range)).unwrap_or_default();
+                reading = reading.saturating_sub(raw.len());
+                if reading == 0 || making == 0 || budget.is_late() {
+                    left = 0;
+                    break;
+                }
                 let inner = decode(raw, &object.coding(), STREAM, budget);
-                all.is_closed |= encrypted || inner.bomb || inner.left.is_some();
+                making = making.saturating_sub(inner.made);
+                all.is_closed |= encrypted || inner.bomb || inner.cut || inner.left.is_some();
                 for (number, place) in places(&inner.data, object.number_of("First").unwrap_or(0)) {
                     let shape = Shape::read(slice(&inner.data, 0, place.end), place.start, &mut left);
                     all.versions.push(Version { number, at, shape });
@@ -86,14 +99,15 @@ impl<'d> Revisions<'d> {
         if self.is_closed {
             return Change::Content;
         }
-        let old = |number: u32| self.versions.iter().rev().find(|v| v.at < end && v.number == number && number > 0);
+        let known = self.versions.iter().filter(|v| v.at < end && v.number > 0);
+        let old: BTreeMap<u32, &Version> = known.map(|v| (v.number, v)).collect();
         let added: Vec<&Version> = self.versions.iter().filter(|v| v.at >= end && v.number > 0).collect();
         if added.is_empty() {
             // Octets that are no objects, or a table that points elsewhere.
             return Change::Content;
         }
         let missing = self.missing(end);
-        let change = |version: &&Version| match old(version.number) {
+        let change = |version: &&Version| match old.get(&version.number) {
             Some(old) => old.shape.becomes(&version.shape),
             None if missing.contains(&version.number) => Change::Content,
             None => version.shape.as_new(),

@@ -12,7 +12,7 @@ use super::super::bytes::slice;
 use super::filters::Coding;
 use super::lex::{Hidden, Lexer, Token};
 
-/// Objects of one file, and pairs of all of them together.
+/// Objects of one file; pairs of all of them together, those in lists counted one by one.
 pub const OBJECTS: usize = 100_000;
 const PAIRS: usize = 1_000_000;
 /// Names in disguise that are kept of one object.
@@ -137,6 +137,10 @@ impl Object {
             _ => None,
         }
     }
+    /// What is kept of it, in pairs and members of lists.
+    fn weight(&self) -> usize {
+        self.pairs.iter().map(|(_, value)| if let Value::List(list) = value { 1 + list.len() } else { 1 }).sum()
+    }
     pub fn coding(&self) -> Coding {
         let names = |value: &Value| match value {
             Value::Name(n) => vec![n.clone()],
@@ -158,8 +162,8 @@ impl Object {
     }
 }
 
-/// All objects and trailers.
-pub fn objects(data: &[u8]) -> Vec<Object> {
+/// All objects and trailers, and whether there are no more than are looked at.
+pub fn objects(data: &[u8]) -> (Vec<Object>, bool) {
     // One more than is read: where the last one ends.
     let most = OBJECTS + 1;
     let mut starts: Vec<(usize, u32, u32)> =
@@ -173,7 +177,7 @@ pub fn objects(data: &[u8]) -> Vec<Object> {
         let mut object = read(slice(data, 0, end), *start);
         (object.number, object.generation) = (*number, *generation);
         object.place = *start..end;
-        left = left.saturating_sub(object.pairs.len());
+        left = left.saturating_sub(object.weight());
         found.push(object);
         if left == 0 {
             break;
@@ -191,7 +195,8 @@ pub fn objects(data: &[u8]) -> Vec<Object> {
             object.stream = Some(range.start..ends.of(range.start, length));
         }
     }
-    found
+    let whole = found.len() == starts.len();
+    (found, whole)
 }
 
 /// `12 0 obj`: where its content begins, and its numbers; `at` is the place of the word.
@@ -268,7 +273,8 @@ pub fn read(data: &[u8], at: usize) -> Object {
     let (mut object, mut lexer) = (Object::default(), Lexer::new(data, at));
     let mut tokens: Vec<Token> = Vec::new();
     let mut key: Option<String> = None;
-    while object.pairs.len() < PAIRS / 10 {
+    let mut listed = 0;
+    while object.pairs.len() + listed < PAIRS / 10 {
         let Some(token) = tokens.pop().or_else(|| lexer.next()) else { break };
         match token {
             Token::Word(word) => {
@@ -310,6 +316,7 @@ pub fn read(data: &[u8], at: usize) -> Object {
             Token::Start => {
                 if let Some(key) = key.take() {
                     let list = list(&mut lexer, &mut tokens);
+                    listed += list.len();
                     object.keep(key, Value::List(list));
                 }
             }

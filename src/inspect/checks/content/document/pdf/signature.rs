@@ -48,13 +48,13 @@ pub fn of(data: &[u8], budget: &Budget) -> Vec<Signature> {
     if !marks.iter().any(|mark| memchr::memmem::find(data, mark).is_some()) {
         return Vec::new();
     }
-    let objects = scan::objects(data);
+    let (objects, whole) = scan::objects(data);
     let places = objects.iter().map(|o| o.place.clone());
     let mut found: Vec<Signature> = places.filter_map(|place| read(data, place)).take(SIGNATURES).collect();
     if found.is_empty() {
         return found;
     }
-    let revisions = Revisions::new(data, &objects, budget);
+    let revisions = Revisions::new(data, &objects, whole, budget);
     for signature in &mut found {
         let end = signature.covered[1].end;
         signature.later = if signature.fault.is_some() { Change::Content } else { revisions.since(end) };
