@@ -204,3 +204,28 @@ fn unpacking_ends_when_its_time_is_over() {
     assert!(members.iter().all(|(_, length)| *length == 0), "{members:?}");
     assert_eq!(codes, ["unpack.limit"]);
 }
+
+/// One of the samples that the whole-program tests read, too.
+fn sample(name: &str) -> Vec<u8> {
+    use base64::Engine as _;
+    let path = format!("{}/tests/archives/{name}.b64", env!("CARGO_MANIFEST_DIR"));
+    let text: String = std::fs::read_to_string(path).unwrap().split_whitespace().collect();
+    let packed = base64::engine::general_purpose::STANDARD.decode(text).unwrap();
+    let mut octets = Vec::new();
+    std::io::Read::read_to_end(&mut lzma_rust2::XzReader::new(&*packed, true), &mut octets).unwrap();
+    octets
+}
+
+/// THREATS Z-09: once, however many entries each has, and not at all where the archive is the object itself.
+#[test]
+fn archives_behind_a_picture_are_found_once() {
+    let picture = [b"\xff\xd8\xff\xe0\0\x10JFIF\0".as_slice(), &[7; 300], b"-lh5-\x60\xea\xff\xd9"].concat();
+    for (name, count) in [("lh5.lzh", 1), ("packed.arj", 2), ("mszip.cab", 2), ("7z-LZMA2.7z", 2), ("rar5.rar", 2)] {
+        let data = sample(name);
+        let (members, codes) = opened(&data, &mut Budget::new(&limits()));
+        assert_eq!((members.len(), codes.len()), (count, 0), "{name}: {members:?} {codes:?}");
+        let (members, codes) = opened(&[picture.clone(), data].concat(), &mut Budget::new(&limits()));
+        assert_eq!((members.len(), &*codes), (count, &["archive.embedded".to_owned()][..]), "{name}: {members:?}");
+    }
+    assert_eq!(opened(&picture, &mut Budget::new(&limits())), (Vec::new(), Vec::new()));
+}

@@ -3,6 +3,7 @@
 //! together: nothing in a middle volume of zip or 7z does.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::super::{Object, Origin, kind};
 use super::{Budget, Report, Stop, rar};
@@ -162,7 +163,12 @@ fn put_together(
     };
     if matches!(set.way, Way::Rar | Way::OldRar) {
         let volumes: Vec<&[u8]> = pieces.iter().map(|piece| &*piece.data).collect();
-        let members = rar::volumes(&volumes, budget, report);
+        // Its reader is other people's making: what it gives up on is one set.
+        let opened = catch_unwind(AssertUnwindSafe(|| rar::volumes(&volumes, budget, report)));
+        let members = opened.unwrap_or_else(|_| {
+            report.unknown("archive.malformed", "its reader gave up");
+            Vec::new()
+        });
         return members.into_iter().map(|member| object(member.name, member.data)).collect();
     }
     let length = pieces.iter().map(|piece| piece.data.len()).sum();

@@ -50,6 +50,10 @@ pub(super) fn read(volume: &Volume<'_, '_>, taker: &mut Taker<'_, '_>) {
         if !seen.insert(place.first) {
             continue;
         }
+        // A folder without entries costs time, too.
+        if !taker.may_go_on() {
+            return;
+        }
         for entry in entries(&exfat.octets(place)) {
             looked += 1;
             if looked > ENTRIES || !taker.may_go_on() {
