@@ -139,6 +139,11 @@ impl Record {
     }
 }
 
+/// The data folder that `config` names; nothing else in it needs to be right, and the folder need not be there.
+pub fn data_dir(config: &Path) -> Result<PathBuf, Trouble> {
+    site(config).map(|site| site.data)
+}
+
 /// What a command came to: its trouble goes to standard error.
 #[must_use]
 pub fn finish(command: &str, done: Result<(), Trouble>) -> ExitCode {

@@ -326,8 +326,10 @@ fn print_whole(json: bool, entry: &Entry, headers: &str) {
             What::Forwarded => "Forwarded",
             What::Shown => "Shown",
             What::Removed => "Removed",
+            What::Found => "Found",
         };
-        let (to, forced) = (deed.to.join(", "), if deed.forced { " (forced)" } else { "" });
+        let (to, forced) =
+            ([&deed.to[..], &deed.codes].concat().join(", "), if deed.forced { " (forced)" } else { "" });
         println!("{what:<11} {} by {} {to}{forced}: {}", deed.at, safe(&deed.by), safe(&deed.reason));
     }
     println!();

@@ -6,7 +6,7 @@ mod chronicle;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use chronicle::{Chronicle, Step};
 
@@ -61,6 +61,12 @@ impl Clock {
             Source::Hand(hands) => Span::millis(hands.uptime.load(Ordering::SeqCst)),
         }
     }
+}
+
+/// CPU time that this process has had so far, all threads together.
+#[must_use]
+pub fn cpu_time() -> Duration {
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_PROCESS_CPUTIME_ID).map(Duration::from).unwrap_or_default()
 }
 
 /// Turns a clock made by [`Clock::by_hand`].

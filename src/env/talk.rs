@@ -4,7 +4,7 @@
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
 use tokio::io::{
@@ -13,6 +13,8 @@ use tokio::io::{
 use tokio::net::{TcpStream, UnixStream};
 
 use super::jail::memory;
+use super::tls::client::{Connector, Link, Trust};
+use crate::mail::KeyPin;
 
 /// Where the service listens.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -59,10 +61,38 @@ trait Stream: AsyncRead + AsyncWrite + Unpin + Send {
         None
     }
 }
-impl Stream for TcpStream {}
+impl Stream for Link {}
 impl Stream for UnixStream {
     fn local(&self) -> Option<&UnixStream> {
         Some(self)
+    }
+}
+
+/// How the other side must prove who it is, under TLS from the first octet.
+#[derive(Clone, Debug)]
+pub struct Secure {
+    connector: Connector,
+    /// Where there are some, the server's key is one of them and nothing else is asked.
+    pins: Vec<KeyPin>,
+}
+
+impl Secure {
+    /// Trusts the system's roots and those in the PEM file `authority`; with `pins` only these keys.
+    pub fn new(authority: Option<&Path>, pins: &[KeyPin]) -> Result<Self, String> {
+        let connector = Connector::new(authority).map_err(|error| error.to_string())?;
+        Ok(Self { connector, pins: pins.to_vec() })
+    }
+
+    async fn start(&self, stream: TcpStream, host: &str) -> io::Result<Link> {
+        let trust = if self.pins.is_empty() { Trust::Verified } else { Trust::Any };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let link = self.connector.start(stream, host, trust).await.map_err(|e| io::Error::other(e.to_string()))?;
+        let key = link.key_digest().map(KeyPin::new);
+        if !self.pins.is_empty() && key.is_none_or(|key| !self.pins.contains(&key)) {
+            let shown = key.map_or_else(|| "none".to_owned(), |key| key.to_string());
+            return Err(io::Error::other(format!("its key is none of the pinned ones: {shown}")));
+        }
+        Ok(link)
     }
 }
 
@@ -76,13 +106,18 @@ impl fmt::Debug for Talk {
 }
 
 impl Talk {
-    pub async fn connect(address: &Address) -> io::Result<Self> {
+    /// `secure`: under TLS; only over TCP.
+    pub async fn connect(address: &Address, secure: Option<&Secure>) -> io::Result<Self> {
         let stream: Box<dyn Stream> = match address {
+            Address::Unix(_) if secure.is_some() => return Err(io::ErrorKind::Unsupported.into()),
             Address::Tcp(text) => {
                 let stream = TcpStream::connect(text.as_str()).await?;
                 // Small questions, waited for: Nagle costs 40 ms each.
                 stream.set_nodelay(true)?;
-                Box::new(stream)
+                match secure {
+                    Some(secure) => Box::new(secure.start(stream, address.host()).await?),
+                    None => Box::new(Link::Plain(stream)),
+                }
             }
             Address::Unix(path) => Box::new(UnixStream::connect(path).await?),
         };

@@ -8,14 +8,12 @@ use super::control::serve::Handler;
 use super::control::{ENGINES, FLUSH_RECEIPTS, Reply, Request};
 use super::emergency::Emergency;
 use super::officer::Officer;
+use super::retro::Retro;
 use crate::deliver::Deliver;
 use crate::inspect::checks::net::engines::run::Engines;
 use crate::policy::Live;
 use crate::report::metrics::Metrics;
 use crate::report::record::run::Log;
-
-/// Lines of the record that one `luytre retro` may add.
-const MOST_RETRO: usize = 500;
 
 /// Answers operators.
 pub(super) struct Answers {
@@ -26,6 +24,7 @@ pub(super) struct Answers {
     pub live: Arc<Live>,
     pub record: Log,
     pub engines: Engines,
+    pub retro: Retro,
 }
 
 impl Handler for Answers {
@@ -65,13 +64,22 @@ impl Answers {
             Request::BypassOn { span, sudo, reason } => self.emergency.on(span, &peer.called(&sudo), &reason),
             Request::BypassOff { sudo, reason } => self.emergency.off(&peer.called(&sudo), &reason),
             Request::BypassStatus => self.emergency.status(),
-            Request::RetroDone { sudo, found, about } => {
-                let by = peer.called(&sudo);
-                self.metrics.retro(found);
-                for line in about.iter().take(MOST_RETRO) {
-                    self.officer.note("retro.found", line, &by, "", "");
+            Request::RetroHeld { after } => match self.retro.held(after).await.map(serde_json::to_value) {
+                Ok(Ok(value)) => Reply::Value { value },
+                Ok(Err(error)) => Reply::failed(error),
+                Err(error) => Reply::failed(error),
+            },
+            Request::RetroFound { hits, sudo } => {
+                let count = hits.len();
+                match self.retro.tell(hits, &peer.called(&sudo)).await {
+                    Ok(()) => Reply::Done { count },
+                    Err(error) => Reply::failed(error),
                 }
-                self.officer.note("retro.done", format!("{found} deliveries"), &by, "", "");
+            }
+            Request::RetroDone { found, sudo } => {
+                self.metrics.retro(found);
+                self.metrics.retro_run("command", true);
+                self.officer.note("retro.done", format!("{found} deliveries"), &peer.called(&sudo), "", "");
                 Reply::Done { count: found }
             }
             request => self.of_stores(request).await,

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::deliver::Standing;
 use crate::mail::Span;
 use crate::quarantine::{Cursor, Entry, Filter as HeldFilter, HeldKey};
+use crate::report::record::retro::Hit;
 use crate::spool::{Job, JobKey};
 pub use filter::{QueueFilter, State};
 
@@ -112,12 +113,24 @@ pub enum Request {
         reason: String,
     },
     BypassStatus,
-    /// What `luytre retro` found: how many deliveries, and a line for each of the first.
-    RetroDone {
+    /// Some held messages behind `after`, looked at with the rules and engines of today: a [`HeldPage`] as value.
+    ///
+    /// [`HeldPage`]: super::retro::HeldPage
+    RetroHeld {
+        #[serde(default)]
+        after: Option<Cursor>,
+    },
+    /// Some of what `luytre retro` found, to be told.
+    RetroFound {
+        hits: Vec<Hit>,
         #[serde(default)]
         sudo: String,
+    },
+    /// It has told all; so many deliveries.
+    RetroDone {
         found: usize,
-        about: Vec<String>,
+        #[serde(default)]
+        sudo: String,
     },
     Reload,
     Status,

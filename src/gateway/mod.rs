@@ -15,6 +15,8 @@ mod officer;
 pub mod privileges;
 mod recheck;
 mod reload;
+mod rescan;
+pub mod retro;
 mod serve;
 pub mod sockets;
 mod stages;
@@ -32,7 +34,7 @@ use serve::Pages;
 use sockets::Inherited;
 
 /// Folders below `data_dir`.
-pub const FOLDERS: [&str; 4] = ["spool", "quarantine", "receipts", "tmp"];
+pub const FOLDERS: [&str; 5] = ["spool", "quarantine", "receipts", "tmp", crate::inspect::parked::FOLDER];
 
 /// Why the gateway could not start: one sentence each.
 #[derive(Debug, thiserror::Error)]

@@ -10,7 +10,7 @@ use super::recheck::Recheck;
 use crate::envelope::relay::Standing;
 use crate::mail::{Mailbox, Recipient, Span, Timestamp, transaction::Notify};
 use crate::policy::Policy;
-use crate::quarantine::{HeldKey, Order};
+use crate::quarantine::{Entry as HeldEntry, HeldKey, Order};
 use crate::report::record::run::Log;
 use crate::report::record::{Act, Entry, Update};
 use crate::session::desk::Target;
@@ -46,7 +46,7 @@ impl Officer {
         self.record.write(self.stores.clock.now(), Entry::Act(act));
     }
 
-    fn outcome(&self, id: crate::mail::MailId, state: &str, detail: String) {
+    pub fn outcome(&self, id: crate::mail::MailId, state: &str, detail: String) {
         let now = self.stores.clock.now();
         self.record.write(now, Entry::Outcome(Update { id, outcome: Outcome::new(now, state, Vec::new(), detail) }));
     }
@@ -120,15 +120,21 @@ impl Officer {
             }
         }
         drop(keep);
-        let reply = self.stores.release(*key, &order).await;
+        self.let_go(&HeldEntry { key: *key, ..entry }, &order, &to.join(", ")).await
+    }
+
+    /// Sends it on its way, with a record; `to` in words, where it goes to somebody else.
+    pub async fn let_go(&self, entry: &HeldEntry, order: &Order, to: &str) -> Reply {
+        let reply = self.stores.release(entry.key, order).await;
         if !matches!(reply, Reply::Done { .. }) {
             self.stores.shelf.not_released("failed");
             return reply;
         }
+        let Order { by, reason, forced, .. } = order;
         let (what, forced) =
-            (if to.is_empty() { "released" } else { "forwarded" }, if *force { " (forced)" } else { "" });
-        self.note(&format!("quarantine.{what}"), key, by, reason, format!("{}{forced}", to.join(", ")));
-        let whom = if to.is_empty() { String::new() } else { format!(" to {}", to.join(", ")) };
+            (if to.is_empty() { "released" } else { "forwarded" }, if *forced { " (forced)" } else { "" });
+        self.note(&format!("quarantine.{what}"), entry.key, by, reason, format!("{to}{forced}"));
+        let whom = if to.is_empty() { String::new() } else { format!(" to {to}") };
         self.outcome(entry.held.meta.id, what, format!("by {by}{whom}{forced}: {reason}"));
         reply
     }
@@ -180,5 +186,6 @@ fn order(errand: &Errand, by: &str, policy: &Policy) -> Result<Order, String> {
         to,
         forced: errand.force,
         hostname: policy.hostname.to_string(),
+        tagged: false,
     })
 }

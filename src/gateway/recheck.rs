@@ -18,35 +18,69 @@ use crate::pipeline::Examiner;
 use crate::policy::Live;
 use crate::quarantine::shelf::objections;
 use crate::quarantine::store::Keep;
-use crate::quarantine::{Entry, Held, Order};
+use crate::quarantine::{Entry, Held, Order, What};
 use crate::session::desk::{Letter, Opening};
 use crate::verdict::decide::is_about_sender;
-use crate::verdict::{Action, Group, Ruled};
+use crate::verdict::{Action, Group, Judged, Ruled};
 
 /// Looks again.
+#[derive(Clone)]
 pub(super) struct Recheck {
     pub examiner: Examiner,
     pub live: Arc<Live>,
     pub clock: Clock,
 }
 
+/// What a second look finds.
+#[derive(Debug)]
+pub(super) struct Again {
+    pub judged: Judged,
+    /// What of it speaks against delivering the message to these recipients.
+    pub objections: Vec<String>,
+    /// What would be done about it today, and malware.
+    pub acting: Vec<String>,
+    /// Seen is seen, whatever the agency does with it.
+    pub malware: Vec<String>,
+    /// Engines are configured and none looked.
+    pub unseen: bool,
+    /// It would be delivered with a tag.
+    pub tagged: bool,
+}
+
 impl Recheck {
     /// Codes that speak against letting it go to whom `order` says; `Err`: it could not be looked at.
     pub async fn look(&self, entry: &Entry, keep: &Keep, order: &Order) -> Result<Vec<String>, String> {
+        let recipients = if order.to.is_empty() { &entry.held.meta.recipients } else { &order.to };
+        let again = self.again(entry, keep, recipients).await?;
+        let mut found = again.objections;
+        // What was found since it is held bars it also where today's engines cannot look.
+        let later = entry.deeds.iter().filter(|deed| deed.what == What::Found).flat_map(|deed| &deed.codes);
+        found.extend(later.filter(|code| code.starts_with("malware.")).cloned());
+        found.sort();
+        found.dedup();
+        Ok(found)
+    }
+
+    /// As if it came now for `recipients`; `Err`: it could not be looked at.
+    pub async fn again(&self, entry: &Entry, keep: &Keep, recipients: &[Recipient]) -> Result<Again, String> {
         let (policy, held) = (self.live.current(), &entry.held);
-        let recipients = if order.to.is_empty() { &held.meta.recipients } else { &order.to };
-        let mail = Mail::complete(envelope(held, recipients.clone(), self.clock.now()), raw(keep));
+        let mail = Mail::complete(envelope(held, recipients.to_vec(), self.clock.now()), raw(keep));
         let examined = self.examiner.examine_known(mail, &policy, held.auth.clone(), of_sender(held)).await;
-        let verdict = &policy.compiled.verdict;
-        let judged = examined.map_err(|reply| reply.to_string())?.judge(verdict);
+        let judged = examined.map_err(|reply| reply.to_string())?.judge(&policy.compiled.verdict);
+        let found = judged.case().findings().iter().map(|f| f.code.to_string());
+        let mut malware: Vec<String> = found.filter(|code| code.starts_with("malware.")).collect();
+        malware.sort();
+        malware.dedup();
         let mut acting: Vec<String> = judged.groups().iter().flat_map(acting).collect();
-        // Seen is seen, whatever the agency does with it.
-        acting
-            .extend(judged.case().findings().iter().map(|f| f.code.to_string()).filter(|c| c.starts_with("malware.")));
+        acting.extend(malware.iter().cloned());
         acting.sort();
         acting.dedup();
         let agency = recipients.first().map_or(&held.meta.destination, |to| &to.destination).agency();
-        Ok(objections(held, &acting, |code| verdict.acts_alone(agency, code)))
+        let verdict = &policy.compiled.verdict;
+        let objections = objections(held, &acting, |code| verdict.acts_alone(agency, code));
+        let unseen = ["engine.down", "engine.unscanned", "engine.skipped"].iter().any(|code| judged.case().has(code));
+        let tagged = judged.groups().iter().any(|group| group.action == Action::Tag);
+        Ok(Again { judged, objections, acting, malware, unseen, tagged })
     }
 }
 

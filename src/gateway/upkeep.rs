@@ -17,6 +17,7 @@ use crate::env::clock::Chronicle;
 use crate::env::disk::Disk;
 use crate::guard::Guard;
 use crate::inspect::checks::net::engines::run::Engines;
+use crate::inspect::run::Breaker;
 use crate::mail::Timestamp;
 use crate::policy::Policy;
 use crate::quarantine::Shelf;
@@ -44,6 +45,15 @@ pub(super) fn start(stages: &Stages) -> JoinSet<()> {
     tasks.spawn(guarding(stages.guard.clone(), policy.clone()));
     tasks.spawn(every_hour(stages.shelf.clone(), stages.record.clone(), stages.clock.clone(), policy));
     tasks.spawn(engines(stages.engines.clone()));
+    tasks.spawn(stages.rescan().run());
+    let (guard, clock) = (stages.guard.clone(), stages.clock.clone());
+    let breaker = Breaker {
+        disk: Arc::clone(&stages.disk),
+        data: stages.data.clone(),
+        clock: clock.clone(),
+        tell: Box::new(move |entry| guard.parked(&entry.rule, &entry.why, clock.now())),
+    };
+    tasks.spawn(breaker.run(stages.inspectors.clone()));
     tasks.spawn(Arc::clone(&stages.live).follow());
     tasks
 }

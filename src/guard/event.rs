@@ -22,7 +22,7 @@ const LONGEST: usize = 512;
 pub struct Event {
     /// RFC 3339, UTC.
     pub time: String,
-    /// `refusal`, `ban`, `tls`, `sudden`, or, about the gateway itself and without a client, `stress` or `list`.
+    /// `refusal`, `ban`, `tls`, `sudden`, or, about the gateway itself and without a client, `stress`, `list`, `rule` or `retro`.
     pub event: &'static str,
     pub address: String,
     pub port: u16,
@@ -105,6 +105,17 @@ impl Event {
         }
     }
 
+    /// A message that was delivered is known to be bad now (`luytre retro`): which, to whom, and why.
+    #[must_use]
+    pub fn late(id: String, sender: &str, recipients: &str, why: &str, at: Timestamp) -> Self {
+        Self {
+            id,
+            sender: bounded(sender),
+            recipient: bounded(recipients),
+            ..Self::state("retro", "delivered", bounded(why), at)
+        }
+    }
+
     /// Stress began or ended.
     #[must_use]
     pub fn stress(turn: Turn, at: Timestamp) -> Self {
@@ -150,6 +161,7 @@ impl Event {
     #[must_use]
     pub fn cef(&self) -> String {
         let severity = match self.event {
+            "retro" => 9,
             "sudden" => 8,
             "ban" | "list" => 7,
             "stress" => 6,

@@ -296,6 +296,11 @@ impl Guard {
         }
     }
 
+    /// What other rooms have to say to whoever watches.
+    pub fn tell(&self, event: Event) {
+        self.0.sink.tell(event);
+    }
+
     /// A TLS handshake failed: that becomes an event, and nobody's conduct. Many honest servers are only old.
     pub fn handshake_failed(&self, client: &ClientFacts, error: &HandshakeError, at: Timestamp) {
         let address = key(client.address.ip()).to_string();
@@ -312,6 +317,11 @@ impl Guard {
     /// Stress began or ended: that becomes an event.
     pub fn stressed(&self, turn: Turn, at: Timestamp) {
         self.0.sink.tell(Event::stress(turn, at));
+    }
+
+    /// A slow rule was parked: that becomes an event.
+    pub fn parked(&self, rule: &str, why: &str, at: Timestamp) {
+        self.0.sink.tell(Event::state("rule", "parked", format!("{rule}: {why}"), at));
     }
 
     /// Done once a second: sizes for the metrics, settings for the sink.

@@ -326,6 +326,9 @@ pub struct SmimeFact {
     pub detail: String,
     /// The message is encrypted (EnvelopedData, AuthEnvelopedData): its content was not seen.
     pub encrypted: bool,
+    /// The worst of the signatures inside PDF files; findings `pdf.signature-<status>` say more of each file.
+    #[serde(default)]
+    pub pdf_status: SmimeStatus,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -347,6 +350,8 @@ pub enum SmimeStatus {
     None,
     Valid,
     Altered,
+    /// The signature holds for an older state of the file (PDF only).
+    Modified,
     Expired,
     Revoked,
     UnknownRevocation,
@@ -365,6 +370,7 @@ impl SmimeStatus {
             Self::None => "none",
             Self::Valid => "valid",
             Self::Altered => "altered",
+            Self::Modified => "modified",
             Self::Expired => "expired",
             Self::Revoked => "revoked",
             Self::UnknownRevocation => "unknown-revocation",
@@ -382,7 +388,9 @@ impl SmimeStatus {
         match self {
             Self::None => AuthResult::None,
             Self::Valid => AuthResult::Pass,
-            Self::Altered | Self::WrongSender | Self::Revoked | Self::Expired | Self::Partial => AuthResult::Fail,
+            Self::Altered | Self::Modified | Self::WrongSender | Self::Revoked | Self::Expired | Self::Partial => {
+                AuthResult::Fail
+            }
             Self::Weak | Self::Untrusted => AuthResult::Policy,
             Self::UnknownRevocation => AuthResult::TempError,
             Self::Malformed | Self::Unverifiable => AuthResult::PermError,

@@ -3,17 +3,21 @@
 //!
 //! Order of the start (DESIGN §5a): limits, OpenSSL, rules, landlock, one warm-up scan, seccomp, "ready".
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 pub use super::policy::Loaded;
 
 use super::checks::content::archive::{self, Budget, Passwords};
-use super::checks::content::{self, ContentCheck, Outbox, View, kind, objects, outbox};
+use super::checks::content::document;
+use super::checks::content::{self, ContentCheck, Outbox, View, kind, objects, outbox, yara};
 use super::rules::surface::{Form, Outer, Surface, Surfaces};
 use super::{ContentFacts, Finding, OutgoingKind, WantsParts};
 use crate::env::Clock;
+use crate::env::clock::cpu_time;
 use crate::env::jail::wire::Inner;
 use crate::env::jail::{cage, memory, probe};
 use crate::mail::mime::{self, rewrite, words};
@@ -67,10 +71,12 @@ impl Wants {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) enum Answer {
     /// The cage is closed; `landlock` tells whether the kernel has that half of it.
-    Ready {
-        landlock: bool,
+    Ready { landlock: bool },
+    Facts {
+        facts: Box<ContentFacts>,
+        /// CPU time of the YARA rules.
+        yara_ms: u64,
     },
-    Facts(Box<ContentFacts>),
     /// A parser gave up; the process ends after this.
     Panicked(String),
     /// The cage could not be closed or the policy not be opened.
@@ -82,13 +88,20 @@ pub(super) enum Answer {
 /// Looks at messages, one after the other: the work itself, in an inspector or in this process.
 pub struct Examiner<'p> {
     loaded: &'p Loaded,
-    checks: Vec<Box<dyn ContentCheck + 'p>>,
+    checks: Vec<(&'static str, Box<dyn ContentCheck + 'p>)>,
+    yara: Cell<Duration>,
 }
 
 impl<'p> Examiner<'p> {
     #[must_use]
     pub fn new(loaded: &'p Loaded) -> Self {
-        Self { loaded, checks: loaded.checks() }
+        Self { loaded, checks: loaded.checks(), yara: Cell::default() }
+    }
+
+    /// CPU time that the YARA rules took for the last message.
+    #[must_use]
+    pub const fn yara_time(&self) -> Duration {
+        self.yara.get()
     }
 
     /// Everything known of the content of `raw`. Nothing leaves beside it.
@@ -101,6 +114,7 @@ impl<'p> Examiner<'p> {
     #[must_use]
     pub fn examine_into(&self, raw: &[u8], task: &Task, outbox: Outbox) -> ContentFacts {
         let mut facts = ContentFacts::default();
+        self.yara.set(Duration::ZERO);
         if let Some(order) = &task.wants.strip {
             self.strip(raw, order, &outbox, &mut facts);
             facts.outgoing = outbox.into_items();
@@ -119,8 +133,14 @@ impl<'p> Examiner<'p> {
         let from = root.and_then(|p| sender(&p.headers));
         let (unpacked, from) = (unpacked.as_slice(), from.as_ref());
         let view = View { raw, tree: &tree, objects: &objects, unpacked, task, from, outbox: &outbox };
-        for check in &self.checks {
-            check.examine(&view, &mut facts);
+        for (id, check) in &self.checks {
+            if *id == yara::ID {
+                let began = cpu_time();
+                check.examine(&view, &mut facts);
+                self.yara.set(cpu_time().saturating_sub(began));
+            } else {
+                check.examine(&view, &mut facts);
+            }
         }
         if outbox.is_open() {
             outbox::put_parts(&view, task.wants.parts, &mut facts);
@@ -149,7 +169,7 @@ impl<'p> Examiner<'p> {
         let limits = self.loaded.limits();
         let time = limits.archive_time.min(Span::millis(task.budget_ms / 2));
         let budget = Budget::new(limits).within(Clock::system(), time);
-        let closed = |data: &[u8]| archive::takes_passwords(kind::of(data));
+        let closed = |data: &[u8]| archive::takes_passwords(kind::of(data), data) || document::takes_passwords(data);
         if !tree.parts.iter().any(|p| closed(&p.decoded)) && !tree.alternatives.iter().any(|a| closed(&a.decoded)) {
             return budget;
         }
@@ -228,7 +248,8 @@ fn serve(link: &mut Inner, memory_bytes: u64, probe: Option<&str>) -> Result<(),
                     say(link, &Answer::Probed(attempt.err()));
                     return Ok(());
                 }
-                say(link, &Answer::Facts(Box::new(facts)));
+                let yara_ms = u64::try_from(examiner.yara_time().as_millis()).unwrap_or(u64::MAX);
+                say(link, &Answer::Facts { facts: Box::new(facts), yara_ms });
             }
             Err(panic) => {
                 // State may be broken: this process looks at nothing more.

@@ -8,6 +8,7 @@ pub mod checks;
 pub mod inspector;
 pub mod lanes;
 pub mod metrics;
+pub mod parked;
 pub mod policy;
 pub mod rules;
 pub mod run;

@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 use super::checks::content::hashes::HashList;
 use super::checks::content::smime::TrustMaterial;
 use super::checks::content::{self, Limits, REGISTER, yara};
+use super::parked::{self, Parked};
 use super::rules::{self, RuleSet};
 use crate::mail::{Problem, problem::Severity};
 
@@ -20,6 +21,8 @@ use crate::mail::{Problem, problem::Severity};
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     pub yara: Vec<yara::Source>,
+    /// Rules of these files that are not run.
+    pub parked: Vec<Parked>,
     pub spam: Vec<rules::Source>,
     pub trust: TrustMaterial,
     /// Lists of known files: path and text.
@@ -29,6 +32,12 @@ pub struct Sources {
 }
 
 impl Sources {
+    /// Without the rules of a list.
+    #[must_use]
+    pub fn with_parked(self, parked: Vec<Parked>) -> Self {
+        Self { parked, ..self }
+    }
+
     /// With the passwords of text files, one a line; empty lines and those that begin with `#` are none.
     #[must_use]
     pub fn with_passwords(mut self, files: Vec<(PathBuf, Vec<u8>)>) -> Self {
@@ -67,6 +76,7 @@ impl Sources {
         let named = |(file, text): (PathBuf, String)| rules::Source { name: file.display().to_string(), text };
         Self {
             yara,
+            parked: Vec::new(),
             spam: spam.into_iter().filter_map(&mut text).map(named).collect(),
             trust: material,
             hashes: Vec::new(),
@@ -91,6 +101,9 @@ pub struct Policy {
     limits: Limits,
     rules: Arc<RuleSet>,
     yara_rules: Vec<yara::About>,
+    yara_sources: Vec<yara::Source>,
+    packs: Vec<(PathBuf, String)>,
+    parked: Vec<Parked>,
     /// Things worth saying that do not keep the policy from being used.
     warnings: Vec<Problem>,
 }
@@ -121,6 +134,10 @@ impl Policy {
         if checks.is_empty() {
             warnings.push(Problem::new("", "[inspect] checks is empty: content is not looked at").warning());
         }
+        let parked::Set { sources: live, packs, parked, warnings: mut told } =
+            parked::Set::of(sources.yara, &sources.parked);
+        warnings.append(&mut told);
+        let sources = Sources { yara: live, ..sources };
         let hash = digest(checks, &limits, &sources);
         let compiled = yara::RuleSet::compile(&sources.yara).map_err(|mut p| problems.append(&mut p)).ok();
         let compiled = compiled.map(|(rules, mut odd)| {
@@ -155,7 +172,17 @@ impl Policy {
         match rules.filter(|_| problems.iter().all(|p| p.severity != Severity::Error)) {
             Some(rules) => {
                 warnings.append(&mut problems);
-                Ok(Self { bytes, hash, limits, rules: Arc::new(rules), yara_rules, warnings })
+                Ok(Self {
+                    bytes,
+                    hash,
+                    limits,
+                    rules: Arc::new(rules),
+                    yara_rules,
+                    yara_sources: sources.yara,
+                    packs,
+                    parked,
+                    warnings,
+                })
             }
             None => Err(problems),
         }
@@ -184,6 +211,21 @@ impl Policy {
     #[must_use]
     pub fn yara_rules(&self) -> &[yara::About] {
         &self.yara_rules
+    }
+    /// The files of these rules, without those that are parked.
+    #[must_use]
+    pub fn yara_sources(&self) -> &[yara::Source] {
+        &self.yara_sources
+    }
+    /// Each of these files as it was read, with the digest by which a parked rule knows it again.
+    #[must_use]
+    pub fn packs(&self) -> &[(PathBuf, String)] {
+        &self.packs
+    }
+    /// Rules that are not run, and why.
+    #[must_use]
+    pub fn parked(&self) -> &[Parked] {
+        &self.parked
     }
     #[must_use]
     pub fn warnings(&self) -> &[Problem] {
@@ -263,9 +305,9 @@ impl Loaded {
     pub const fn timeout(&self) -> Option<Duration> {
         self.timeout
     }
-    /// The checks that are switched on, in the configured order.
-    pub(super) fn checks(&self) -> Vec<Box<dyn content::ContentCheck + '_>> {
+    /// The checks that are switched on and their names, in the configured order.
+    pub(super) fn checks(&self) -> Vec<(&'static str, Box<dyn content::ContentCheck + '_>)> {
         let entry = |id: &String| REGISTER.iter().find(|e| e.id == id);
-        self.checks.iter().filter_map(entry).map(|e| (e.build)(self)).collect()
+        self.checks.iter().filter_map(entry).map(|e| (e.id, (e.build)(self))).collect()
     }
 }

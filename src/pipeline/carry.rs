@@ -264,7 +264,10 @@ fn kind(group: &Group) -> Kind {
         Kind::Malware
     } else if because("dmarc.") || because("from.") {
         Kind::Phish
-    } else if ["archive.", "unpack.", "mime.", "inspect.", "smime."].into_iter().any(because) {
+    } else if ["archive.", "unpack.", "mime.", "inspect.", "smime.", "engine.", "office.encrypted", "pdf.encrypted"]
+        .into_iter()
+        .any(because)
+    {
         Kind::Unscannable
     } else if because("attachment.") || because("yara.") || because("policy.") {
         Kind::Policy

@@ -13,6 +13,7 @@ use super::files::{Disk, Files, SHARED};
 use super::place::Place;
 use super::tree::{Document, Step};
 use super::{Agency, Policy, Settings, guard, read, relations, sts, submission};
+use crate::inspect::parked::{self, Parked};
 use crate::mail::problem::Severity;
 use crate::mail::{Domain, Language, Problem, Timestamp};
 
@@ -95,6 +96,8 @@ pub struct Material {
     pub trust: Vec<(PathBuf, Vec<u8>)>,
     pub hashes: Vec<(PathBuf, Vec<u8>)>,
     pub passwords: Vec<(PathBuf, Vec<u8>)>,
+    /// YARA rules that are not run.
+    pub parked: Vec<Parked>,
 }
 
 impl Material {
@@ -130,8 +133,25 @@ impl Material {
                 &["pem", "crt", "cer", "der", "crl"],
             ),
             passwords: load("rules", "passwords", &settings.rules.passwords, &["txt"]),
+            parked: parked_rules(&settings.data_dir, files, problems),
         }
     }
+}
+
+/// The list below the data folder. One that cannot be read parks nothing: a slow rule parks itself again.
+fn parked_rules(data: &Path, files: &Files<'_>, problems: &mut Vec<Problem>) -> Vec<Parked> {
+    let folder = data.join(parked::FOLDER);
+    let file = folder.join(parked::FILE);
+    // Looked into also while it is empty or missing: what appears there is a change.
+    if !files.list(&folder, &["toml"]).is_ok_and(|list| list.contains(&file)) {
+        return Vec::new();
+    }
+    let read = files.read(&file).map_err(|error| error.to_string());
+    let list = read.and_then(|bytes| parked::read(&String::from_utf8_lossy(&bytes)));
+    list.unwrap_or_else(|why| {
+        problems.push(Problem::new(file, format!("the list of parked rules cannot be read: {why}")).warning());
+        Vec::new()
+    })
 }
 
 /// Trust folders and the `pool` inside each, whose certificates help to build chains.
@@ -289,7 +309,7 @@ fn finish(agency: &file::Agency, file: &File, files: &Files<'_>) -> Agency {
 
 fn resolved(file: File, files: &Files<'_>, hostname: Domain, agencies: Vec<Agency>, config: &Path) -> Settings {
     let resolve = |path: &mut PathBuf| *path = files.resolve(path);
-    let File { mut listener, mut rules, mut smime, mut deliver, mut auth, mut http, data_dir, .. } = file;
+    let File { mut listener, mut rules, mut smime, mut deliver, mut auth, mut http, mut engine, data_dir, .. } = file;
     for listener in &mut listener {
         for pair in listener.tls.iter_mut().chain(&mut listener.sni) {
             resolve(&mut pair.certificate);
@@ -315,6 +335,7 @@ fn resolved(file: File, files: &Files<'_>, hostname: Domain, agencies: Vec<Agenc
     // An empty path stands for none.
     [&mut internet.roots, &mut internet.trust_anchors, &mut quarantine.key]
         .into_iter()
+        .chain(engine.iter_mut().map(|engine| &mut engine.tls_ca))
         .filter(|path| !path.as_os_str().is_empty())
         .for_each(resolve);
     Settings {
@@ -349,7 +370,7 @@ fn resolved(file: File, files: &Files<'_>, hostname: Domain, agencies: Vec<Agenc
         retro,
         http,
         log: file.log,
-        engine: file.engine,
+        engine,
         engines: file.engines,
         agencies,
         warnings: Vec::new(),

@@ -162,8 +162,11 @@ fn inspect(
     material: Material,
     problems: &mut Vec<Problem>,
 ) -> Option<inspect::policy::Policy> {
-    let Material { yara, spam, trust, hashes, passwords } = material;
-    let sources = Sources::from_files(yara, spam, trust, problems).with_hashes(hashes).with_passwords(passwords);
+    let Material { yara, spam, trust, hashes, passwords, parked } = material;
+    let sources = Sources::from_files(yara, spam, trust, problems)
+        .with_hashes(hashes)
+        .with_passwords(passwords)
+        .with_parked(parked);
     match inspect::policy::Policy::from_sources(checks, (&settings.limits).into(), sources) {
         Ok(policy) => {
             // What belongs to no file belongs to the configuration.

@@ -20,7 +20,7 @@ use crate::inspect::AuthFacts;
 use crate::mail::{ParcelMeta, Timestamp};
 
 pub use file::{Deed, Entry, HeldKey, What};
-pub use run::Shelf;
+pub use run::{Shelf, ShelfError};
 pub use shelf::{Cursor, Filter, Order, Page};
 
 /// Why a message is held, in one word.

@@ -163,6 +163,8 @@ pub struct Order {
     pub forced: bool,
     /// Of whom the fields `Resent-*` speak: this gateway.
     pub hostname: String,
+    /// It goes with the flag that mail gets which is delivered with a tag.
+    pub tagged: bool,
 }
 
 /// The parcel as it leaves the quarantine. Not an octet of what was held changes, so signatures still verify: the trace
@@ -189,6 +191,9 @@ pub fn released_parcel(mut parcel: Parcel, key: &str, order: &Order, now: Timest
         "undisclosed-recipients:;".to_owned()
     };
     head.push_str(&format!("Resent-To: {to}\r\n"));
+    if order.tagged {
+        head.push_str("X-Spam-Flag: YES\r\n");
+    }
     let mut head = head.into_bytes();
     head.extend_from_slice(&parcel.head);
     parcel.head = head.into();
@@ -203,13 +208,16 @@ pub fn may_release(entry: &Entry, order: &Order) -> Result<(), Deed> {
 
 /// What a second look says against letting a message go: malware always; else what acts now and did not act when it was
 /// held. `acting`: codes of findings that hold or refuse it today; `alone`: whether one does so by itself, not by points.
-/// Where points held it then, those that were counted then are no news.
+/// Where points held it then, those that were counted then are no news. That no virus engine looks at it now either is no
+/// news and still an objection.
 #[must_use]
 pub fn objections(held: &Held, acting: &[String], alone: impl Fn(&str) -> bool) -> Vec<String> {
     let by_points = held.because.iter().any(|code| !alone(code));
     let counted = |code: &String| by_points && !alone(code) && held.codes.contains(code);
     let known = |code: &String| held.because.contains(code) || counted(code);
-    acting.iter().filter(|code| code.starts_with("malware.") || !known(code)).cloned().collect()
+    let always =
+        |code: &String| code.starts_with("malware.") || matches!(code.as_str(), "engine.down" | "engine.unscanned");
+    acting.iter().filter(|code| always(code) || !known(code)).cloned().collect()
 }
 
 #[cfg(test)]
@@ -232,6 +240,8 @@ mod tests {
         // Known then, acted then: the officer has decided about it.
         check(held(&["archive.encrypted"], &["archive.encrypted", "rule.A"]), &["archive.encrypted"], &[]);
         check(held(&["malware.x"], &["malware.x"]), &["malware.x"], &["malware.x"]);
+        // Nobody looked then, and nobody looks now.
+        check(held(&["engine.unscanned"], &["engine.unscanned"]), &["engine.unscanned"], &["engine.unscanned"]);
         // Seen then, acted on only today.
         check(held(&["archive.encrypted"], &["archive.encrypted", "rule.A"]), &["rule.A"], &["rule.A"]);
         check(held(&["rule.A"], &["rule.A", "dmarc.reject"]), &["dmarc.reject"], &["dmarc.reject"]);

@@ -38,6 +38,8 @@ pub struct Limits {
     pub archive_ratio: u64,
     /// For unpacking all of a message; never more than half of what is left of its deadline.
     pub archive_time: Span,
+    /// CPU time of one YARA rule for one message; a rule that takes more is parked. 0: none ever is.
+    pub rule_time: Span,
     /// Address space of an inspector process, everything in it together: program, rules, stack, heap, message.
     pub inspector_memory: ByteSize,
     pub dkim_signatures: usize,
@@ -81,6 +83,8 @@ impl Default for Limits {
             archive_ratio: 200,
             // Honest archives of 25 MiB take a second; a message may cost 10 s in all.
             archive_time: Span::seconds(5),
+            // A rule that looks at 25 MiB octet by octet takes half of it.
+            rule_time: Span::seconds(2),
             inspector_memory: ByteSize::mib(512),
             dkim_signatures: 8,
             dns_queries: 40,

@@ -281,6 +281,7 @@ fn class_of(code: &str, policy: &Policy, settings: &Verdict) -> Option<(Class, A
         | "xml.dtd"
         | "archive.inconsistent"
         | "archive.unsupported"
+        | "archive.volume"
         | "unpack.limit"
         | "mime.limit"
         // RFC 2045 §6.4: nobody here can say what such a part holds, but some client may.

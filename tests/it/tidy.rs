@@ -34,11 +34,12 @@ const DOOR_METHODS: [&str; 7] =
 const CLOCKS: [&str; 5] = ["SystemTime", "Instant", "Timestamp", "Zoned", "Utc"];
 
 /// A heavy crate, and the beginnings of the paths (below `src/`) where its types may appear.
-const HOMES: [(&str, &[&str]); 12] = [
+const HOMES: [(&str, &[&str]); 13] = [
     ("ring", &["env/vault"]),
     ("ldap3", &["env/ldap"]),
     ("native_tls", &["env/ldap"]),
     ("yara_x", &["inspect/checks/content/yara"]),
+    ("yara_x_parser", &["inspect/checks/content/yara"]),
     ("hickory_resolver", &["env/dns"]),
     ("hickory_proto", &["env/dns"]),
     ("openssl", &["env/tls/", "inspect/checks/content/smime", "deliver/seal"]),

@@ -1,6 +1,7 @@
 //! `luytre rules`: the files' own tests, what is loaded, what an edit would have changed, and how good the rules are.
-//! Everything runs here, in this process, over files the operator names; no gateway need be running.
+//! Everything runs here, in this process, over files; no gateway need be running.
 
+mod loaded;
 mod offline;
 mod rate;
 mod replay;
@@ -28,15 +29,20 @@ enum Command {
         #[arg(default_value = "rules/spam")]
         paths: Vec<PathBuf>,
     },
-    /// Show the rules that are loaded. / Liệt kê các quy tắc.
+    /// Show the rules that are loaded, and YARA rules that are parked. / Liệt kê các quy tắc, kể cả quy tắc YARA đang tạm ngừng.
     List {
-        /// Rules files or folders
-        #[arg(default_value = "rules/spam")]
+        /// Rules files or folders, instead of what the configuration loads
+        #[arg(conflicts_with = "config")]
         paths: Vec<PathBuf>,
+        /// The configuration whose rules are shown [default: /etc/luytre/luytre.toml if it is there, else rules/spam]
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
         /// One JSON object a rule
         #[arg(long)]
         json: bool,
     },
+    /// Run a parked YARA rule again. / Cho chạy lại một quy tắc YARA đang tạm ngừng.
+    Unpark(loaded::Unpark),
     /// Show what an edit of the rules would have changed. / Sửa quy tắc thì kết luận nào thay đổi.
     Replay(replay::Args),
     /// Measure how much bad mail the rules catch and how much good mail they touch. / Đo mức bắt được và bắt nhầm.
@@ -48,7 +54,17 @@ enum Command {
 pub fn run(args: Args) -> ExitCode {
     match args.command {
         Command::Test { paths } => test(&paths),
-        Command::List { paths, json } => load(&paths).map_or_else(|code| code, |set| list(&set, json)),
+        Command::List { paths, config, json } => {
+            let usual = || Some(PathBuf::from(super::DEFAULT_CONFIG)).filter(|file| paths.is_empty() && file.exists());
+            match config.or_else(usual) {
+                Some(config) => loaded::list(&config, json),
+                None => {
+                    let paths = if paths.is_empty() { vec![PathBuf::from("rules/spam")] } else { paths };
+                    load(&paths).map_or_else(|code| code, |set| list(&set, json))
+                }
+            }
+        }
+        Command::Unpark(args) => loaded::unpark(&args),
         Command::Replay(args) => replay::run(args),
         Command::Rate(args) => rate::run(args),
     }
@@ -103,6 +119,16 @@ fn test(paths: &[PathBuf]) -> ExitCode {
 }
 
 fn list(set: &RuleSet, json: bool) -> ExitCode {
+    let mut out = rows(set, json);
+    if !json {
+        out.push_str(&format!("{} rules, {}\n", set.rules().len(), set.hash()));
+    }
+    say(&out);
+    ExitCode::SUCCESS
+}
+
+/// One line a rule.
+fn rows(set: &RuleSet, json: bool) -> String {
     let mut out = String::new();
     for rule in set.rules() {
         if json {
@@ -119,11 +145,7 @@ fn list(set: &RuleSet, json: bool) -> ExitCode {
             ));
         }
     }
-    if !json {
-        out.push_str(&format!("{} rules, {}\n", set.rules().len(), set.hash()));
-    }
-    say(&out);
-    ExitCode::SUCCESS
+    out
 }
 
 /// Writes to stdout; a reader that went away (`| head`) is no error.

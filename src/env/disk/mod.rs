@@ -88,6 +88,18 @@ pub fn read_exact_at(file: &dyn DiskFile, mut at: u64, mut into: &mut [u8]) -> i
     Ok(())
 }
 
+/// Puts a whole file in the place of another: whoever reads sees the old one or the new one, after a crash too.
+pub fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let fresh = path.with_extension("new");
+    // Left by a crash, perhaps.
+    let _ = disk.remove(&fresh);
+    let file = disk.open(&fresh, Open::CreateNew)?;
+    file.write_at(0, &mut [IoSlice::new(bytes)])?;
+    file.sync_data()?;
+    disk.rename(&fresh, path)?;
+    disk.sync_folder(path.parent().unwrap_or(Path::new("/")))
+}
+
 /// Whether an error says that a place of the medium cannot be read or written (EIO), others perhaps can.
 #[must_use]
 pub fn is_bad_spot(error: &io::Error) -> bool {

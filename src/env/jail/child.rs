@@ -9,7 +9,9 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::mpsc;
+use std::time::Duration;
 
+use nix::time::ClockId;
 use tokio::sync::oneshot;
 
 use super::JailError;
@@ -23,6 +25,16 @@ pub struct Child {
     pub link: Outer,
     /// For waiting and killing, apart from the link: one task talks while another watches.
     pub process: tokio::process::Child,
+}
+
+impl Child {
+    /// CPU time that the process has had so far; `None` when it is gone.
+    #[must_use]
+    pub fn cpu_time(&self) -> Option<Duration> {
+        let id = nix::unistd::Pid::from_raw(i32::try_from(self.process.id()?).ok()?);
+        // Not /proc: the service may not see processes that cannot be dumped there.
+        Some(ClockId::pid_cpu_clock_id(id).ok()?.now().ok()?.into())
+    }
 }
 
 /// Starts children of one kind.

@@ -16,6 +16,8 @@ use super::handle;
 pub const RECORD_MAX: usize = 16 << 20;
 const PREFIX: usize = 4;
 const CHUNK: usize = 64 << 10;
+/// What a question takes: most are one read of this.
+const FIRST: usize = 4 << 10;
 /// Memory files beside one record: what is to be read, and what may be written.
 pub const MEMORIES: usize = 2;
 
@@ -59,7 +61,7 @@ impl Inner {
 
     /// The next record and the memory handed over with it, in order; `None` when the other side is gone.
     pub fn receive(&mut self) -> io::Result<Option<(Vec<u8>, Vec<OwnedFd>)>> {
-        let mut frame = vec![0; CHUNK];
+        let mut frame = vec![0; FIRST];
         let mut control = cmsg_space!([RawFd; MEMORIES]);
         let (got, memory) = {
             let mut parts = [IoSliceMut::new(&mut frame)];

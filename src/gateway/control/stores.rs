@@ -62,6 +62,8 @@ impl Stores {
             | Request::BypassOn { .. }
             | Request::BypassOff { .. }
             | Request::BypassStatus
+            | Request::RetroHeld { .. }
+            | Request::RetroFound { .. }
             | Request::RetroDone { .. }
             | Request::Reload
             | Request::Status

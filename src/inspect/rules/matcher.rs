@@ -29,13 +29,15 @@ pub struct Matcher {
     direct: Vec<(u32, Atom)>,
 }
 
-/// One surface in one form.
+/// One surface in the forms that are read together.
 struct Lane {
     surface: Surface,
-    form: Form,
+    /// The accented and the plain form share one automaton: of a text without accents they are the same, and it is
+    /// read once.
+    forms: &'static [Form],
     automaton: Option<AhoCorasick>,
     /// By number in the automaton.
-    targets: Vec<Vec<Target>>,
+    targets: Vec<Vec<(Form, Target)>>,
     /// Regular expressions without a literal: they always run.
     always: Vec<usize>,
 }
@@ -61,13 +63,22 @@ struct Compiled {
 
 #[derive(Default)]
 struct LaneDraft {
-    literals: BTreeMap<String, Vec<Target>>,
+    literals: BTreeMap<String, Vec<(Form, Target)>>,
     always: Vec<usize>,
+}
+
+/// Who shares a lane with a form.
+const fn shared(form: Form) -> &'static [Form] {
+    match form {
+        Form::Exact => &[Form::Exact],
+        Form::Accented | Form::Plain => &[Form::Accented, Form::Plain],
+        Form::Skeleton => &[Form::Skeleton],
+    }
 }
 
 impl Matcher {
     pub(super) fn build(atoms: &[Atom]) -> Self {
-        let mut drafts: BTreeMap<(Surface, Form), LaneDraft> = BTreeMap::new();
+        let mut drafts: BTreeMap<(Surface, &'static [Form]), LaneDraft> = BTreeMap::new();
         let mut this = Self {
             lanes: Vec::new(),
             owners: Vec::new(),
@@ -81,15 +92,15 @@ impl Matcher {
                 other => this.direct.push((i, other.clone())),
             }
         }
-        for ((surface, form), draft) in drafts {
-            let (literals, targets): (Vec<String>, Vec<Vec<Target>>) = draft.literals.into_iter().unzip();
+        for ((surface, forms), draft) in drafts {
+            let (literals, targets): (Vec<String>, Vec<Vec<_>>) = draft.literals.into_iter().unzip();
             let automaton = automaton(&surface, &literals).filter(|_| !literals.is_empty());
-            this.lanes.push(Lane { surface, form, automaton, targets, always: draft.always });
+            this.lanes.push(Lane { surface, forms, automaton, targets, always: draft.always });
         }
         this
     }
 
-    fn add(&mut self, atom: u32, patterns: &Patterns, drafts: &mut BTreeMap<(Surface, Form), LaneDraft>) {
+    fn add(&mut self, atom: u32, patterns: &Patterns, drafts: &mut BTreeMap<(Surface, &'static [Form]), LaneDraft>) {
         if let Some(regex) = patterns.unless.as_deref().and_then(|p| condition::regex(p).ok()) {
             self.unless.insert(atom, regex);
         }
@@ -100,8 +111,8 @@ impl Matcher {
                     self.owners.push(atom);
                     let target = Target::Word { pattern, open_left: word.open_left, open_right: word.open_right };
                     for surface in &patterns.surfaces {
-                        let lane = drafts.entry((surface.clone(), patterns.form)).or_default();
-                        lane.literals.entry(word.text.clone()).or_default().push(target);
+                        let lane = drafts.entry((surface.clone(), shared(patterns.form))).or_default();
+                        lane.literals.entry(word.text.clone()).or_default().push((patterns.form, target));
                     }
                 }
             }
@@ -119,14 +130,14 @@ impl Matcher {
                     // Literals are in small letters, so they are sought in the accented form.
                     let form = if patterns.form == Form::Exact { Form::Accented } else { patterns.form };
                     for surface in &patterns.surfaces {
-                        let lane = drafts.entry((surface.clone(), form)).or_default();
+                        let lane = drafts.entry((surface.clone(), shared(form))).or_default();
                         if required.is_empty() {
                             lane.always.push(number);
                         }
                         for (i, clause) in required.iter().enumerate() {
                             for literal in clause {
                                 let targets = lane.literals.entry(literal.clone()).or_default();
-                                targets.push(Target::Regex(number, bits(i)));
+                                targets.push((form, Target::Regex(number, bits(i))));
                             }
                         }
                     }
@@ -144,7 +155,7 @@ impl Matcher {
         for lane in &self.lanes {
             // Nothing may be left of the text in this form; expressions look at it as it was written.
             if surfaces.has(&lane.surface) {
-                self.lane(lane, surfaces.text(&lane.surface, lane.form), surfaces, &mut state);
+                self.lane(lane, surfaces, &mut state);
             }
         }
         for (atom, condition) in &self.direct {
@@ -156,12 +167,20 @@ impl Matcher {
         hits.map(|(atom, (count, samples))| AtomHit { atom, count, sample: cut(&samples.join(" · ")) }).collect()
     }
 
-    fn lane(&self, lane: &Lane, text: &str, surfaces: &Surfaces, state: &mut State) {
+    fn lane(&self, lane: &Lane, surfaces: &Surfaces, state: &mut State) {
         let mut wanted = lane.always.clone();
         let mut begun = Vec::new();
-        if let Some(automaton) = &lane.automaton {
-            for found in automaton.find_overlapping_iter(text) {
-                for target in lane.targets.get(found.pattern().as_usize()).into_iter().flatten() {
+        let texts = lane.forms.iter().map(|form| (*form, surfaces.text(&lane.surface, *form)));
+        let mut texts: Vec<(Form, &str)> = texts.collect();
+        // The same text in all forms is read once, for all of them.
+        let once = texts.windows(2).all(|pair| matches!(pair, [a, b] if a.1 == b.1));
+        texts.truncate(if once { 1 } else { texts.len() });
+        for (form, text) in texts {
+            for found in lane.automaton.iter().flat_map(|automaton| automaton.find_overlapping_iter(text)) {
+                for (of, target) in lane.targets.get(found.pattern().as_usize()).into_iter().flatten() {
+                    if *of != form && !once {
+                        continue;
+                    }
                     match *target {
                         Target::Regex(number, bit) => {
                             if let Some(bits) = state.fulfilled.get_mut(number) {

@@ -3,18 +3,20 @@
 //! Invariants: a message is looked at by one process at a time, which holds one whole policy; an inspector that was
 //! not heard to its end never gets another message; what no inspector could look at is a finding, not silence.
 
+mod breaker;
 mod compile;
+mod trial;
 mod workers;
 
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::inspector::{Answer, Task};
@@ -24,6 +26,8 @@ use super::policy::Policy;
 use super::{ContentFacts, Finding, Released, settings};
 use crate::env::jail::{JailError, Launcher, memory};
 use crate::mail::{Reply, Span};
+pub use breaker::Breaker;
+use trial::Suspect;
 use workers::{Pinned, Worker, start_worker};
 
 /// An idle inspector that died unseen costs no try; after this many in a row something else is wrong.
@@ -74,6 +78,8 @@ struct Shared {
     state: Mutex<State>,
     pub changed: tokio::sync::Notify,
     busy: AtomicUsize,
+    /// Whoever looks into messages that took long.
+    suspects: OnceLock<mpsc::Sender<Suspect>>,
 }
 
 #[derive(Debug)]
@@ -132,11 +138,13 @@ impl Pool {
             }),
             changed: tokio::sync::Notify::new(),
             busy: AtomicUsize::new(0),
+            suspects: OnceLock::new(),
         });
         for _ in 0..size {
             let worker = start_worker(&shared, &pinned).await?;
             shared.release(worker);
         }
+        shared.metrics.parked(pinned.policy.parked());
         Ok(Self(shared))
     }
 
@@ -171,11 +179,14 @@ impl Pool {
             let began = Instant::now();
             let answer = timeout(left, worker.link.receive()).await;
             drop(busy);
-            match read_answer(answer).and_then(|facts| release(facts, slate)) {
-                Ok((facts, released)) => {
+            match read_answer(answer).and_then(|(facts, yara)| Ok((release(facts, slate)?, yara))) {
+                Ok(((facts, released), yara)) => {
                     let spent = began.elapsed();
                     self.0.metrics.work.observe(spent.as_secs_f64());
                     let policy = Arc::clone(&worker.pinned.policy);
+                    if yara > policy.limits().rule_time.as_std() {
+                        self.0.suspect(raw, &task, &worker.pinned);
+                    }
                     worker.served(spent);
                     self.0.lock().load.measured(spent);
                     self.0.release(worker);
@@ -183,6 +194,9 @@ impl Pool {
                 }
                 Err((reason, why)) => {
                     tracing::warn!(reason, why, size_bytes = raw.len(), "an inspector failed on a message");
+                    if reason == "deadline" {
+                        self.0.suspect(raw, &task, &worker.pinned);
+                    }
                     worker.give_up(reason);
                     reasons.push(why);
                     after = Some(self.0.lock().next_number);
@@ -206,6 +220,13 @@ impl Pool {
         self.0.lock().live.iter().map(|l| l.process).collect()
     }
 
+    /// Messages that took longer than a rule may, for one who looks into them; `None` when somebody does already.
+    fn suspects(&self) -> Option<mpsc::Receiver<Suspect>> {
+        // One waits while another is looked into; more of the same would tell nothing more.
+        let (sender, inbox) = mpsc::channel(1);
+        self.0.suspects.set(sender).is_ok().then_some(inbox)
+    }
+
     /// Changes to `policy`: one new inspector proves that it can be used, then the others follow one by one, each
     /// ready before an old one retires. On an error, which can only be the first one's, everything stays as it was.
     pub async fn reload(&self, policy: Arc<Policy>) -> Result<(), InspectError> {
@@ -213,6 +234,7 @@ impl Pool {
         let pinned = Arc::new(Pinned::new(policy, generation).map_err(JailError::Link)?);
         let first = start_worker(&self.0, &pinned).await?;
         self.0.lock().pinned = Arc::clone(&pinned);
+        self.0.metrics.parked(pinned.policy.parked());
         self.0.release(first);
         self.0.retire_one(generation);
         while self.0.lock().live.iter().any(|l| l.generation < generation) {
@@ -251,16 +273,16 @@ impl Pool {
     }
 }
 
-/// Facts, or a reason for the counter and a sentence for the receipt.
+/// Facts and the CPU time of the YARA rules, or a reason for the counter and a sentence for the receipt.
 fn read_answer(
     answer: Result<std::io::Result<Vec<u8>>, tokio::time::error::Elapsed>,
-) -> Result<ContentFacts, (&'static str, String)> {
+) -> Result<(ContentFacts, Duration), (&'static str, String)> {
     match answer {
         Err(_) => Err(("deadline", "the inspector did not answer in time".to_owned())),
         Ok(Err(error)) if error.kind() == std::io::ErrorKind::InvalidData => Err(("nonsense", error.to_string())),
         Ok(Err(_)) => Err(("crash", "the inspector died".to_owned())),
         Ok(Ok(record)) => match postcard::from_bytes(&record) {
-            Ok(Answer::Facts(facts)) => Ok(*facts),
+            Ok(Answer::Facts { facts, yara_ms }) => Ok((*facts, Duration::from_millis(yara_ms))),
             Ok(Answer::Panicked(why)) => Err(("panic", format!("a parser gave up: {why}"))),
             _ => Err(("nonsense", "the inspector sent something that is no answer".to_owned())),
         },
@@ -298,6 +320,15 @@ impl Shared {
     pub fn lock(&self) -> MutexGuard<'_, State> {
         // State is changed in single steps that cannot be half done.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands a message on to be looked into, unless another one waits for that.
+    fn suspect(&self, raw: &Bytes, task: &Task, pinned: &Pinned) {
+        let watched = self.suspects.get().filter(|_| !pinned.policy.limits().rule_time.is_zero());
+        if let Some(place) = watched.and_then(|suspects| suspects.try_reserve().ok()) {
+            let (policy, generation) = (Arc::clone(&pinned.policy), pinned.generation);
+            place.send(Suspect { raw: raw.clone(), task: task.clone(), policy, generation });
+        }
     }
 
     async fn acquire(&self, size_bytes: usize, after: Option<u64>, deadline: Instant) -> Result<Worker, InspectError> {

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::Shared;
 use crate::env::jail::wire::Outer;
-use crate::env::jail::{JailError, memory};
+use crate::env::jail::{Child, JailError, Launcher, memory};
 use crate::inspect::inspector::Answer;
 use crate::inspect::policy::Policy;
 
@@ -73,21 +73,27 @@ impl Worker {
     }
 }
 
-/// Starts an inspector with `pinned` and waits until it is ready.
-pub(super) async fn start_worker(shared: &Arc<Shared>, pinned: &Arc<Pinned>) -> Result<Worker, JailError> {
-    let child = shared.launcher.start().await?;
-    let process = child.process.id().ok_or(JailError::Ended)?;
-    child.link.send(&[], &[&pinned.memory]).await?;
+/// Starts a process, hands it a policy in sealed memory and waits until its cage is closed.
+pub(super) async fn open(launcher: &Launcher, policy: &OwnedFd) -> Result<Child, JailError> {
+    let child = launcher.start().await?;
+    child.link.send(&[], &[policy]).await?;
     let answer = timeout(START_LIMIT, child.link.receive()).await.map_err(|_| JailError::Ended)??;
     match postcard::from_bytes(&answer) {
         Ok(Answer::Ready { landlock }) => {
             if !landlock {
                 tracing::warn!("this kernel has no landlock; inspectors rely on seccomp alone");
             }
+            Ok(child)
         }
-        Ok(Answer::Refused(why)) => return Err(JailError::Start(std::io::Error::other(why))),
-        _ => return Err(JailError::Nonsense),
+        Ok(Answer::Refused(why)) => Err(JailError::Start(std::io::Error::other(why))),
+        _ => Err(JailError::Nonsense),
     }
+}
+
+/// Starts an inspector with `pinned` and waits until it is ready.
+pub(super) async fn start_worker(shared: &Arc<Shared>, pinned: &Arc<Pinned>) -> Result<Worker, JailError> {
+    let child = open(&shared.launcher, &pinned.memory).await?;
+    let process = child.process.id().ok_or(JailError::Ended)?;
     let (leash, held) = oneshot::channel();
     let worker = {
         let mut state = shared.lock();

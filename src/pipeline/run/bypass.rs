@@ -4,14 +4,14 @@
 //! Its state stands in a file of the data folder, synced before it counts, so a restart neither forgets it nor makes it
 //! longer; a file that cannot be read means that it is off.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use serde::{Deserialize, Serialize};
 
-use crate::env::disk::{Disk, Open, read_exact_at};
+use crate::env::disk::{self, Disk, Open, read_exact_at};
 use crate::mail::{Span, Timestamp};
 
 /// For longer than this nobody is in an emergency.
@@ -70,15 +70,8 @@ impl Bypass {
 
     /// In force when this returns, and after a restart.
     pub fn on(&self, order: Order) -> io::Result<()> {
-        let fresh = self.0.path.with_extension("new");
-        // Left by a crash, perhaps.
-        let _ = self.0.disk.remove(&fresh);
-        let file = self.0.disk.open(&fresh, Open::CreateNew)?;
         let text = serde_json::to_vec(&order).map_err(io::Error::other)?;
-        file.write_at(0, &mut [IoSlice::new(&text)])?;
-        file.sync_data()?;
-        self.0.disk.rename(&fresh, &self.0.path)?;
-        self.0.disk.sync_folder(self.0.path.parent().unwrap_or(Path::new("/")))?;
+        disk::replace(self.0.disk.as_ref(), &self.0.path, &text)?;
         self.0.order.store(Some(Arc::new(order)));
         Ok(())
     }

@@ -34,6 +34,7 @@ use crate::policy::Policy;
 use crate::quarantine::Shelf;
 use crate::report::metrics::{Metrics, Stage};
 use crate::report::record::run::Log;
+use crate::report::record::run::sightings::Sightings;
 use crate::report::record::{self, Entry};
 use crate::session::desk::{Desk, Letter, Opening, Reason, Refusal, Request, Sudden, Target};
 use crate::spool::Spool;
@@ -54,6 +55,8 @@ pub struct Parts {
     pub spool: Spool,
     pub shelf: Shelf,
     pub record: Log,
+    /// Whoever looks for malware of today in the mail of yesterday.
+    pub sightings: Sightings,
     pub store: intake::run::Store,
     /// Threads for hashing and signing.
     pub signers: pool::Pool,
@@ -118,6 +121,7 @@ impl Pipeline {
         }
         // Buffered: a full log never stops mail.
         let receipt = Receipt { reached, ..self.receipt(&judged, &outcome, &reply, started) };
+        self.parts.sightings.tell(&receipt);
         self.parts.record.write(self.parts.clock.now(), Entry::Receipt(Box::new(receipt)));
         let id = judged.case().mail().envelope().id();
         for note in outcome.notes() {

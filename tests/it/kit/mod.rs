@@ -7,6 +7,7 @@ pub mod dns;
 pub mod gateway;
 pub mod https;
 pub mod mta;
+pub mod pack;
 pub mod proxy;
 pub mod script;
 pub mod signed;

@@ -42,7 +42,7 @@ impl HashList {
                 if line.is_empty() {
                     continue;
                 }
-                let (digest, name) = line.split_once(char::is_whitespace).unwrap_or((line, &own));
+                let (digest, name) = line.split_once(|c: char| c.is_whitespace() || c == ',').unwrap_or((line, &own));
                 if !list.add(digest, name.trim()) {
                     let problem = Problem::new(file, "this line begins with no SHA-256 and no TLSH");
                     problems.push(problem.at(number + 1, 1));
@@ -81,6 +81,14 @@ impl HashList {
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.exact.is_empty() && self.near.is_empty()
+    }
+
+    /// The name under which a SHA-256, in hexadecimal digits, is listed.
+    #[must_use]
+    pub fn named(&self, digest: &str) -> Option<&str> {
+        let digest = sha256(digest)?;
+        let at = self.exact.binary_search_by(|(octets, _)| octets.cmp(&digest)).ok()?;
+        self.exact.get(at).map(|(_, number)| self.name(*number))
     }
 
     fn name(&self, number: u32) -> &str {

@@ -44,6 +44,8 @@ pub struct Limits {
     pub archive_ratio: u64,
     /// For unpacking all of a message.
     pub archive_time: Span,
+    /// CPU time of one YARA rule for one message; zero: as much as it takes.
+    pub rule_time: Span,
     /// Address space of an inspector.
     pub memory: ByteSize,
     /// The longest message.
@@ -61,6 +63,7 @@ impl From<&crate::session::settings::Limits> for Limits {
             archive_bytes: all.archive_bytes,
             archive_ratio: all.archive_ratio,
             archive_time: all.archive_time,
+            rule_time: all.rule_time,
             memory: all.inspector_memory,
             message: all.message,
         }
@@ -109,8 +112,8 @@ pub struct Entry {
 /// Every content check.
 pub const REGISTER: &[Entry] = &[
     Entry { id: "mime", build: |loaded| Box::new(mime::Mime::new(loaded)) },
-    Entry { id: "yara", build: |loaded| Box::new(yara::Yara::new(loaded.yara(), loaded.timeout())) },
+    Entry { id: yara::ID, build: |loaded| Box::new(yara::Yara::new(loaded.yara(), loaded.timeout())) },
     Entry { id: "hashes", build: |loaded| Box::new(hashes::Hashes::new(loaded.hashes())) },
-    Entry { id: "smime", build: |loaded| Box::new(smime_check::Smime::new(loaded.trust())) },
+    Entry { id: "smime", build: |loaded| Box::new(smime_check::Smime::new(loaded.trust(), loaded.limits())) },
     Entry { id: "rules", build: |loaded| Box::new(rules::Rules::new(loaded.rules())) },
 ];

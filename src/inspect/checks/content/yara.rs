@@ -4,6 +4,8 @@
 //! What a hit means stands in the rule's metadata (`rules/yara/README.md`): `severity = "malware"` gives the finding
 //! `malware.<name>`, anything else `yara.<namespace>.<rule>`. Hostile octets never reach the compiler.
 
+mod pack;
+
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -11,9 +13,14 @@ use std::time::Duration;
 
 use yara_x::{Compiler, MetaValue, Rules, Scanner, SourceCode};
 
+pub use pack::Packs;
+
 use super::{ContentCheck, View};
 use crate::inspect::{ContentFacts, Finding};
 use crate::mail::{Problem, problem};
+
+/// Of this check, in `[inspect] checks`.
+pub const ID: &str = "yara";
 
 /// A rule file as read.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -120,7 +120,7 @@ fn heuristic(name: &str) -> Answer {
 }
 
 /// `ClamAV 1.4.3/27800/Sat Nov 21 09:41:02 2026`; without a database only the first word pair.
-fn read_version(answer: &str) -> Result<About, Trouble> {
+pub(super) fn read_version(answer: &str) -> Result<About, Trouble> {
     let answer = in_session(answer);
     if !answer.starts_with("ClamAV") {
         return Err(Trouble::nonsense(answer));

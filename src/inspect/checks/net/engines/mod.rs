@@ -15,6 +15,7 @@ pub mod clamd;
 pub mod command;
 pub mod door;
 pub mod fprot;
+pub mod fprotd;
 pub mod health;
 pub mod icap;
 pub mod klms;
@@ -153,6 +154,15 @@ pub struct About {
     pub version: String,
     /// When its signatures were made, Unix seconds; `None`: it does not say.
     pub signatures_at: Option<i64>,
+}
+
+impl About {
+    /// What a program printed: its first line that says something; clamd's own form tells the age too.
+    #[must_use]
+    pub fn told(text: &str) -> Self {
+        let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+        clamd::read_version(line).unwrap_or_else(|_| Self { version: Trouble::shown(line), signatures_at: None })
+    }
 }
 
 /// A protocol of an engine.

@@ -6,6 +6,7 @@
 mod file;
 mod station;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -41,6 +42,8 @@ struct Shared {
     memory: Mutex<Memory>,
     metrics: Metrics,
     clock: Clock,
+    /// Messages that were to be held because nobody scanned them, since the start.
+    held: AtomicU64,
 }
 
 /// The engines of one policy.
@@ -69,7 +72,13 @@ impl Engines {
     /// None yet: [`Self::adopt`] brings them.
     #[must_use]
     pub fn new(metrics: Metrics, clock: Clock) -> Self {
-        Self(Arc::new(Shared { set: Mutex::default(), memory: Mutex::default(), metrics, clock }))
+        Self(Arc::new(Shared {
+            set: Mutex::default(),
+            memory: Mutex::default(),
+            metrics,
+            clock,
+            held: AtomicU64::new(0),
+        }))
     }
 
     /// Uses these engines from now on. One whose settings are as they were keeps its connections and its health.
@@ -89,7 +98,7 @@ impl Engines {
             let _ = self.0.metrics.signature_age.remove_label_values(&[&gone.settings.id]);
         }
         *self.0.set.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(Set { common: common.clone(), stations });
-        self.tell();
+        self.0.tell();
         Ok(())
     }
 
@@ -112,6 +121,30 @@ impl Engines {
         self.set().stations.iter().any(|station| station.is_up())
     }
 
+    /// How many messages were to be held because nobody scanned them, since the start.
+    #[must_use]
+    pub fn held(&self) -> u64 {
+        self.0.held.load(Ordering::Relaxed)
+    }
+
+    /// Each engine with its version, of those that said one. Another list: other signatures.
+    #[must_use]
+    pub fn versions(&self) -> Vec<String> {
+        let set = self.set();
+        let all = set.stations.iter().map(|station| (&station.settings.id, station.version()));
+        all.filter(|(_, version)| !version.is_empty()).map(|(id, version)| format!("{id} {version}")).collect()
+    }
+
+    /// Held mail that is still to be shown to the engines again.
+    pub fn tell_rescans(&self, why: &str, waiting: usize) {
+        self.0.metrics.rescans_waiting.with_label_values(&[why]).set(i64::try_from(waiting).unwrap_or(i64::MAX));
+    }
+
+    /// A held message was looked at again.
+    pub fn count_rescan(&self, why: &str, outcome: &str) {
+        self.0.metrics.rescans.with_label_values(&[why, outcome]).inc();
+    }
+
     /// Asks every engine whose turn it is whether it lives and what it knows; those that are down as their health says,
     /// the others once a minute. To be called every second.
     pub async fn tend(&self) {
@@ -122,7 +155,7 @@ impl Engines {
             asked.spawn(async move { shared.check(&station).await });
         }
         while asked.join_next().await.is_some() {}
-        self.tell();
+        self.0.tell();
     }
 
     /// Asks all of them now.
@@ -134,17 +167,23 @@ impl Engines {
             asked.spawn(async move { shared.check(&station).await });
         }
         while asked.join_next().await.is_some() {}
-        self.tell();
+        self.0.tell();
         self.standings()
     }
 
     fn set(&self) -> Arc<Set> {
-        Arc::clone(&self.0.set.lock().unwrap_or_else(PoisonError::into_inner))
+        self.0.set()
+    }
+}
+
+impl Shared {
+    fn set(&self) -> Arc<Set> {
+        Arc::clone(&self.set.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Gauges as they are now.
     fn tell(&self) {
-        let (set, now, metrics) = (self.set(), self.0.clock.now(), &self.0.metrics);
+        let (set, now, metrics) = (self.set(), self.clock.now(), &self.metrics);
         for station in &set.stations {
             let standing = station.standing(now);
             let id = standing.id.as_str();
@@ -155,11 +194,9 @@ impl Engines {
         }
         let dark = !set.stations.is_empty() && !set.stations.iter().any(|station| station.is_up());
         metrics.all_down.set(i64::from(dark));
-        metrics.remembered.set(i64::try_from(self.0.memory().len()).unwrap_or(i64::MAX));
+        metrics.remembered.set(i64::try_from(self.memory().len()).unwrap_or(i64::MAX));
     }
-}
 
-impl Shared {
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -169,14 +206,14 @@ impl Shared {
         const HARMLESS: &[u8] = b"Subject: are you there?\r\n\r\nLuy Tre asks whether this engine answers.\r\n";
         let subject =
             Subject { path: String::new(), bytes: Bytes::from_static(HARMLESS), digest: None, file: String::new() };
-        let folder = self.set.lock().unwrap_or_else(PoisonError::into_inner).common.folder.clone();
+        let folder = self.set().common.folder.clone();
         let shown =
             if station.reads_files() { Shown::write(&folder, subject).await } else { Ok(Shown::plain(subject)) };
         let outcome = match shown {
             Ok(shown) => station.check(&shown.subject).await,
             Err(trouble) => Err(trouble),
         };
-        station.learned(outcome, self.clock.now());
+        station.learned(outcome, self.clock.now(), || self.tell());
     }
 
     /// One question to one engine.
@@ -199,7 +236,7 @@ impl Shared {
         }
         let outcome = station.ask(subject).await;
         let now = self.clock.now();
-        let outcome = station.heard(outcome, now);
+        let outcome = station.heard(outcome, now, || self.tell());
         self.metrics.seconds.with_label_values(&[&station.settings.id]).observe(began.elapsed().as_secs_f64());
         let word = match &outcome {
             Ok(super::Answer::Clean) => "clean",
@@ -288,6 +325,9 @@ impl Inquiry {
         let metrics = &self.shared.metrics;
         outcome.catches.iter().for_each(|engine| metrics.catches.with_label_values(&[engine]).inc());
         outcome.misses.iter().for_each(|engine| metrics.misses.with_label_values(&[engine]).inc());
+        if outcome.findings.iter().any(|finding| finding.code == Unscanned::Hold.code()) {
+            self.shared.held.fetch_add(1, Ordering::Relaxed);
+        }
         if !rows.is_empty() {
             metrics.wait.observe(self.began.elapsed().as_secs_f64());
         }

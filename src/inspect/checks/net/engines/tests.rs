@@ -3,6 +3,7 @@
 
 mod daemon;
 mod sights;
+mod versions;
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use crate::env::clock::Hand;
 use crate::mail::{Span, Timestamp};
 use daemon::Daemon;
 
-const STREAMS: [Kind; 10] = [
+const STREAMS: [Kind; 11] = [
     Kind::Clamd,
     Kind::Icap,
     Kind::KasperskyAveserver,
@@ -27,6 +28,7 @@ const STREAMS: [Kind; 10] = [
     Kind::Avg,
     Kind::Sssp,
     Kind::Fprot,
+    Kind::FprotHttp,
     Kind::Savapi,
     Kind::Avast,
 ];
@@ -36,12 +38,17 @@ fn engine(id: &str, kind: Kind, address: &str) -> settings::Engine {
         id: id.to_owned(),
         kind,
         address: address.to_owned(),
+        tls: false,
+        tls_ca: std::path::PathBuf::new(),
+        tls_pins: Vec::new(),
         timeout: Span::seconds(30),
         role: Role::Primary,
         sees: Some(Sees::Message),
         connections: 2,
         largest: crate::mail::ByteSize::mib(100),
         service: "avscan".to_owned(),
+        method: None,
+        version_command: Vec::new(),
         product: "11906".to_owned(),
         preset: String::new(),
         command: Vec::new(),

@@ -5,7 +5,9 @@ mod actions;
 mod crypt;
 mod filters;
 mod lex;
+mod revision;
 mod scan;
+mod signature;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +20,9 @@ use crate::inspect::checks::content::archive::Budget;
 use crate::inspect::checks::content::{Object as Item, kind};
 use filters::{Decoded, decode};
 use scan::{Object, Value};
+
+pub use revision::Change;
+pub use signature::{Signature, of as signatures};
 
 /// Octets of one decoded stream that is a file, and of one that is only looked at.
 const FILE: usize = 64 << 20;
@@ -52,7 +57,7 @@ pub fn open(item: &Item<'_>, budget: &mut Budget, report: &mut Report<'_>) -> Ve
     if objects.len() >= scan::OBJECTS {
         report.say("unpack.limit", "has more objects than are looked at");
     }
-    let (encrypted, key) = key(&objects);
+    let (encrypted, key) = key(&objects, budget, report);
     let closed = encrypted && key.is_none();
     if closed {
         report.unknown("pdf.encrypted", "is encrypted: its strings and streams were not seen");
@@ -77,8 +82,8 @@ pub fn open(item: &Item<'_>, budget: &mut Budget, report: &mut Report<'_>) -> Ve
     file.finish(budget, report)
 }
 
-/// Whether the file is encrypted, and the key when no password is needed (§7.6.1).
-fn key(objects: &[Object]) -> (bool, Option<crypt::Key>) {
+/// Whether the file is encrypted, and the key when no password is needed, or the message names it (§7.6.1).
+fn key(objects: &[Object], budget: &Budget, report: &mut Report<'_>) -> (bool, Option<crypt::Key>) {
     let mut encrypted = false;
     for (object, value) in objects.iter().filter_map(|o| Some((o, o.get("Encrypt")?))).take(KEYS) {
         encrypted = true;
@@ -92,7 +97,13 @@ fn key(objects: &[Object]) -> (bool, Option<crypt::Key>) {
             }
             _ => None,
         };
-        if let Some(key) = dictionary.and_then(|d| crypt::Key::open(d, &id.unwrap_or_default())) {
+        let (Some(dictionary), id) = (dictionary, id.unwrap_or_default()) else { continue };
+        if let Some(key) = crypt::Key::open(dictionary, &id, "") {
+            return (true, Some(key));
+        }
+        let mut words = budget.passwords().take_while(|_| budget.may_guess());
+        if let Some(key) = words.find_map(|word| crypt::Key::open(dictionary, &id, word)) {
+            report.say("archive.password_in_text", "the PDF opens with a word of the message");
             return (true, Some(key));
         }
     }
@@ -181,22 +192,10 @@ impl File<'_> {
             return Vec::new();
         }
         let data = decoded.data;
-        let first = object.number_of("First").unwrap_or(0).min(data.len());
-        let numbers: Vec<usize> = String::from_utf8_lossy(slice(&data, 0, first))
-            .split_whitespace()
-            .map_while(|w| w.parse().ok())
-            .take(20_000)
-            .collect();
-        let mut places: Vec<(usize, u32)> = numbers
-            .chunks_exact(2)
-            .filter_map(|pair| Some((first.checked_add(*pair.get(1)?)?, u32::try_from(*pair.first()?).ok()?)))
-            .collect();
-        places.sort_unstable();
-        let ends: Vec<usize> = places.iter().skip(1).map(|p| p.0).chain([data.len()]).collect();
         let mut out = Vec::new();
-        for ((at, number), end) in places.iter().zip(ends) {
-            let mut inside = scan::read(slice(&data, 0, end), *at);
-            inside.number = *number;
+        for (number, place) in places(&data, object.number_of("First").unwrap_or(0)) {
+            let mut inside = scan::read(slice(&data, 0, place.end), place.start);
+            inside.number = number;
             inside.stream = None;
             out.push(inside);
         }
@@ -308,6 +307,23 @@ impl File<'_> {
         }
         self.found
     }
+}
+
+/// Numbers and places of the objects in a decoded object stream, of which the first lies at `first` (§7.5.7).
+fn places(data: &[u8], first: usize) -> Vec<(u32, std::ops::Range<usize>)> {
+    let first = first.min(data.len());
+    let numbers: Vec<usize> = String::from_utf8_lossy(slice(data, 0, first))
+        .split_whitespace()
+        .map_while(|w| w.parse().ok())
+        .take(20_000)
+        .collect();
+    let mut places: Vec<(usize, u32)> = numbers
+        .chunks_exact(2)
+        .filter_map(|pair| Some((first.checked_add(*pair.get(1)?)?, u32::try_from(*pair.first()?).ok()?)))
+        .collect();
+    places.sort_unstable();
+    let ends: Vec<usize> = places.iter().skip(1).map(|p| p.0).chain([data.len()]).collect();
+    places.into_iter().zip(ends).map(|((start, number), end)| (number, start..end)).collect()
 }
 
 /// Strings that content shows (§9.4.3), where fonts use common codes; a new line for each move.

@@ -105,6 +105,8 @@ pub enum Value {
 pub struct Object {
     pub number: u32,
     pub generation: u32,
+    /// Where its content begins, and where the next object does.
+    pub place: std::ops::Range<usize>,
     pub pairs: Vec<(String, Value)>,
     /// The first string outside pairs: an object may be a lone string.
     pub lone: Vec<Vec<u8>>,
@@ -170,6 +172,7 @@ pub fn objects(data: &[u8]) -> Vec<Object> {
     for ((start, number, generation), end) in starts.iter().zip(ends).take(OBJECTS) {
         let mut object = read(slice(data, 0, end), *start);
         (object.number, object.generation) = (*number, *generation);
+        object.place = *start..end;
         left = left.saturating_sub(object.pairs.len());
         found.push(object);
         if left == 0 {
