@@ -19,6 +19,9 @@ authenticate = false' ;;
 id = "clamav"
 kind = "clamd"
 address = "127.0.0.1:3310"'
+            # GATEWAY_SEES=attachments: what Rspamd shows clamd by its defaults, and more (docs/decisions/0093).
+            [ -z "${GATEWAY_SEES:-}" ] || engine="$engine
+sees = \"$GATEWAY_SEES\""
         fi
         # A folder of its own: the gateway watches where its configuration lies, and the log is written to $RUN.
         mkdir -p "$RUN/trust" "$RUN/etc"

@@ -1,24 +1,22 @@
-//! `luytre retro`: messages of the last days against today's digests and attachment rules; who received what. Reads the
-//! receipts, so it works with the gateway down; a running one is told what was found, for the record and the alert.
+//! `luytre retro`: messages of the last days against today's digests, attachment rules and what other mail has shown; who
+//! received what. Reads the receipts, so it works with the gateway down. A running one looks at the held mail with its
+//! inspectors and engines, and is told what was found: for the record, the alert and the letters.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::place::{Trouble, finish, safe};
-use super::quarantine::who;
+use super::place::{Trouble, ask, finish, safe, sudo};
 use crate::env::Clock;
 use crate::gateway::control::client::Client;
-use crate::gateway::control::{FLUSH_RECEIPTS, Request};
-use crate::mail::{MailId, Span};
+use crate::gateway::control::{FLUSH_RECEIPTS, Reply, Request};
+use crate::gateway::retro::HeldPage;
+use crate::mail::Span;
 use crate::policy::{self, Policy};
-use crate::report::record::retro::{Hashes, Hit, look, read_hashes, settle};
-use crate::report::record::run::Lines;
-use crate::report::record::{Entry, chain};
-use crate::verdict::receipt::Outcome;
+use crate::report::record::retro::{Condemned, Hit, Known};
+use crate::report::record::run::past;
 
-/// Deliveries that are kept in mind; what is beyond is a rule that hits everything.
-const MOST: usize = 50_000;
+/// Octets of what is told in one request.
+const TOLD_AT_ONCE: usize = 32 << 10;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -31,6 +29,9 @@ pub struct Args {
     /// More files of SHA-256 digests; may be given several times.
     #[arg(long, value_name = "FILE")]
     hashes: Vec<PathBuf>,
+    /// Leave out what lies in the quarantine: receipts only.
+    #[arg(long)]
+    receipts_only: bool,
     /// One delivery a line, as JSON.
     #[arg(long)]
     json: bool,
@@ -45,76 +46,79 @@ pub fn run(args: Args) -> ExitCode {
 fn act(args: &Args) -> Result<(), Trouble> {
     let policy = policy::load(&args.config)
         .map_err(|problems| Trouble::Said(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))?;
-    let hashes = hashes(policy.retro.hashes.iter().chain(&args.hashes))?;
     let folder = policy.data_dir.join("receipts");
     if !folder.exists() {
         return Err(Trouble::NoRecord(folder));
     }
-    // What a running gateway has buffered is written out first; without one there is nothing to wait for.
     let mut gateway = Client::connect(&policy.data_dir).ok().flatten();
+    let (mut hits, condemned) = match &mut gateway {
+        Some(client) if !args.receipts_only => held(client)?,
+        Some(_) => (Vec::new(), Condemned::new()),
+        None => {
+            eprintln!("The gateway is not running: held mail is not looked at, and nobody is told.");
+            (Vec::new(), Condemned::new())
+        }
+    };
     if let Some(client) = &mut gateway {
-        let _ = client.ask(&Request::Other { name: FLUSH_RECEIPTS.to_owned(), body: serde_json::Value::Null });
+        // What it has buffered is written out first.
+        ask(client, &Request::Other { name: FLUSH_RECEIPTS.to_owned(), body: serde_json::Value::Null })?;
     }
-    let since = Clock::system().now() - args.since.unwrap_or(policy.retro.look_back);
-    let hits = found(&folder, &since.rfc3339(), &policy, &hashes)
-        .map_err(|error| Trouble::Said(format!("{}: {error}", folder.display())))?;
+    let received = deliveries(args, &policy, &folder, condemned)?;
+    let found = received.len();
+    hits.extend(received);
     if let Some(client) = &mut gateway {
-        let about = hits.iter().take(500).map(Hit::line).collect();
-        // An older gateway does not know this; the table is printed all the same.
-        let _ = client.ask(&Request::RetroDone { by: who(), found: hits.len(), about });
+        tell(client, &hits)?;
+        ask(client, &Request::RetroDone { found, sudo: sudo() })?;
     }
     print(args.json, &hits);
     Ok(())
 }
 
-fn hashes<'a>(files: impl Iterator<Item = &'a PathBuf>) -> Result<Hashes, Trouble> {
-    let mut hashes = Hashes::new();
-    for file in files {
-        let said = |what: String| Trouble::Said(format!("{}: {what}", file.display()));
-        let text = std::fs::read_to_string(file).map_err(|error| said(error.to_string()))?;
-        if let Some(line) = read_hashes(&text, &mut hashes).first() {
-            return Err(said(format!("line {line} is no SHA-256: 64 hexadecimal digits, then a name")));
+/// What lies in the quarantine, by the gateway's own inspectors and engines.
+fn held(client: &mut Client) -> Result<(Vec<Hit>, Condemned), Trouble> {
+    let (mut hits, mut condemned, mut after, mut unseen) = (Vec::new(), Condemned::new(), None, 0_usize);
+    loop {
+        let page: HeldPage = match ask(client, &Request::RetroHeld { after })? {
+            Reply::Value { value } => {
+                serde_json::from_value(value).map_err(|error| Trouble::Said(error.to_string()))?
+            }
+            other => return Err(Trouble::unexpected(&other)),
+        };
+        hits.extend(page.hits);
+        condemned.extend(page.condemned);
+        unseen = unseen.saturating_add(page.unseen);
+        after = page.next;
+        if after.is_none() {
+            break;
         }
     }
-    Ok(hashes)
+    if unseen > 0 {
+        eprintln!("{unseen} held messages could not be looked at now.");
+    }
+    Ok((hits, condemned))
 }
 
-/// Twice through the record: messages first, then what became of those that were found. Holds one line at a time.
-fn found(folder: &Path, since: &str, policy: &Policy, hashes: &Hashes) -> std::io::Result<Vec<Hit>> {
-    let day = since.get(..10).unwrap_or_default();
-    let mut hits = Vec::new();
-    for line in Lines::open(folder, day)?.holding("\"kind\":\"receipt\"") {
-        let Ok(line) = chain::open(&line?.text) else { continue };
-        if let Entry::Receipt(receipt) = line.entry
-            && receipt.time.as_str() >= since
-            && hits.len() < MOST
-        {
-            let mut some = look(&receipt, &policy.compiled.verdict, hashes);
-            some.retain_mut(|hit| settle(hit, &receipt.outcome) || hit.then == crate::verdict::Action::Quarantine);
-            hits.extend(some);
+fn deliveries(args: &Args, policy: &Policy, folder: &Path, condemned: Condemned) -> Result<Vec<Hit>, Trouble> {
+    let own = policy.retro.hashes.iter().chain(&args.hashes);
+    let list = past::read_lists(own, &policy.rules.hashes).map_err(Trouble::Said)?;
+    let known = Known { list, condemned };
+    let since = Clock::system().now() - args.since.unwrap_or(policy.retro.look_back);
+    past::deliveries(folder, &since.rfc3339(), &policy.compiled.verdict, known)
+        .map_err(|error| Trouble::Said(format!("{}: {error}", folder.display())))
+}
+
+/// In requests that are not too long.
+fn tell(client: &mut Client, hits: &[Hit]) -> Result<(), Trouble> {
+    let (mut some, mut octets) = (Vec::new(), 0_usize);
+    for (n, hit) in hits.iter().enumerate() {
+        octets = octets.saturating_add(serde_json::to_string(hit).map_or(0, |text| text.len()));
+        some.push(hit.clone());
+        if octets >= TOLD_AT_ONCE || n.saturating_add(1) == hits.len() {
+            ask(client, &Request::RetroFound { hits: std::mem::take(&mut some), sudo: sudo() })?;
+            octets = 0;
         }
     }
-    let mut later: HashMap<MailId, Vec<Outcome>> = hits.iter().map(|hit: &Hit| (hit.id, Vec::new())).collect();
-    if later.is_empty() {
-        return Ok(hits);
-    }
-    for line in Lines::open(folder, day)?.holding("\"kind\":\"outcome\"") {
-        let Ok(line) = chain::open(&line?.text) else { continue };
-        if let Entry::Outcome(update) = line.entry
-            && let Some(outcomes) = later.get_mut(&update.id)
-        {
-            outcomes.push(update.outcome);
-        }
-    }
-    hits.retain_mut(|hit| {
-        let (outcomes, state) = (later.get(&hit.id).map(Vec::as_slice).unwrap_or_default(), hit.state.clone());
-        let received = settle(hit, outcomes);
-        if hit.state.is_empty() {
-            hit.state = state;
-        }
-        received
-    });
-    Ok(hits)
+    Ok(())
 }
 
 fn print(json: bool, hits: &[Hit]) {
@@ -137,9 +141,13 @@ fn print(json: bool, hits: &[Hit]) {
         );
     }
     if !json {
-        match hits.len() {
+        let held = hits.iter().filter(|hit| !hit.is_delivery()).count();
+        match hits.len().saturating_sub(held) {
             0 => println!("Nobody received anything that is known to be bad today."),
             n => println!("{n} deliveries would not be made today."),
+        }
+        if held > 0 {
+            println!("{held} held messages are known to carry malware today; do not release them.");
         }
     }
 }

@@ -153,6 +153,7 @@ const fn in_vietnamese(status: SmimeStatus) -> &'static str {
         SmimeStatus::None => "không có chữ ký",
         SmimeStatus::Valid => "hợp lệ",
         SmimeStatus::Altered => "không hợp lệ, nội dung bị sửa",
+        SmimeStatus::Modified => "bị sửa sau khi ký",
         SmimeStatus::Expired => "hết hạn",
         SmimeStatus::Revoked => "đã thu hồi",
         SmimeStatus::UnknownRevocation => "không rõ thu hồi",

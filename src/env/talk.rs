@@ -3,9 +3,18 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::path::{Path, PathBuf};
 
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
+use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
+use tokio::io::{
+    AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader, Interest,
+};
+use tokio::net::{TcpStream, UnixStream};
+
+use super::jail::memory;
+use super::tls::client::{Connector, Link, Trust};
+use crate::mail::KeyPin;
 
 /// Where the service listens.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -46,8 +55,46 @@ impl fmt::Display for Address {
     }
 }
 
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {
+    /// The socket, where the other side is on this machine and takes descriptors.
+    fn local(&self) -> Option<&UnixStream> {
+        None
+    }
+}
+impl Stream for Link {}
+impl Stream for UnixStream {
+    fn local(&self) -> Option<&UnixStream> {
+        Some(self)
+    }
+}
+
+/// How the other side must prove who it is, under TLS from the first octet.
+#[derive(Clone, Debug)]
+pub struct Secure {
+    connector: Connector,
+    /// Where there are some, the server's key is one of them and nothing else is asked.
+    pins: Vec<KeyPin>,
+}
+
+impl Secure {
+    /// Trusts the system's roots and those in the PEM file `authority`; with `pins` only these keys.
+    pub fn new(authority: Option<&Path>, pins: &[KeyPin]) -> Result<Self, String> {
+        let connector = Connector::new(authority).map_err(|error| error.to_string())?;
+        Ok(Self { connector, pins: pins.to_vec() })
+    }
+
+    async fn start(&self, stream: TcpStream, host: &str) -> io::Result<Link> {
+        let trust = if self.pins.is_empty() { Trust::Verified } else { Trust::Any };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let link = self.connector.start(stream, host, trust).await.map_err(|e| io::Error::other(e.to_string()))?;
+        let key = link.key_digest().map(KeyPin::new);
+        if !self.pins.is_empty() && key.is_none_or(|key| !self.pins.contains(&key)) {
+            let shown = key.map_or_else(|| "none".to_owned(), |key| key.to_string());
+            return Err(io::Error::other(format!("its key is none of the pinned ones: {shown}")));
+        }
+        Ok(link)
+    }
+}
 
 /// An open connection.
 pub struct Talk(BufReader<Box<dyn Stream>>);
@@ -59,15 +106,20 @@ impl fmt::Debug for Talk {
 }
 
 impl Talk {
-    pub async fn connect(address: &Address) -> io::Result<Self> {
+    /// `secure`: under TLS; only over TCP.
+    pub async fn connect(address: &Address, secure: Option<&Secure>) -> io::Result<Self> {
         let stream: Box<dyn Stream> = match address {
+            Address::Unix(_) if secure.is_some() => return Err(io::ErrorKind::Unsupported.into()),
             Address::Tcp(text) => {
-                let stream = tokio::net::TcpStream::connect(text.as_str()).await?;
+                let stream = TcpStream::connect(text.as_str()).await?;
                 // Small questions, waited for: Nagle costs 40 ms each.
                 stream.set_nodelay(true)?;
-                Box::new(stream)
+                match secure {
+                    Some(secure) => Box::new(secure.start(stream, address.host()).await?),
+                    None => Box::new(Link::Plain(stream)),
+                }
             }
-            Address::Unix(path) => Box::new(tokio::net::UnixStream::connect(path).await?),
+            Address::Unix(path) => Box::new(UnixStream::connect(path).await?),
         };
         Ok(Self(BufReader::new(stream)))
     }
@@ -76,6 +128,26 @@ impl Talk {
     pub async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.0.write_all(bytes).await?;
         self.0.flush().await
+    }
+
+    /// Whether memory can be handed over instead of sent.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.0.get_ref().local().is_some()
+    }
+
+    /// Hands `bytes` over as a sealed memory file, beside one octet that means nothing. Only where [`Self::is_local`].
+    pub async fn hand_over(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let Some(socket) = self.0.get_ref().local() else { return Err(io::ErrorKind::Unsupported.into()) };
+        let memory = memory::seal(bytes)?;
+        let rights = [memory.as_fd().as_raw_fd()];
+        let send = || {
+            let control = [ControlMessage::ScmRights(&rights)];
+            let octet = [io::IoSlice::new(&[0])];
+            let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+            sendmsg::<UnixAddr>(socket.as_fd().as_raw_fd(), &octet, &control, flags, None).map_err(io::Error::from)
+        };
+        socket.async_io(Interest::WRITABLE, send).await.map(drop)
     }
 
     /// Whether the other side said nothing unasked and did not hang up: fit for another question.

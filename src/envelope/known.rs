@@ -3,10 +3,9 @@
 //! A yes holds longer than a no: a new colleague should not wait a day, and a name that was guessed wrong should not be
 //! asked for again at once. What has run out still stands in while nobody answers.
 
-use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
-use crate::mail::memory::forget_older_half;
+use crate::mail::memory::{self, Fading};
 use crate::mail::{Span, Timestamp};
 
 /// Mailboxes remembered at a time.
@@ -36,12 +35,27 @@ pub enum Memory {
     Nothing,
 }
 
+/// What was heard of one mailbox.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    exists: bool,
+    at: Timestamp,
+}
+
+impl Fading for Heard {
+    /// The guesses go first: they are what fills the table.
+    type Worth = (bool, Timestamp);
+
+    fn worth(&self, _: Timestamp) -> (bool, Timestamp) {
+        (self.exists, self.at)
+    }
+}
+
 /// The table. Addresses are kept as keyed hashes: it is no list of anybody's staff.
 #[derive(Debug)]
 pub struct Known {
     hasher: RandomState,
-    table: HashMap<u64, (bool, Timestamp)>,
-    most: usize,
+    table: memory::Memory<u64, Heard>,
 }
 
 impl Default for Known {
@@ -53,16 +67,18 @@ impl Default for Known {
 impl Known {
     #[must_use]
     pub fn of_size(most: usize) -> Self {
-        Self { hasher: RandomState::new(), table: HashMap::new(), most }
+        Self { hasher: RandomState::new(), table: memory::Memory::of_size(most) }
     }
 
     /// `mailbox` as [`crate::mail::Mailbox::folded`] writes it, behind the agency's id.
     #[must_use]
     pub fn recall(&self, mailbox: &str, now: Timestamp) -> Memory {
-        let Some((exists, at)) = self.table.get(&self.hasher.hash_one(mailbox)) else { return Memory::Nothing };
-        let (age, answer) = (now.since(*at), if *exists { Answer::Exists } else { Answer::Unknown });
+        let Some(Heard { exists, at }) = self.table.get(&self.hasher.hash_one(mailbox)).copied() else {
+            return Memory::Nothing;
+        };
+        let (age, answer) = (now.since(at), if exists { Answer::Exists } else { Answer::Unknown });
         match age {
-            age if age <= if *exists { YES } else { NO } => Memory::Fresh(answer),
+            age if age <= if exists { YES } else { NO } => Memory::Fresh(answer),
             age if age <= STALE => Memory::Old(answer),
             _ => Memory::Nothing,
         }
@@ -73,14 +89,8 @@ impl Known {
         if answer == Answer::Unsure {
             return;
         }
-        if self.table.len() >= self.most {
-            // Full: the guesses go first, they are what fills it; then the older half.
-            self.table.retain(|_, (exists, _)| *exists);
-            if self.table.len() >= self.most {
-                forget_older_half(&mut self.table, |(_, at)| *at);
-            }
-        }
-        self.table.insert(self.hasher.hash_one(mailbox), (answer == Answer::Exists, now));
+        let heard = Heard { exists: answer == Answer::Exists, at: now };
+        self.table.put(self.hasher.hash_one(mailbox), heard, now);
     }
 
     #[must_use]

@@ -15,6 +15,8 @@ mod officer;
 pub mod privileges;
 mod recheck;
 mod reload;
+mod rescan;
+pub mod retro;
 mod serve;
 pub mod sockets;
 mod stages;

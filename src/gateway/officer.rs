@@ -10,7 +10,7 @@ use super::recheck::Recheck;
 use crate::envelope::relay::Standing;
 use crate::mail::{Mailbox, Recipient, Span, Timestamp, transaction::Notify};
 use crate::policy::Policy;
-use crate::quarantine::{HeldKey, Order};
+use crate::quarantine::{Entry as HeldEntry, HeldKey, Order};
 use crate::report::record::run::Log;
 use crate::report::record::{Act, Entry, Update};
 use crate::session::desk::Target;
@@ -46,7 +46,7 @@ impl Officer {
         self.record.write(self.stores.clock.now(), Entry::Act(act));
     }
 
-    fn outcome(&self, id: crate::mail::MailId, state: &str, detail: String) {
+    pub fn outcome(&self, id: crate::mail::MailId, state: &str, detail: String) {
         let now = self.stores.clock.now();
         self.record.write(now, Entry::Outcome(Update { id, outcome: Outcome::new(now, state, Vec::new(), detail) }));
     }
@@ -76,7 +76,7 @@ impl Officer {
     }
 
     pub async fn remove(&self, key: HeldKey, by: &str, reason: &str) -> Reply {
-        let id = match self.stores.shelf.show(key).await {
+        let id = match self.stores.shelf.describe(key).await {
             Ok((entry, _)) => entry.held.meta.id,
             // What cannot be read can still be taken away.
             Err(_) => key.id,
@@ -92,12 +92,12 @@ impl Officer {
         }
     }
 
-    pub async fn release(&self, errand: &Errand, policy: &Policy) -> Reply {
-        let Errand { key, by, reason, to, force } = errand;
+    pub async fn release(&self, errand: &Errand, by: &str, policy: &Policy) -> Reply {
+        let Errand { key, reason, to, force, .. } = errand;
         if (*force || !to.is_empty()) && reason.trim().is_empty() {
             return Reply::failed("--force and --to need a --reason");
         }
-        let order = match order(errand, policy) {
+        let order = match order(errand, by, policy) {
             Ok(order) => order,
             Err(why) => return Reply::failed(why),
         };
@@ -106,7 +106,7 @@ impl Officer {
             Err(error) => return Reply::failed(error),
         };
         if !force {
-            let objections = match self.recheck.look(&entry, &keep).await {
+            let objections = match self.recheck.look(&entry, &keep, &order).await {
                 Ok(objections) => objections,
                 Err(why) => vec![format!("it could not be looked at again: {why}")],
             };
@@ -120,15 +120,21 @@ impl Officer {
             }
         }
         drop(keep);
-        let reply = self.stores.release(*key, &order).await;
+        self.let_go(&HeldEntry { key: *key, ..entry }, &order, &to.join(", ")).await
+    }
+
+    /// Sends it on its way, with a record; `to` in words, where it goes to somebody else.
+    pub async fn let_go(&self, entry: &HeldEntry, order: &Order, to: &str) -> Reply {
+        let reply = self.stores.release(entry.key, order).await;
         if !matches!(reply, Reply::Done { .. }) {
             self.stores.shelf.not_released("failed");
             return reply;
         }
+        let Order { by, reason, forced, .. } = order;
         let (what, forced) =
-            (if to.is_empty() { "released" } else { "forwarded" }, if *force { " (forced)" } else { "" });
-        self.note(&format!("quarantine.{what}"), key, by, reason, format!("{}{forced}", to.join(", ")));
-        let whom = if to.is_empty() { String::new() } else { format!(" to {}", to.join(", ")) };
+            (if to.is_empty() { "released" } else { "forwarded" }, if *forced { " (forced)" } else { "" });
+        self.note(&format!("quarantine.{what}"), entry.key, by, reason, format!("{to}{forced}"));
+        let whom = if to.is_empty() { String::new() } else { format!(" to {to}") };
         self.outcome(entry.held.meta.id, what, format!("by {by}{whom}{forced}: {reason}"));
         reply
     }
@@ -163,7 +169,7 @@ impl Officer {
 }
 
 /// The errand with its addresses looked up: mailboxes of one agency, so that held mail never leaves by this door.
-fn order(errand: &Errand, policy: &Policy) -> Result<Order, String> {
+fn order(errand: &Errand, by: &str, policy: &Policy) -> Result<Order, String> {
     let mut to: Vec<Recipient> = Vec::new();
     for text in &errand.to {
         let mailbox = Mailbox::parse(text).map_err(|error| format!("{text}: {error}"))?;
@@ -175,10 +181,11 @@ fn order(errand: &Errand, policy: &Policy) -> Result<Order, String> {
         to.push(Recipient { mailbox, destination, original: None, notify: Notify::default() });
     }
     Ok(Order {
-        by: errand.by.clone(),
+        by: by.to_owned(),
         reason: errand.reason.clone(),
         to,
         forced: errand.force,
         hostname: policy.hostname.to_string(),
+        tagged: false,
     })
 }

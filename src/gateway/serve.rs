@@ -10,10 +10,8 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::answers::Answers;
 use super::control::serve::Control;
-use super::control::stores::Stores;
 use super::emergency::Emergency;
-use super::officer::Officer;
-use super::recheck::Recheck;
+use super::retro::Retro;
 use super::stages::{Stages, part};
 use super::{StartError, upkeep};
 use crate::deliver::Deliver;
@@ -38,9 +36,13 @@ pub(super) struct Pages {
 
 /// Serves until SIGTERM or SIGINT; SIGHUP reloads.
 pub(super) async fn serve(policy: Policy, posts: Vec<Post>, pages: Pages) -> Result<(), StartError> {
-    let stages = Stages::open(policy).await?;
+    let mut stages = Stages::open(policy).await?;
     let (stop, stopping) = watch::channel(false);
     let mut tasks = upkeep::start(&stages);
+    let retro = Retro::of(&stages);
+    if let Some(sighted) = stages.sighted.take() {
+        tasks.spawn(retro.clone().watch(sighted));
+    }
     let queue = {
         let (deliver, routes) = (Arc::clone(&stages.deliver), stages.feeds.deliver.subscribe());
         let stopping = stopping.clone();
@@ -55,7 +57,7 @@ pub(super) async fn serve(policy: Policy, posts: Vec<Post>, pages: Pages) -> Res
     }
     let pages = monitoring(&stages, pages.http, stopping)?;
     let front = front(&stages, posts)?;
-    let control = control(&stages)?;
+    let control = control(&stages, retro)?;
     tracing::info!(generation = policy.generation, hash = %policy.hash, "ready");
     // Without systemd there is nobody to tell.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
@@ -98,12 +100,10 @@ fn front(stages: &Stages, posts: Vec<Post>) -> Result<Front, StartError> {
 }
 
 /// The socket for operators' commands.
-fn control(stages: &Stages) -> Result<JoinHandle<()>, StartError> {
+fn control(stages: &Stages, retro: Retro) -> Result<JoinHandle<()>, StartError> {
     let control = Control::bind(&stages.data).map_err(|e| StartError::Data(stages.data.clone(), e))?;
-    let stores = Stores { spool: stages.spool.clone(), shelf: stages.shelf.clone(), clock: stages.clock.clone() };
-    let recheck = Recheck { examiner: stages.examiner(), live: Arc::clone(&stages.live), clock: stages.clock.clone() };
     let answers = Answers {
-        officer: Officer::new(stores, recheck, stages.record.clone()),
+        officer: stages.officer(),
         emergency: Emergency {
             bypass: stages.bypass.clone(),
             clock: stages.clock.clone(),
@@ -114,6 +114,7 @@ fn control(stages: &Stages) -> Result<JoinHandle<()>, StartError> {
         live: Arc::clone(&stages.live),
         record: stages.record.clone(),
         engines: stages.engines.clone(),
+        retro,
     };
     Ok(tokio::spawn(control.serve(Arc::new(answers))))
 }

@@ -4,8 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tokio::sync::mpsc;
+
+use super::control::stores::Stores;
 use super::holder::Holder;
+use super::officer::Officer;
+use super::recheck::Recheck;
 use super::reload::{Feeds, Handover};
+use super::rescan::{Rescan, Versions};
 use super::{StartError, dns_options, internet};
 use crate::deliver::{self, Deliver};
 use crate::env::disk::{Disk, Real};
@@ -23,7 +29,9 @@ use crate::pipeline::{self, Examiner, Pipeline};
 use crate::policy::{Live, Policy};
 use crate::quarantine::{self, Shelf};
 use crate::report::metrics::{Metrics, Registry};
+use crate::report::record::retro::Condemned;
 use crate::report::record::run::Log;
+use crate::report::record::run::sightings::Sightings;
 use crate::report::run::Readiness;
 use crate::spool::{self, Spool};
 
@@ -46,6 +54,9 @@ pub(super) struct Stages {
     pub shelf: Shelf,
     pub bypass: Bypass,
     pub record: Log,
+    pub sightings: Sightings,
+    /// The other end of them.
+    pub sighted: Option<mpsc::Receiver<Condemned>>,
     pub inspectors: Pool,
     pub engines: Engines,
     pub deliver: Arc<Deliver>,
@@ -73,6 +84,7 @@ impl Stages {
         let shelf = open_shelf(&disk, &data, &policy, &clock, &registry).await?;
         let bypass = Bypass::open(Arc::clone(&disk), &data);
         let record = Log::open(&data.join("receipts"), clock.now()).map_err(|e| StartError::Part(e.to_string()))?;
+        let (sightings, sighted) = Sightings::new();
         let inspectors = start_inspectors(&policy, &registry).await?;
         let engines = open_engines(&policy, &clock, &registry)?;
         let feeds = Feeds::new(&policy);
@@ -107,6 +119,8 @@ impl Stages {
             shelf,
             bypass,
             record,
+            sightings,
+            sighted: Some(sighted),
             inspectors,
             engines,
             deliver,
@@ -134,6 +148,7 @@ impl Stages {
             spool: self.spool.clone(),
             shelf: self.shelf.clone(),
             record: self.record.clone(),
+            sightings: self.sightings.clone(),
             store: intake::run::Store::new(self.data.join("tmp"), memory),
             signers: part("threads", pool::Pool::start(cores(), SIGNATURES_WAITING))?,
             metrics: self.metrics.clone(),
@@ -152,6 +167,28 @@ impl Stages {
             turns: None,
             engines: self.engines.clone(),
         }
+    }
+
+    /// Whoever works with held mail.
+    pub fn officer(&self) -> Officer {
+        let stores = Stores { spool: self.spool.clone(), shelf: self.shelf.clone(), clock: self.clock.clone() };
+        Officer::new(stores, self.recheck(), self.record.clone())
+    }
+
+    /// Whoever looks at held mail without being asked.
+    pub fn rescan(&self) -> Rescan {
+        Rescan {
+            officer: self.officer(),
+            engines: self.engines.clone(),
+            deliver: Arc::clone(&self.deliver),
+            live: Arc::clone(&self.live),
+            versions: Versions::open(Arc::clone(&self.disk), &self.data),
+        }
+    }
+
+    /// Whoever looks at held mail again.
+    pub fn recheck(&self) -> Recheck {
+        Recheck { examiner: self.examiner(), live: Arc::clone(&self.live), clock: self.clock.clone() }
     }
 
     /// Whether mail can be taken; the sentence says why not.

@@ -1,10 +1,10 @@
 //! Who misbehaves is sent away for a while: points that fade, a ban that ends, a table that is bounded.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::settings::Ban;
 use crate::listen::admit::key;
+use crate::mail::memory::{Fading, Memory};
 use crate::mail::{Span, Timestamp};
 use crate::session::desk::Reason;
 
@@ -85,11 +85,37 @@ pub struct Conduct {
     pub times: u32,
 }
 
+impl Conduct {
+    fn is_banned(&self, now: Timestamp) -> bool {
+        self.banned_until.is_some_and(|until| now < until)
+    }
+
+    /// Banned, or so lately that the next ban would be longer.
+    fn is_recorded(&self, now: Timestamp) -> bool {
+        self.banned_until.is_some_and(|until| now < until + MEMORY)
+    }
+}
+
+impl Fading for Conduct {
+    /// Who is banned stays; of the others those go that were seen longest ago.
+    type Worth = (bool, Timestamp);
+
+    fn worth(&self, now: Timestamp) -> (bool, Timestamp) {
+        (self.is_banned(now), self.at)
+    }
+
+    fn is_over(&self, now: Timestamp) -> bool {
+        match self.banned_until {
+            Some(_) => !self.is_recorded(now),
+            None => faded(self.points, now.since(self.at)) < EDGE,
+        }
+    }
+}
+
 /// What is known of everybody's conduct. An IPv6 host is its /64.
 #[derive(Debug)]
 pub struct Bans {
-    known: HashMap<IpAddr, Conduct>,
-    most: usize,
+    known: Memory<IpAddr, Conduct>,
 }
 
 impl Default for Bans {
@@ -101,7 +127,7 @@ impl Default for Bans {
 impl Bans {
     #[must_use]
     pub fn of_size(most: usize) -> Self {
-        Self { known: HashMap::new(), most }
+        Self { known: Memory::of_size(most) }
     }
 
     /// Until when this address is banned, if it is.
@@ -116,7 +142,7 @@ impl Bans {
         s.after > 0.0
             && self.known.get(&key(address)).is_some_and(|conduct| {
                 let points = faded(conduct.points, now.since(conduct.at));
-                points * 2.0 >= s.after || conduct.banned_until.is_some_and(|until| now < until + MEMORY)
+                points * 2.0 >= s.after || conduct.is_recorded(now)
             })
     }
 
@@ -125,10 +151,9 @@ impl Bans {
         if s.after <= 0.0 {
             return None;
         }
-        self.make_room(now);
         let fresh = Conduct { points: 0.0, at: now, banned_until: None, times: 0 };
-        let conduct = self.known.entry(key(address)).or_insert(fresh);
-        if conduct.banned_until.is_some_and(|until| now < until) {
+        let (conduct, _) = self.known.meet(key(address), now, || fresh);
+        if conduct.is_banned(now) {
             return None;
         }
         conduct.points = faded(conduct.points, now.since(conduct.at)) + offence.points(s);
@@ -144,25 +169,24 @@ impl Bans {
     /// Who is worth remembering over a restart: the banned, and those whose next ban will be longer.
     pub fn saved(&self, now: Timestamp) -> impl Iterator<Item = (IpAddr, Conduct)> {
         let known = self.known.iter().map(|(ip, conduct)| (*ip, *conduct));
-        known.filter(move |(_, c)| c.banned_until.is_some_and(|until| now < until + MEMORY))
+        known.filter(move |(_, conduct)| conduct.is_recorded(now))
     }
 
     /// Takes back what was saved. No ban is longer than the longest, whatever the file or the clock says.
     pub fn restore(&mut self, rows: impl IntoIterator<Item = (IpAddr, Conduct)>, s: &Ban, now: Timestamp) {
-        for (ip, mut conduct) in rows {
+        let bounded = rows.into_iter().map(|(ip, mut conduct)| {
             conduct.banned_until = conduct.banned_until.map(|until| until.min(now + s.longest));
             conduct.at = conduct.at.min(now);
             conduct.points = if conduct.points.is_finite() { conduct.points.clamp(0.0, s.after) } else { 0.0 };
-            if self.known.len() < self.most && conduct.banned_until.is_some_and(|until| now < until + MEMORY) {
-                self.known.insert(key(ip), conduct);
-            }
-        }
+            (key(ip), conduct)
+        });
+        self.known.restore(bounded.filter(|(_, conduct)| conduct.is_recorded(now)));
     }
 
     /// Addresses that are banned now.
     #[must_use]
     pub fn count(&self, now: Timestamp) -> usize {
-        self.known.values().filter(|conduct| conduct.banned_until.is_some_and(|until| now < until)).count()
+        self.known.iter().filter(|(_, conduct)| conduct.is_banned(now)).count()
     }
 
     #[must_use]
@@ -172,28 +196,6 @@ impl Bans {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.known.is_empty()
-    }
-
-    /// Full: what has faded goes, then the half that was seen longest ago and is not banned, then the oldest of all.
-    fn make_room(&mut self, now: Timestamp) {
-        if self.known.len() < self.most {
-            return;
-        }
-        self.known.retain(|_, c| match c.banned_until {
-            Some(until) => now < until + MEMORY,
-            None => faded(c.points, now.since(c.at)) >= 0.1,
-        });
-        for spare_banned in [true, false] {
-            if self.known.len() < self.most {
-                return;
-            }
-            let mut seen: Vec<Timestamp> = self.known.values().map(|c| c.at).collect();
-            let middle = seen.len() / 2;
-            let (_, median, _) = seen.select_nth_unstable(middle);
-            let median = *median;
-            self.known
-                .retain(|_, c| c.at > median || (spare_banned && c.banned_until.is_some_and(|until| now < until)));
-        }
     }
 }
 

@@ -1,10 +1,9 @@
 //! What lists said of a client a moment ago, so that one who connects again is known before it says a word.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 
 use crate::listen::admit::key;
-use crate::mail::memory::forget_older_half;
+use crate::mail::memory::{Memory, Seen};
 use crate::mail::{Span, Timestamp};
 
 /// Clients remembered at a time, and for how long: about as long as an answer of a list may be cached.
@@ -12,20 +11,23 @@ const MOST: usize = 16_384;
 const MEMORY: Span = Span::minutes(15);
 
 /// The points of each client.
-#[derive(Debug, Default)]
-pub struct Fame(HashMap<IpAddr, (f64, Timestamp)>);
+#[derive(Debug)]
+pub struct Fame(Memory<IpAddr, Seen<f64>>);
+
+impl Default for Fame {
+    fn default() -> Self {
+        Self(Memory::of_size(MOST))
+    }
+}
 
 impl Fame {
     #[must_use]
     pub fn points(&self, client: IpAddr, now: Timestamp) -> Option<f64> {
-        self.0.get(&key(client)).filter(|(_, at)| now.since(*at) <= MEMORY).map(|(points, _)| *points)
+        self.0.get(&key(client)).filter(|seen| now.since(seen.at) <= MEMORY).map(|seen| seen.what)
     }
 
     pub fn learn(&mut self, client: IpAddr, points: f64, now: Timestamp) {
-        if self.0.len() >= MOST && !self.0.contains_key(&key(client)) {
-            forget_older_half(&mut self.0, |(_, at)| *at);
-        }
-        self.0.insert(key(client), (points, now));
+        self.0.put(key(client), Seen { what: points, at: now }, now);
     }
 }
 

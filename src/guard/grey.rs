@@ -9,6 +9,7 @@ use std::net::IpAddr;
 
 use super::network_of;
 use crate::listen::admit::key;
+use crate::mail::memory::{Fading, Memory};
 use crate::mail::{Span, Timestamp};
 
 /// Pairs remembered at a time.
@@ -49,6 +50,15 @@ pub struct Known {
     pub passed: bool,
 }
 
+impl Fading for Known {
+    /// Those who never came back go first; whoever goes waits once more.
+    type Worth = (bool, Timestamp);
+
+    fn worth(&self, _: Timestamp) -> (bool, Timestamp) {
+        (self.passed, self.last)
+    }
+}
+
 /// The decision about one attempt.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Answer {
@@ -64,13 +74,28 @@ pub struct Terms {
     pub keep: Span,
 }
 
+/// Since when a pair must have been seen to be remembered still.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Horizon {
+    /// Those who came back.
+    pub passed: Timestamp,
+    /// Those who have not.
+    pub waiting: Timestamp,
+}
+
+impl Terms {
+    #[must_use]
+    pub fn horizon(self, now: Timestamp) -> Horizon {
+        Horizon { passed: now - self.keep, waiting: now - PATIENCE.max(self.wait.doubled(1)) }
+    }
+}
+
 /// All pairs.
 #[derive(Debug)]
 pub struct Greylist {
-    known: HashMap<Pair, Known>,
+    known: Memory<Pair, Known>,
     /// How many domains of a network came back.
     passed: HashMap<IpAddr, usize>,
-    most: usize,
 }
 
 impl Default for Greylist {
@@ -82,15 +107,15 @@ impl Default for Greylist {
 impl Greylist {
     #[must_use]
     pub fn of_size(most: usize) -> Self {
-        Self { known: HashMap::new(), passed: HashMap::new(), most }
+        Self { known: Memory::of_size(most), passed: HashMap::new() }
     }
 
     /// Takes back what was kept.
     pub fn restore(&mut self, rows: impl IntoIterator<Item = (Pair, Known)>, terms: Terms, now: Timestamp) {
-        for (pair, known) in rows {
-            if self.known.len() < self.most && !is_over(&known, terms, now) {
-                self.put(pair, known);
-            }
+        self.known.restore(rows.into_iter().filter(|(_, known)| !is_over(known, terms, now)));
+        for (pair, _) in self.known.iter().filter(|(_, known)| known.passed) {
+            let count = self.passed.entry(pair.network).or_insert(0);
+            *count = count.saturating_add(1);
         }
     }
 
@@ -104,14 +129,13 @@ impl Greylist {
             if self.passed.get(&pair.network).copied().unwrap_or(0) >= WELL_KNOWN {
                 return Answer::Pass;
             }
-            self.make_room(terms, now);
-            self.put(pair.clone(), Known { first: now, last: now, passed: false });
+            self.put(pair, Known { first: now, last: now, passed: false }, now);
             return Answer::Wait(terms.wait);
         };
         let waited = now.since(known.first);
         known.last = now;
         known.passed |= waited >= terms.wait;
-        self.put(pair.clone(), known);
+        self.put(pair, known, now);
         if known.passed {
             Answer::Pass
         } else {
@@ -131,11 +155,8 @@ impl Greylist {
         if terms.wait.is_zero() || before.is_some_and(|known| known.passed && now.since(known.last) < NOTED) {
             return None;
         }
-        if !self.known.contains_key(pair) {
-            self.make_room(terms, now);
-        }
         let known = Known { first: before.map_or(now, |known| known.first), last: now, passed: true };
-        self.put(pair.clone(), known);
+        self.put(pair, known, now);
         Some(known)
     }
 
@@ -144,12 +165,10 @@ impl Greylist {
         self.known.get(pair).copied()
     }
 
-    /// Forgets what is over; the pairs that went.
-    pub fn expire(&mut self, terms: Terms, now: Timestamp) -> Vec<Pair> {
-        let over = self.known.iter().filter(|(_, known)| is_over(known, terms, now));
-        let gone: Vec<Pair> = over.map(|(pair, _)| pair.clone()).collect();
-        gone.iter().for_each(|pair| self.remove(pair));
-        gone
+    /// Forgets what is over.
+    pub fn expire(&mut self, terms: Terms, now: Timestamp) {
+        let gone = self.known.forget(|known| is_over(known, terms, now));
+        self.uncount(gone);
     }
 
     #[must_use]
@@ -161,52 +180,29 @@ impl Greylist {
         self.known.is_empty()
     }
 
-    fn put(&mut self, pair: Pair, known: Known) {
-        let network = pair.network;
-        let before = self.known.insert(pair, known).is_some_and(|before| before.passed);
+    fn put(&mut self, pair: &Pair, known: Known, now: Timestamp) {
+        let before = self.known.get(pair).is_some_and(|before| before.passed);
+        let gone = self.known.put(pair.clone(), known, now);
         if known.passed && !before {
-            let count = self.passed.entry(network).or_insert(0);
+            let count = self.passed.entry(pair.network).or_insert(0);
             *count = count.saturating_add(1);
         }
+        self.uncount(gone);
     }
 
-    fn remove(&mut self, pair: &Pair) {
-        let Some(known) = self.known.remove(pair) else { return };
-        if known.passed
-            && let Some(count) = self.passed.get_mut(&pair.network)
-        {
+    /// These are not remembered any more.
+    fn uncount(&mut self, gone: Vec<(Pair, Known)>) {
+        for (pair, _) in gone.into_iter().filter(|(_, known)| known.passed) {
+            let Some(count) = self.passed.get_mut(&pair.network) else { continue };
             *count = count.saturating_sub(1);
             if *count == 0 {
                 self.passed.remove(&pair.network);
             }
         }
     }
-
-    /// Full: what is over goes, then those who never came back, then the older half. They wait once more.
-    fn make_room(&mut self, terms: Terms, now: Timestamp) {
-        if self.known.len() < self.most {
-            return;
-        }
-        self.expire(terms, now);
-        for only_waiting in [true, false] {
-            if self.known.len() < self.most {
-                return;
-            }
-            let matches = |known: &Known| !(only_waiting && known.passed);
-            let mut seen: Vec<Timestamp> = self.known.values().filter(|k| matches(k)).map(|k| k.last).collect();
-            if seen.is_empty() {
-                continue;
-            }
-            let middle = seen.len() / 2;
-            let (_, median, _) = seen.select_nth_unstable(middle);
-            let median = *median;
-            let old = self.known.iter().filter(|(_, k)| matches(k) && k.last <= median);
-            let gone: Vec<Pair> = old.map(|(pair, _)| pair.clone()).collect();
-            gone.iter().for_each(|pair| self.remove(pair));
-        }
-    }
 }
 
 fn is_over(known: &Known, terms: Terms, now: Timestamp) -> bool {
-    now.since(known.last) > if known.passed { terms.keep } else { PATIENCE.max(terms.wait.doubled(1)) }
+    let horizon = terms.horizon(now);
+    known.last < if known.passed { horizon.passed } else { horizon.waiting }
 }

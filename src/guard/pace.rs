@@ -3,11 +3,9 @@
 //! The generic cell rate algorithm: for each party the moment up to which its share is used. Nothing runs in the
 //! background, a window has no edge to sit on, and the table is bounded: parties that would be let in anyway are forgotten.
 
-use std::collections::HashMap;
-
 use sha2::{Digest, Sha256};
 
-use crate::mail::memory::forget_older_half;
+use crate::mail::memory::{Fading, Memory};
 use crate::mail::{Span, Timestamp};
 
 /// Parties remembered at a time.
@@ -70,25 +68,42 @@ impl Rate {
 /// What the names are mixed with before they are hashed.
 pub type Secret = [u8; 16];
 
+/// The moment up to which somebody's share is used.
+#[derive(Clone, Copy, Debug)]
+struct UsedUpTo(Timestamp);
+
+impl Fading for UsedUpTo {
+    /// Who used least is let in soonest anyway: the table forgives, it never refuses.
+    type Worth = Timestamp;
+
+    fn worth(&self, _: Timestamp) -> Timestamp {
+        self.0
+    }
+
+    /// Its share is whole again.
+    fn is_over(&self, now: Timestamp) -> bool {
+        self.0 <= now
+    }
+}
+
 /// The table. Names are kept as hashes with a secret: nobody outside can make two of them meet, and the file of them is
 /// no list of who writes to whom.
 #[derive(Debug)]
 pub struct Pace {
     secret: Secret,
-    used_up_to: HashMap<(Kind, u64), Timestamp>,
-    most: usize,
+    used_up_to: Memory<(Kind, u64), UsedUpTo>,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { secret: Secret::default(), used_up_to: HashMap::new(), most: MOST }
+        Self::of_size(MOST)
     }
 }
 
 impl Pace {
     #[must_use]
     pub fn of_size(most: usize) -> Self {
-        Self { most, ..Self::default() }
+        Self { secret: Secret::default(), used_up_to: Memory::of_size(most) }
     }
 
     /// A table whose names are mixed with `secret`.
@@ -104,16 +119,15 @@ impl Pace {
 
     /// Whose share is not whole again.
     pub fn saved(&self, now: Timestamp) -> impl Iterator<Item = (Kind, u64, Timestamp)> {
-        self.used_up_to.iter().filter(move |(_, used)| **used > now).map(|((kind, name), used)| (*kind, *name, *used))
+        let owing = self.used_up_to.iter().filter(move |(_, used)| !used.is_over(now));
+        owing.map(|((kind, name), used)| (*kind, *name, used.0))
     }
 
     /// Takes back what was saved under the same secret. Nobody owes more than an hour, whatever the file or the clock says.
     pub fn restore(&mut self, rows: impl IntoIterator<Item = (Kind, u64, Timestamp)>, now: Timestamp) {
-        for (kind, name, used) in rows {
-            if self.used_up_to.len() < self.most && used > now {
-                self.used_up_to.insert((kind, name), used.min(now + Span::hours(1)));
-            }
-        }
+        let owing = rows.into_iter().filter(|(_, _, used)| *used > now);
+        self.used_up_to
+            .restore(owing.map(|(kind, name, used)| ((kind, name), UsedUpTo(used.min(now + Span::hours(1))))));
     }
 
     fn hashed(&self, party: &str) -> u64 {
@@ -121,10 +135,14 @@ impl Pace {
         digest.iter().take(8).fold(0, |name, byte| (name << 8) | u64::from(*byte))
     }
 
+    fn used(&self, key: (Kind, u64), now: Timestamp) -> Timestamp {
+        self.used_up_to.get(&key).map_or(now, |used| used.0.max(now))
+    }
+
     /// Whether one more would be too early; nothing is counted.
     #[must_use]
     pub fn is_spent(&self, kind: Kind, party: &str, rate: Rate, now: Timestamp) -> bool {
-        let used = self.used_up_to.get(&(kind, self.hashed(party))).copied().unwrap_or(now).max(now);
+        let used = self.used((kind, self.hashed(party)), now);
         rate.count > 0 && (used + rate.share()).since(now) > rate.window
     }
 
@@ -134,15 +152,12 @@ impl Pace {
             return Ok(());
         }
         let key = (kind, self.hashed(party));
-        let share = rate.share();
-        let used = self.used_up_to.get(&key).copied().unwrap_or(now).max(now);
-        let next = used + share;
+        let next = self.used(key, now) + rate.share();
         let ahead = next.since(now);
         if ahead > rate.window {
             return Err(Span::millis(ahead.as_millis().saturating_sub(rate.window.as_millis())));
         }
-        self.make_room(now);
-        self.used_up_to.insert(key, next);
+        self.used_up_to.put(key, UsedUpTo(next), now);
         Ok(())
     }
 
@@ -153,16 +168,5 @@ impl Pace {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.used_up_to.is_empty()
-    }
-
-    /// Full: whoever has its whole share again goes, then the half that used least. It forgives, it never refuses.
-    fn make_room(&mut self, now: Timestamp) {
-        if self.used_up_to.len() < self.most {
-            return;
-        }
-        self.used_up_to.retain(|_, used| *used > now);
-        if self.used_up_to.len() >= self.most {
-            forget_older_half(&mut self.used_up_to, |used| *used);
-        }
     }
 }

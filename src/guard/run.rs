@@ -25,19 +25,23 @@ use super::network_of;
 use super::pace::{Kind, Pace, Rate, Secret};
 use super::record::Record;
 use super::settings::{Action, Events};
-use super::weigh::{Assessment, Band};
+use super::weigh::{Assessment, Band, Proof};
+use crate::env::tls::handshake::HandshakeError;
 use crate::env::{Clock, Dice, Dns};
 use crate::listen::admit::key;
 use crate::listen::stress::Turn;
 use crate::listen::{ClientFacts, Role};
 use crate::mail::{AgencyId, Mailbox, Reply, ReversePath, Timestamp};
-use crate::session::desk::{Opening, Refusal};
+use crate::session::desk::{Opening, Refusal, Sudden};
 use keeper::Keeper;
 use sink::Sink;
 use store::Store;
 
 /// Sessions that may be slowed at the same time; beyond it nobody is, for each holds a connection of ours.
 const SLOWED: usize = 500;
+/// Failed handshakes of one address that become events in an hour: a client that cannot do our TLS tries for ever, and
+/// the metric counts them all.
+const HANDSHAKES: Rate = Rate::hourly(10);
 /// Clients that are looked up before they said who they are, at the same time.
 const LOOKING: usize = 256;
 
@@ -65,6 +69,8 @@ struct Tables {
     greylist: Greylist,
     health: Health,
     fame: Fame,
+    /// Failed handshakes that became events, by address; not worth keeping over a restart.
+    told: Pace,
 }
 
 impl Guard {
@@ -156,13 +162,12 @@ impl Guard {
     }
 
     /// MAIL FROM: what is to be thought of this client and sender. Refused here is only who goes too fast. The answer
-    /// about lists comes at [`Guard::recipient`]. `authenticated`: SPF says that the sender is real; `claims_us`: the HELO
-    /// name is a mail domain of an agency.
+    /// about lists comes at [`Guard::recipient`]. `claims_us`: the HELO name is a mail domain of an agency.
     pub async fn sender(
         &self,
         rules: &Rules,
         opening: &Opening,
-        authenticated: bool,
+        proof: Proof,
         claims_us: bool,
     ) -> Result<Assessment, Reply> {
         let ip = opening.client.address.ip();
@@ -172,14 +177,15 @@ impl Guard {
         }
         self.not_banned(ip)?;
         let now = self.0.clock.now();
-        let assessment = match rules.word(ip, &opening.sender, authenticated, now) {
+        let assessment = match rules.word(ip, &opening.sender, proof == Proof::Real, now) {
             Some(word) => Assessment::by_word(word),
             None => {
                 let sane = helo::is_sane(&opening.helo, ip) && !claims_us;
                 let facts = self.facts(rules, ip, Some(&opening.sender), sane).await;
                 Assessment::by_facts(&rules.settings, &facts)
             }
-        };
+        }
+        .proven(proof);
         let rates = &rules.settings.rates;
         let mut parties = vec![
             (Kind::Address, key(ip).to_string(), Rate::hourly(rates.address)),
@@ -208,6 +214,10 @@ impl Guard {
             self.0.metrics.did(Did::Trap);
             // The same words as for anybody who does not exist.
             return Err(Reply::new(550, "5.1.1", "No such user here").because(TRAP));
+        }
+        if assessment.band() == Band::Refused && assessment.is_unheard() {
+            let reply = Reply::new(451, "4.7.1", "It cannot be told now whether this sender is real; try again later");
+            return Err(reply.because(format!("{} spf:unknown", assessment.rule())));
         }
         if assessment.band() == Band::Refused {
             let reply = Reply::new(550, "5.7.1", "Mail from you is not taken here; postmaster can be written to");
@@ -286,6 +296,24 @@ impl Guard {
         }
     }
 
+    /// What other rooms have to say to whoever watches.
+    pub fn tell(&self, event: Event) {
+        self.0.sink.tell(event);
+    }
+
+    /// A TLS handshake failed: that becomes an event, and nobody's conduct. Many honest servers are only old.
+    pub fn handshake_failed(&self, client: &ClientFacts, error: &HandshakeError, at: Timestamp) {
+        let address = key(client.address.ip()).to_string();
+        if self.tables().told.take(Kind::Address, &address, HANDSHAKES, at).is_ok() {
+            self.0.sink.tell(Event::handshake(client, error, at));
+        }
+    }
+
+    /// An account suddenly sends much: that becomes an event.
+    pub fn sudden(&self, sudden: &Sudden<'_>) {
+        self.0.sink.tell(Event::sudden(sudden));
+    }
+
     /// Stress began or ended: that becomes an event.
     pub fn stressed(&self, turn: Turn, at: Timestamp) {
         self.0.sink.tell(Event::stress(turn, at));
@@ -327,8 +355,9 @@ impl Guard {
 
     /// Done once an hour: what is over is forgotten.
     pub fn forget(&self, rules: &Rules) {
-        let gone = self.tables().greylist.expire(terms(rules), self.0.clock.now());
-        gone.into_iter().for_each(|pair| self.0.store.remove(pair));
+        let (terms, now) = (terms(rules), self.0.clock.now());
+        self.tables().greylist.expire(terms, now);
+        self.0.store.forget(terms.horizon(now));
     }
 
     /// Returns when everything so far is on disk.

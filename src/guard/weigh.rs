@@ -12,6 +12,16 @@ pub enum Reverse {
     Unknown,
 }
 
+/// Whether the sender is who it says, as far as SPF was asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Proof {
+    Real,
+    /// It is not, or nobody asked.
+    None,
+    /// DNS did not say: an entry that allows this sender could hold.
+    Unknown,
+}
+
 /// What was found out about a client.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Facts {
@@ -39,19 +49,21 @@ pub struct Assessment {
     band: Band,
     points: f64,
     causes: Vec<String>,
+    /// What would speak for it could not be asked.
+    is_unheard: bool,
 }
 
 impl Assessment {
     #[must_use]
     pub const fn trusted() -> Self {
-        Self { band: Band::Trusted, points: 0.0, causes: Vec::new() }
+        Self { band: Band::Trusted, points: 0.0, causes: Vec::new(), is_unheard: false }
     }
 
     /// The operator's word outweighs all facts.
     #[must_use]
     pub fn by_word(word: Word) -> Self {
         let band = if word.action == Action::Allow { Band::Clear } else { Band::Refused };
-        Self { band, points: 0.0, causes: vec![word.rule] }
+        Self { band, points: 0.0, causes: vec![word.rule], is_unheard: false }
     }
 
     #[must_use]
@@ -74,7 +86,19 @@ impl Assessment {
             p if p >= s.suspect => Band::Suspect,
             _ => Band::Clear,
         };
-        Self { band, points, causes }
+        Self { band, points, causes, is_unheard: false }
+    }
+
+    /// The same; and whether somebody who would speak for it could be asked at all.
+    #[must_use]
+    pub fn proven(self, proof: Proof) -> Self {
+        Self { is_unheard: proof == Proof::Unknown, ..self }
+    }
+
+    /// Whether its refusal is for now only: trouble of DNS is no reason to send mail back.
+    #[must_use]
+    pub const fn is_unheard(&self) -> bool {
+        self.is_unheard
     }
 
     #[must_use]

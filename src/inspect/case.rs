@@ -190,10 +190,28 @@ pub enum DmarcPolicy {
     Reject,
 }
 
+/// Which parts of a message the virus engines are shown; each level holds those before it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
+pub enum WantsParts {
+    #[default]
+    None,
+    /// What an engine that opens mail and archives does not find in the whole message: what was behind a password, what
+    /// lies three containers deep, and other readings of an ambiguous message.
+    Hidden,
+    /// And every part of the message but the text of the letter, as it is attached.
+    Attached,
+    /// And every member of an archive or document.
+    Opened,
+    /// And the text of the letter.
+    All,
+}
+
 /// Octets that left the cage beside the facts, and what they are. The octets themselves are in [`Released`].
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Outgoing {
     pub kind: OutgoingKind,
+    /// For the engines that want this level or a higher one; `None` for a message.
+    pub level: WantsParts,
     /// Where they lie in the memory handed out.
     pub offset: u64,
     pub length: u64,
@@ -308,6 +326,9 @@ pub struct SmimeFact {
     pub detail: String,
     /// The message is encrypted (EnvelopedData, AuthEnvelopedData): its content was not seen.
     pub encrypted: bool,
+    /// The worst of the signatures inside PDF files; findings `pdf.signature-<status>` say more of each file.
+    #[serde(default)]
+    pub pdf_status: SmimeStatus,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -329,6 +350,8 @@ pub enum SmimeStatus {
     None,
     Valid,
     Altered,
+    /// The signature holds for an older state of the file (PDF only).
+    Modified,
     Expired,
     Revoked,
     UnknownRevocation,
@@ -347,6 +370,7 @@ impl SmimeStatus {
             Self::None => "none",
             Self::Valid => "valid",
             Self::Altered => "altered",
+            Self::Modified => "modified",
             Self::Expired => "expired",
             Self::Revoked => "revoked",
             Self::UnknownRevocation => "unknown-revocation",
@@ -364,7 +388,9 @@ impl SmimeStatus {
         match self {
             Self::None => AuthResult::None,
             Self::Valid => AuthResult::Pass,
-            Self::Altered | Self::WrongSender | Self::Revoked | Self::Expired | Self::Partial => AuthResult::Fail,
+            Self::Altered | Self::Modified | Self::WrongSender | Self::Revoked | Self::Expired | Self::Partial => {
+                AuthResult::Fail
+            }
             Self::Weak | Self::Untrusted => AuthResult::Policy,
             Self::UnknownRevocation => AuthResult::TempError,
             Self::Malformed | Self::Unverifiable => AuthResult::PermError,

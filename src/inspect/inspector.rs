@@ -12,9 +12,10 @@ use serde::{Deserialize, Serialize};
 pub use super::policy::Loaded;
 
 use super::checks::content::archive::{self, Budget, Passwords};
+use super::checks::content::document;
 use super::checks::content::{self, ContentCheck, Outbox, View, kind, objects, outbox, yara};
 use super::rules::surface::{Form, Outer, Surface, Surfaces};
-use super::{ContentFacts, Finding, OutgoingKind};
+use super::{ContentFacts, Finding, OutgoingKind, WantsParts};
 use crate::env::Clock;
 use crate::env::clock::cpu_time;
 use crate::env::jail::wire::Inner;
@@ -56,19 +57,6 @@ pub struct Strip {
     /// Paths as in the list of parts.
     pub parts: Vec<String>,
     pub notice: String,
-}
-
-/// Which parts the engines of the policy are shown.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
-pub enum WantsParts {
-    #[default]
-    None,
-    /// What an engine that opens mail and archives does not find in the whole message: what was behind a password, what
-    /// lies three containers deep, and other readings of an ambiguous message.
-    Hidden,
-    /// All but the text of the letter, which stands in the whole message.
-    Attachments,
-    All,
 }
 
 impl Wants {
@@ -181,7 +169,7 @@ impl<'p> Examiner<'p> {
         let limits = self.loaded.limits();
         let time = limits.archive_time.min(Span::millis(task.budget_ms / 2));
         let budget = Budget::new(limits).within(Clock::system(), time);
-        let closed = |data: &[u8]| archive::takes_passwords(kind::of(data));
+        let closed = |data: &[u8]| archive::takes_passwords(kind::of(data), data) || document::takes_passwords(data);
         if !tree.parts.iter().any(|p| closed(&p.decoded)) && !tree.alternatives.iter().any(|a| closed(&a.decoded)) {
             return budget;
         }

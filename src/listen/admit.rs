@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::mail::memory::forget_older_half;
+use crate::mail::memory::{Memory, Seen};
 use crate::mail::{Span, Timestamp};
 
 /// The connections that are open now.
@@ -104,26 +104,29 @@ impl Admission {
 }
 
 /// Clients that have delivered mail of late; they need not wait for the banner.
-#[derive(Debug, Default)]
-pub struct Familiar(HashMap<IpAddr, Timestamp>);
+#[derive(Debug)]
+pub struct Familiar(Memory<IpAddr, Seen<()>>);
 
 /// How long a client stays familiar, and how many are remembered.
 const FAMILIAR_FOR: Span = Span::days(30);
 const FAMILIAR_MAX: usize = 65_536;
 
+impl Default for Familiar {
+    fn default() -> Self {
+        Self(Memory::of_size(FAMILIAR_MAX))
+    }
+}
+
 impl Familiar {
     #[must_use]
     pub fn is_known(&self, address: IpAddr, now: Timestamp) -> bool {
-        self.0.get(&key(address)).is_some_and(|seen| now.since(*seen) <= FAMILIAR_FOR)
+        self.0.get(&key(address)).is_some_and(|seen| now.since(seen.at) <= FAMILIAR_FOR)
     }
 
     /// A message of this client was accepted.
     pub fn meet(&mut self, address: IpAddr, now: Timestamp) {
-        if self.0.len() >= FAMILIAR_MAX && !self.0.contains_key(&key(address)) {
-            // Full: the older half goes. It costs a pause, no mail.
-            forget_older_half(&mut self.0, |at| *at);
-        }
-        self.0.insert(key(address), now);
+        // Full: who was here longest ago goes. It costs a pause, no mail.
+        self.0.put(key(address), Seen { what: (), at: now }, now);
     }
 }
 

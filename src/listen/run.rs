@@ -2,12 +2,14 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use super::admit::{Admission, Full, Share};
@@ -54,7 +56,14 @@ fn listening(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 
 /// Counts who is in. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Gate(Arc<Mutex<Admission>>);
+pub struct Gate(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    admission: Mutex<Admission>,
+    /// Somebody left.
+    left: Notify,
+}
 
 impl Gate {
     /// One more connection, if there is room for one.
@@ -68,8 +77,21 @@ impl Gate {
         self.lock().total()
     }
 
+    /// Returns when at most so many are open.
+    pub async fn until_open(&self, most: usize) {
+        loop {
+            let mut left = pin!(self.0.left.notified());
+            // Before the look: who leaves behind it is not missed.
+            left.as_mut().enable();
+            if self.open() <= most {
+                return;
+            }
+            left.await;
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Admission> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.admission.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -92,6 +114,7 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         self.gate.lock().leave(self.address);
+        self.gate.0.left.notify_waiters();
     }
 }
 

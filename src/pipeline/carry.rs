@@ -220,6 +220,8 @@ impl Pipeline {
             size_bytes: parcel.size_bytes(),
             from: judged.case().auth().from.as_ref().map(ToString::to_string).unwrap_or_default(),
             client_ip: envelope.client().address.ip().to_string(),
+            helo: envelope.helo().to_owned(),
+            auth: judged.case().auth().clone(),
             codes: codes(group),
             sha256: String::new(),
         };
@@ -262,7 +264,10 @@ fn kind(group: &Group) -> Kind {
         Kind::Malware
     } else if because("dmarc.") || because("from.") {
         Kind::Phish
-    } else if ["archive.", "unpack.", "mime.", "inspect.", "smime."].into_iter().any(because) {
+    } else if ["archive.", "unpack.", "mime.", "inspect.", "smime.", "engine.", "office.encrypted", "pdf.encrypted"]
+        .into_iter()
+        .any(because)
+    {
         Kind::Unscannable
     } else if because("attachment.") || because("yara.") || because("policy.") {
         Kind::Policy

@@ -309,7 +309,7 @@ fn finish(agency: &file::Agency, file: &File, files: &Files<'_>) -> Agency {
 
 fn resolved(file: File, files: &Files<'_>, hostname: Domain, agencies: Vec<Agency>, config: &Path) -> Settings {
     let resolve = |path: &mut PathBuf| *path = files.resolve(path);
-    let File { mut listener, mut rules, mut smime, mut deliver, mut auth, mut http, data_dir, .. } = file;
+    let File { mut listener, mut rules, mut smime, mut deliver, mut auth, mut http, mut engine, data_dir, .. } = file;
     for listener in &mut listener {
         for pair in listener.tls.iter_mut().chain(&mut listener.sni) {
             resolve(&mut pair.certificate);
@@ -335,6 +335,7 @@ fn resolved(file: File, files: &Files<'_>, hostname: Domain, agencies: Vec<Agenc
     // An empty path stands for none.
     [&mut internet.roots, &mut internet.trust_anchors, &mut quarantine.key]
         .into_iter()
+        .chain(engine.iter_mut().map(|engine| &mut engine.tls_ca))
         .filter(|path| !path.as_os_str().is_empty())
         .for_each(resolve);
     Settings {
@@ -369,7 +370,7 @@ fn resolved(file: File, files: &Files<'_>, hostname: Domain, agencies: Vec<Agenc
         retro,
         http,
         log: file.log,
-        engine: file.engine,
+        engine,
         engines: file.engines,
         agencies,
         warnings: Vec::new(),

@@ -36,7 +36,11 @@ pub(super) fn check(file: &File, root: &Place<'_>, files: &Files<'_>, problems: 
                     .push(here.to(key).problem(format!("{key} must be more than 0"), format!("{key} phải lớn hơn 0")));
             }
         }
-        if let Err(wrong) = Door::open(engine)
+        let mut engine = engine.clone();
+        if !engine.tls_ca.as_os_str().is_empty() {
+            engine.tls_ca = files.resolve(&engine.tls_ca);
+        }
+        if let Err(wrong) = Door::open(&engine)
             && here.to(wrong.key).is_sound()
         {
             problems.push(here.to(wrong.key).problem(wrong.en, wrong.vi));

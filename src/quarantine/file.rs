@@ -11,7 +11,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::Held;
+use super::{Held, Kind};
 use crate::mail::{MailId, Timestamp};
 
 pub const HEADER: usize = 64;
@@ -96,6 +96,8 @@ pub enum What {
     Shown,
     /// Deleted before its time.
     Removed,
+    /// A later look at it found more: see [`Deed::codes`].
+    Found,
 }
 
 /// Something that happened to a held message: who did what when and why.
@@ -115,6 +117,9 @@ pub struct Deed {
     /// Which of the copies in the file.
     #[serde(default, skip_serializing_if = "is_first")]
     pub member: u32,
+    /// Codes of what was found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub codes: Vec<String>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
@@ -255,9 +260,21 @@ const fn one() -> u32 {
 }
 
 impl Entry {
-    /// From what its file says of it.
+    /// From what its file says of it. What was found since then is a reason like those it was held for, and malware the
+    /// first of all.
     #[must_use]
-    pub fn new(key: HeldKey, held: Held, deeds: Vec<Deed>) -> Self {
+    pub fn new(key: HeldKey, mut held: Held, deeds: Vec<Deed>) -> Self {
+        for code in deeds.iter().filter(|deed| deed.what == What::Found).flat_map(|deed| &deed.codes) {
+            if held.because.contains(code) {
+                continue;
+            }
+            if code.starts_with("malware.") {
+                held.kind = Kind::Malware;
+                held.because.insert(0, code.clone());
+            } else {
+                held.because.push(code.clone());
+            }
+        }
         let released = deeds.iter().rfind(|deed| deed.what == What::Released).cloned();
         Self { key, held, released, deeds, copies: 1 }
     }

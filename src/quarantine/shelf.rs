@@ -163,6 +163,8 @@ pub struct Order {
     pub forced: bool,
     /// Of whom the fields `Resent-*` speak: this gateway.
     pub hostname: String,
+    /// It goes with the flag that mail gets which is delivered with a tag.
+    pub tagged: bool,
 }
 
 /// The parcel as it leaves the quarantine. Not an octet of what was held changes, so signatures still verify: the trace
@@ -189,6 +191,9 @@ pub fn released_parcel(mut parcel: Parcel, key: &str, order: &Order, now: Timest
         "undisclosed-recipients:;".to_owned()
     };
     head.push_str(&format!("Resent-To: {to}\r\n"));
+    if order.tagged {
+        head.push_str("X-Spam-Flag: YES\r\n");
+    }
     let mut head = head.into_bytes();
     head.extend_from_slice(&parcel.head);
     parcel.head = head.into();
@@ -201,10 +206,49 @@ pub fn may_release(entry: &Entry, order: &Order) -> Result<(), Deed> {
     if order.to.is_empty() { entry.released.clone().map_or(Ok(()), Err) } else { Ok(()) }
 }
 
-/// What a second look says against letting a message go: malware always; else what is acted on now and was not known
-/// when it was held. Both lists are codes of findings; `acting`: those that by themselves hold or refuse mail.
+/// What a second look says against letting a message go: malware always; else what acts now and did not act when it was
+/// held. `acting`: codes of findings that hold or refuse it today; `alone`: whether one does so by itself, not by points.
+/// Where points held it then, those that were counted then are no news. That no virus engine looks at it now either is no
+/// news and still an objection.
 #[must_use]
-pub fn objections(held: &Held, acting: &[String]) -> Vec<String> {
-    let known = |code: &String| held.codes.contains(code) || held.because.contains(code);
-    acting.iter().filter(|code| code.starts_with("malware.") || !known(code)).cloned().collect()
+pub fn objections(held: &Held, acting: &[String], alone: impl Fn(&str) -> bool) -> Vec<String> {
+    let by_points = held.because.iter().any(|code| !alone(code));
+    let counted = |code: &String| by_points && !alone(code) && held.codes.contains(code);
+    let known = |code: &String| held.because.contains(code) || counted(code);
+    let always =
+        |code: &String| code.starts_with("malware.") || matches!(code.as_str(), "engine.down" | "engine.unscanned");
+    acting.iter().filter(|code| always(code) || !known(code)).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_look_objects_to_malware_and_to_whatever_did_not_act_then() {
+        let sent = crate::quarantine::tests::parcel(1, "x");
+        let held = |because: &[&str], codes: &[&str]| Held {
+            because: because.iter().map(ToString::to_string).collect(),
+            codes: codes.iter().map(ToString::to_string).collect(),
+            ..crate::quarantine::tests::held(&sent, Kind::Spam)
+        };
+        let check = |held: Held, acting: &[&str], expected: &[&str]| {
+            let acting: Vec<String> = acting.iter().map(ToString::to_string).collect();
+            let alone = |code: &str| ["malware.", "archive.", "policy.", "dmarc."].iter().any(|p| code.starts_with(p));
+            assert_eq!(objections(&held, &acting, alone), expected, "{held:?} {acting:?}");
+        };
+        // Known then, acted then: the officer has decided about it.
+        check(held(&["archive.encrypted"], &["archive.encrypted", "rule.A"]), &["archive.encrypted"], &[]);
+        check(held(&["malware.x"], &["malware.x"]), &["malware.x"], &["malware.x"]);
+        // Nobody looked then, and nobody looks now.
+        check(held(&["engine.unscanned"], &["engine.unscanned"]), &["engine.unscanned"], &["engine.unscanned"]);
+        // Seen then, acted on only today.
+        check(held(&["archive.encrypted"], &["archive.encrypted", "rule.A"]), &["rule.A"], &["rule.A"]);
+        check(held(&["rule.A"], &["rule.A", "dmarc.reject"]), &["dmarc.reject"], &["dmarc.reject"]);
+        // Points held it then; that others of them weigh most today is no news, but a new one is.
+        check(held(&["rule.A"], &["rule.A", "rule.B"]), &["rule.B"], &[]);
+        check(held(&["rule.A"], &["rule.A", "rule.B"]), &["rule.B", "rule.C"], &["rule.C"]);
+        // It was never looked into for its content: mail that could not be delivered.
+        check(held(&["550 no such user"], &[]), &["policy.programs", "rule.A"], &["policy.programs", "rule.A"]);
+    }
 }

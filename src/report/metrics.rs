@@ -36,6 +36,9 @@ pub struct Metrics {
     receipts_failing: IntGauge,
     bypass: IntGauge,
     retro: IntGauge,
+    retro_told: IntCounter,
+    retro_runs: IntCounterVec,
+    retro_letters: IntCounterVec,
     codes: Arc<Bounded>,
     rules: Arc<Bounded>,
 }
@@ -169,7 +172,21 @@ impl Metrics {
             )?,
             retro: IntGauge::new(
                 "luytre_retro_found",
-                "Deliveries of the last days that the last luytre retro found bad by what is known then.",
+                "Deliveries of the last days that the last look at all of them found bad by what is known then.",
+            )?,
+            retro_told: IntCounter::new(
+                "luytre_retro_deliveries_total",
+                "Deliveries that were found to be bad after they were made, each counted once.",
+            )?,
+            retro_runs: counters(
+                "luytre_retro_runs_total",
+                "Looks at what was delivered, by cause (change, digest, command) and outcome (done, failed).",
+                &["cause", "outcome"],
+            )?,
+            retro_letters: counters(
+                "luytre_retro_letters_total",
+                "Letters to agencies' postmasters about what was delivered, by outcome (sent, failed).",
+                &["outcome"],
             )?,
             codes: Arc::new(Bounded::new(MOST_CODES)),
             rules: Arc::new(Bounded::new(MOST_RULES)),
@@ -179,6 +196,7 @@ impl Metrics {
         registry.register(Box::new(metrics.receipts_failing.clone()))?;
         registry.register(Box::new(metrics.bypass.clone()))?;
         registry.register(Box::new(metrics.retro.clone()))?;
+        registry.register(Box::new(metrics.retro_told.clone()))?;
         // Present from the start, so that an alert on their increase sees the first one.
         for outcome in [Reload::Loaded, Reload::Unchanged, Reload::Refused] {
             metrics.reloads.with_label_values(&[outcome.as_str()]).inc_by(0);
@@ -242,9 +260,24 @@ impl Metrics {
         self.bypass.set(i64::from(on));
     }
 
-    /// Deliveries that the last `luytre retro` found bad.
+    /// Deliveries that the last look at all of them found bad.
     pub fn retro(&self, found: usize) {
         self.retro.set(i64::try_from(found).unwrap_or(i64::MAX));
+    }
+
+    /// Somebody received what is known to be bad now.
+    pub fn retro_told(&self) {
+        self.retro_told.inc();
+    }
+
+    /// A look at what was delivered. `cause`: change, digest or command.
+    pub fn retro_run(&self, cause: &str, done: bool) {
+        self.retro_runs.with_label_values(&[cause, if done { "done" } else { "failed" }]).inc();
+    }
+
+    /// A letter about it. `outcome`: sent or failed.
+    pub fn retro_letter(&self, outcome: &str) {
+        self.retro_letters.with_label_values(&[outcome]).inc();
     }
 
     pub fn reload(&self, outcome: Reload) {

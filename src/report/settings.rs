@@ -74,13 +74,27 @@ impl StsMode {
 pub struct Retro {
     /// How far back.
     pub look_back: Span,
-    /// Files of SHA-256 digests, one a line, a name behind it.
+    /// Files of digests beside `[rules] hashes`: looked for in the record only, never in new mail.
     pub hashes: Vec<PathBuf>,
+    /// So long after the last change of rules, lists or signatures of an engine the gateway looks by itself; 0: only when
+    /// it is told to.
+    pub after: Span,
+    /// The mailbox in each agency's first domain that is told; empty: nobody is written to.
+    pub report_to: String,
+    /// Letters to one agency in 24 hours; what is found beyond waits for the next one.
+    pub reports_a_day: u32,
 }
 
 impl Default for Retro {
     fn default() -> Self {
-        Self { look_back: Span::days(7), hashes: Vec::new() }
+        Self {
+            look_back: Span::days(7),
+            hashes: Vec::new(),
+            // An officer saves a file several times.
+            after: Span::minutes(5),
+            report_to: "postmaster".to_owned(),
+            reports_a_day: 4,
+        }
     }
 }
 

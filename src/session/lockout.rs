@@ -4,12 +4,11 @@
 //! nobody can lock an agency's server out by guessing. Names that do not exist are counted like others: a lock tells
 //! nothing about which names do. No socket, no clock; bounded whatever comes (THREATS I-08, R-12).
 
-use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
 
 use crate::listen::admit::key;
-use crate::mail::memory::forget_older_half;
+use crate::mail::memory::{Fading, Memory, Seen};
 use crate::mail::{Span, Timestamp};
 
 /// Accounts, addresses and acquaintances remembered; past it the oldest half goes.
@@ -30,12 +29,26 @@ struct Tally {
     last: Timestamp,
 }
 
+impl Fading for Tally {
+    type Worth = Timestamp;
+
+    fn worth(&self, _: Timestamp) -> Timestamp {
+        self.last
+    }
+}
+
 /// The failures that still count.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Lockout {
-    accounts: HashMap<String, Tally>,
-    addresses: HashMap<IpAddr, Tally>,
-    acquainted: HashMap<(String, IpAddr), Timestamp>,
+    accounts: Memory<String, Tally>,
+    addresses: Memory<IpAddr, Tally>,
+    acquainted: Memory<(String, IpAddr), Seen<()>>,
+}
+
+impl Default for Lockout {
+    fn default() -> Self {
+        Self { accounts: Memory::of_size(MOST), addresses: Memory::of_size(MOST), acquainted: Memory::of_size(MOST) }
+    }
 }
 
 impl Lockout {
@@ -46,7 +59,7 @@ impl Lockout {
         let full = |tally: Option<&Tally>| tally.is_some_and(|t| t.count >= most && now.since(t.last) < lock);
         let known = || {
             let seen = self.acquainted.get(&(name.clone(), address));
-            seen.is_some_and(|seen| now.since(*seen) < ACQUAINTED)
+            seen.is_some_and(|seen| now.since(seen.at) < ACQUAINTED)
         };
         if full(self.addresses.get(&address)) {
             Some(Locked::Address)
@@ -76,30 +89,19 @@ impl Lockout {
         let (name, address) = (name.to_lowercase(), key(address));
         self.addresses.remove(&address);
         // The account's own tally stays: the failures may be somebody else's.
-        trim(&mut self.acquainted, |seen| *seen);
-        self.acquainted.insert((name, address), now);
+        self.acquainted.put((name, address), Seen { what: (), at: now }, now);
     }
 }
 
 /// One more; a tally that nobody added to for `lock` begins anew.
-fn count<K: Eq + Hash>(tallies: &mut HashMap<K, Tally>, who: K, now: Timestamp, lock: Span) -> u32 {
-    if !tallies.contains_key(&who) {
-        trim(tallies, |tally| tally.last);
-    }
-    let tally = tallies.entry(who).or_insert(Tally { count: 0, last: now });
+fn count<K: Eq + Hash>(tallies: &mut Memory<K, Tally>, who: K, now: Timestamp, lock: Span) -> u32 {
+    let (tally, _) = tallies.meet(who, now, || Tally { count: 0, last: now });
     if now.since(tally.last) >= lock {
         tally.count = 0;
     }
     tally.count = tally.count.saturating_add(1);
     tally.last = now;
     tally.count
-}
-
-/// Makes room where there is none: the older half goes.
-fn trim<K: Eq + Hash, V>(map: &mut HashMap<K, V>, at: impl Fn(&V) -> Timestamp) {
-    if map.len() >= MOST {
-        forget_older_half(map, at);
-    }
 }
 
 #[cfg(test)]

@@ -4,10 +4,8 @@
 //! without one) and a sender domain, in hours that begin on the hour. What an account usually sends in an hour it
 //! sends at all is a moving average; an hour far above it is told once. No socket, no clock; bounded.
 
-use std::collections::HashMap;
-
 use super::settings::Outgoing;
-use crate::mail::memory::forget_older_half;
+use crate::mail::memory::{Fading, Memory};
 use crate::mail::{Domain, Span, Timestamp};
 
 /// Senders and domains remembered; past it those silent for longest go, then those who sent least.
@@ -38,23 +36,37 @@ struct Hour {
     told: bool,
 }
 
+impl Fading for Hour {
+    /// Of this hour those go who sent least: whoever comes under many names does not so forget his count.
+    type Worth = (i64, u64);
+
+    fn worth(&self, _: Timestamp) -> (i64, u64) {
+        (self.hour, self.count)
+    }
+}
+
 /// Everybody's hour.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Paces {
-    senders: HashMap<String, Hour>,
-    domains: HashMap<Domain, Hour>,
+    senders: Memory<String, Hour>,
+    domains: Memory<Domain, Hour>,
+}
+
+impl Default for Paces {
+    fn default() -> Self {
+        Self { senders: Memory::of_size(MOST), domains: Memory::of_size(MOST) }
+    }
 }
 
 impl Paces {
     /// Counts one recipient of `sender` (an account's name, a certificate or an address) writing as `domain`.
     pub fn count(&mut self, sender: &str, domain: Option<&Domain>, now: Timestamp, limits: &Outgoing) -> Pace {
-        let hour = now.millis().div_euclid(3_600_000);
-        let own = turned(&mut self.senders, &sender.to_owned(), hour);
+        let own = turned(&mut self.senders, sender.to_owned(), now);
         if limits.sender_recipients > 0 && own.count >= limits.sender_recipients {
             return Pace::OverSender;
         }
         if let Some(domain) = domain {
-            let theirs = turned(&mut self.domains, domain, hour);
+            let theirs = turned(&mut self.domains, domain.clone(), now);
             if limits.domain_recipients > 0 && theirs.count >= limits.domain_recipients {
                 return Pace::OverDomain;
             }
@@ -73,13 +85,10 @@ impl Paces {
 }
 
 /// The entry of `who`, moved on to this hour: the hour before goes into what is usual.
-fn turned<'a, K: Clone + Eq + std::hash::Hash>(map: &'a mut HashMap<K, Hour>, who: &K, hour: i64) -> &'a mut Hour {
-    if !map.contains_key(who) && map.len() >= MOST {
-        // Of this hour those go who sent least: whoever comes under many names does not so forget his count.
-        forget_older_half(map, |h| (h.hour, h.count));
-    }
+fn turned<K: Eq + std::hash::Hash>(memory: &mut Memory<K, Hour>, who: K, now: Timestamp) -> &mut Hour {
+    let hour = now.millis().div_euclid(3_600_000);
     let fresh = Hour { hour, count: 0, usual8: 0, told: false };
-    let entry = map.entry(who.clone()).or_insert(fresh);
+    let (entry, _) = memory.meet(who, now, || fresh);
     if hour > entry.hour {
         let gone = hour.saturating_sub(entry.hour);
         let forget = i64::try_from(FORGET.as_millis() / 3_600_000).unwrap_or(i64::MAX);

@@ -2,9 +2,11 @@
 //! network to fetch others), every one of Debian's clamav-testfiles found through the gateway; c-icap with its
 //! virus-scan module; clamd stopped under load. Skips, and says so, where the packages are not installed.
 
+use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -12,39 +14,60 @@ use base64::Engine as _;
 use crate::kit::client::{Answer, Client};
 use crate::kit::gateway::{Folder, Gateway, luytre, receipt_id};
 use crate::kit::site::{Site, letter};
+use crate::kit::watch::Watch;
 
 const TESTFILES: &str = "/usr/share/clamav-testfiles";
 const MODULES: &str = "/usr/lib/x86_64-linux-gnu/c_icap";
 
-/// Asks again and again what no file tells; panics with `what` after two minutes.
-fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + Duration::from_secs(120);
-    while Instant::now() < end {
-        if let Some(found) = ask() {
-            return found;
-        }
-        std::thread::yield_now();
+/// What senders under load were answered, and whether they are to stop.
+#[derive(Default)]
+struct Load {
+    replies: Mutex<Vec<Answer>>,
+    news: Condvar,
+    stop: std::sync::atomic::AtomicBool,
+}
+
+impl Load {
+    /// Keeps an answer; true: it was the last one.
+    fn heard(&self, answer: Answer) -> bool {
+        self.replies.lock().unwrap().push(answer);
+        self.news.notify_all();
+        self.stop.load(std::sync::atomic::Ordering::SeqCst)
     }
-    panic!("it did not come about: {what}");
+
+    fn count(&self, code: u16) -> usize {
+        self.replies.lock().unwrap().iter().filter(|answer| answer.code == code).count()
+    }
+
+    /// Waits for answers; panics with `what` after two minutes.
+    fn wait(&self, what: &str, done: impl Fn(&dyn Fn(u16) -> usize) -> bool) {
+        let end = Instant::now() + Duration::from_secs(120);
+        let mut replies = self.replies.lock().unwrap();
+        while !done(&|code| replies.iter().filter(|answer| answer.code == code).count()) {
+            let left = end.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "it did not come about: {what}");
+            replies = self.news.wait_timeout(replies, left).unwrap().0;
+        }
+    }
 }
 
 /// Says "stop" when it goes.
-struct Ended<'a>(&'a std::sync::atomic::AtomicBool);
+struct Ended<'a>(&'a Load);
 
 impl Drop for Ended<'_> {
     fn drop(&mut self) {
-        self.0.store(true, std::sync::atomic::Ordering::SeqCst);
+        self.0.stop.store(true, std::sync::atomic::Ordering::SeqCst);
     }
 }
 
-fn free() -> SocketAddr {
+pub fn free() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 /// A daemon that ends with its owner.
-struct Daemon {
+pub struct Daemon {
     child: Child,
-    address: SocketAddr,
+    pub address: SocketAddr,
 }
 
 impl Drop for Daemon {
@@ -54,15 +77,7 @@ impl Drop for Daemon {
     }
 }
 
-impl Daemon {
-    fn start(command: &mut Command, address: SocketAddr) -> Self {
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        until("a daemon that listens", || TcpStream::connect(address).ok());
-        Self { child, address }
-    }
-}
-
-fn eicar() -> String {
+pub fn eicar() -> String {
     ["X5O!P%@AP[4\\PZX54(P^)7CC)7}$", "EICAR-STANDARD-", "ANTIVIRUS-TEST-FILE!$H+H*"].concat()
 }
 
@@ -76,8 +91,8 @@ fn signatures(folder: &Folder) -> PathBuf {
     folder.path().join("base")
 }
 
-/// Starts clamd, or says that it is not here.
-fn clamd(folder: &Folder, address: SocketAddr) -> Option<Daemon> {
+/// Starts clamd, or says that it is not here. It listens on `address` and on `clamd.sock` in the folder.
+pub fn clamd(folder: &Folder, address: SocketAddr) -> Option<Daemon> {
     if !Path::new("/usr/sbin/clamd").exists() || !Path::new(TESTFILES).exists() {
         println!("skipped: clamav-daemon and clamav-testfiles are not installed");
         return None;
@@ -85,27 +100,42 @@ fn clamd(folder: &Folder, address: SocketAddr) -> Option<Daemon> {
     let config = folder.write(
         "clamd.conf",
         format!(
-            "Foreground yes\nTCPAddr 127.0.0.1\nTCPSocket {}\nDatabaseDirectory {}\nTemporaryDirectory {}\n\
+            "Foreground yes\nTCPAddr 127.0.0.1\nTCPSocket {}\nLocalSocket {}\nDatabaseDirectory {}\nTemporaryDirectory {}\n\
              AlertExceedsMax yes\nAlertEncrypted yes\nStreamMaxLength 30M\nMaxFileSize 30M\nMaxThreads 4\nConcurrentDatabaseReload no\n",
             address.port(),
+            folder.path().join("clamd.sock").display(),
             signatures(folder).display(),
             folder.path().display()
         ),
     );
-    Some(Daemon::start(Command::new("/usr/sbin/clamd").arg("--config-file").arg(config), address))
+    let mut child = Command::new("/usr/sbin/clamd")
+        .arg("--config-file")
+        .arg(config)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
+    // It says so when its sockets are open.
+    let listens = said.by_ref().map_while(Result::ok).any(|line| line.contains("Self checking"));
+    assert!(listens, "clamd ended instead of listening");
+    // It goes on talking, and must not meet a closed pipe.
+    std::thread::spawn(move || said.for_each(drop));
+    Some(Daemon { child, address })
 }
 
-fn engine(kind: &str, address: SocketAddr, rest: &str) -> String {
+pub fn engine(kind: &str, address: impl std::fmt::Display, rest: &str) -> String {
     format!("[[engine]]\nid = \"{kind}\"\nkind = \"{kind}\"\naddress = \"{address}\"\n{rest}\n")
 }
 
-fn send(gateway: &Gateway, message: &[u8]) -> Answer {
+pub fn send(gateway: &Gateway, message: &[u8]) -> Answer {
     let mut client = Client::connect_as(gateway.address("mx"), "198.51.100.10").unwrap();
     client.say("EHLO mail.partner.example").unwrap();
     client.deliver("ketoan@partner.example", &["an@agency.test"], message).unwrap()
 }
 
-fn attached(name: &str, octets: &[u8]) -> Vec<u8> {
+pub fn attached(name: &str, octets: &[u8]) -> Vec<u8> {
     let coded = base64::engine::general_purpose::STANDARD.encode(octets);
     let lines: Vec<&str> = coded.as_bytes().chunks(76).map(|c| std::str::from_utf8(c).unwrap()).collect();
     let headers =
@@ -120,17 +150,30 @@ fn attached(name: &str, octets: &[u8]) -> Vec<u8> {
 }
 
 /// The codes in the receipt of a message that was taken.
-fn codes(gateway: &Gateway, answer: &Answer) -> Vec<String> {
+pub fn codes(gateway: &Gateway, answer: &Answer) -> Vec<String> {
     let receipt = gateway.receipt(&receipt_id(&answer.text).expect("an id")).expect("a receipt");
     receipt.groups[0].findings.iter().map(|line| line.code.clone()).collect()
 }
 
 #[test]
 fn clamd_finds_every_one_of_debians_test_files_through_the_gateway() {
-    let site = Site::new("clamd");
+    every_test_file("clamd", "", |clamd, _| clamd.address.to_string());
+}
+
+/// The same where clamd sees attachments only, over its socket: it is handed memory.
+#[test]
+fn clamd_finds_every_one_of_them_when_it_sees_attachments_only() {
+    every_test_file("clamd-sight", "sees = \"attachments\"", |_, folder| {
+        format!("unix:{}/clamd.sock", folder.display())
+    });
+}
+
+fn every_test_file(name: &str, sees: &str, address: impl Fn(&Daemon, &Path) -> String) {
+    let site = Site::new(name);
     let Some(clamd) = clamd(&site.folder, free()) else { return };
+    let address = address(&clamd, site.folder.path());
     // Our own rules know some of them too: here only the engine speaks.
-    let site = site.section(&engine("clamd", clamd.address, "")).inspect("workers = 2\nchecks = [\"mime\"]\n");
+    let site = site.section(&engine("clamd", address, sees)).inspect("workers = 2\nchecks = [\"mime\"]\n");
     let gateway = site.start();
     let mut files: Vec<PathBuf> = std::fs::read_dir(TESTFILES).unwrap().map(|e| e.unwrap().path()).collect();
     files.retain(|file| file.is_file());
@@ -149,17 +192,61 @@ fn clamd_finds_every_one_of_debians_test_files_through_the_gateway() {
     assert!(missed.is_empty(), "not found: {missed:?}");
     println!("clamd: {} of {} test files found", files.len(), files.len());
     assert!(site.sink.taken().is_empty());
-    let clean = send(&gateway, &letter("Bao cao", "Kính gửi anh An."));
+    assert_eq!(gateway.metric("luytre_engine_up{engine=\"clamd\"}"), 1.0);
+    let clean = send(&gateway, &attached("bao-cao.txt", b"thang 11"));
     let receipt = gateway.receipt(&receipt_id(&clean.text).unwrap()).unwrap();
     let fact = &receipt.engines[0];
     assert_eq!((fact.engine.as_str(), fact.outcome.as_str(), fact.asked), ("clamd", "clean", 1));
     assert!(fact.version.starts_with("ClamAV 1."), "{fact:?}");
-    let found = send(&gateway, &letter("Hoa don", &eicar()));
-    assert!(codes(&gateway, &found).contains(&"malware.luytre.test.eicar.unofficial".to_owned()));
-    assert_eq!(gateway.metric("luytre_engine_up{engine=\"clamd\"}"), 1.0);
-
+    for (place, message) in placements() {
+        // The text of a plain letter runs nowhere: only who sees the whole message is asked about it.
+        let seen = sees.is_empty() || place != "the letter";
+        let found = codes(&gateway, &send(&gateway, &message));
+        assert_eq!(found.contains(&"malware.luytre.test.eicar.unofficial".to_owned()), seen, "{place}: {found:?}");
+    }
     let (code, text, error) = luytre(&["engine", "--config", gateway.config.to_str().unwrap()]);
     assert!(code == 0 && text.starts_with("clamd: ") && text.contains("ClamAV 1."), "{text}{error}");
+}
+
+/// The test file in every place of a message.
+fn placements() -> Vec<(&'static str, Vec<u8>)> {
+    let head = "From: Ke toan <ketoan@partner.example>\r\nTo: an@agency.test\r\nSubject: tep\r\nMIME-Version: 1.0\r\n";
+    let eicar = eicar();
+    let coded = base64::engine::general_purpose::STANDARD.encode(&eicar);
+    let mixed = |part: &str| {
+        let text = format!(
+            "{head}Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nxin gui tep\r\n--b\r\n{part}\r\n--b--\r\n"
+        );
+        text.into_bytes()
+    };
+    let base64 = format!("Content-Transfer-Encoding: base64\r\n\r\n{coded}");
+    vec![
+        ("the letter", letter("Hoa don", &eicar)),
+        ("a nameless attachment of text", mixed(&format!("Content-Disposition: attachment\r\n\r\n{eicar}"))),
+        ("a nameless program", mixed(&format!("Content-Type: application/octet-stream\r\n{base64}"))),
+        ("a program said to be an image", mixed(&format!("Content-Type: image/png\r\nContent-ID: <a@b>\r\n{base64}"))),
+        (
+            "the letter of an attached message",
+            mixed(&format!("Content-Type: message/rfc822\r\n\r\nSubject: cu\r\n\r\n{eicar}")),
+        ),
+        ("text with a name", mixed(&format!("Content-Type: text/plain; name=a.com\r\n\r\n{eicar}"))),
+        ("the whole body", format!("{head}Content-Type: application/x-msdownload\r\n{base64}\r\n").into_bytes()),
+        (
+            "a page that hides a file in a script",
+            mixed(&format!(
+                "Content-Type: text/html\r\n\r\n<script>var b=new Blob([atob('{coded}')]);\
+                 a.href=URL.createObjectURL(b);a.download='a.exe';a.click()</script><!-- {eicar} -->"
+            )),
+        ),
+        (
+            "a part only other readers see",
+            format!(
+                "{head}Content-Type: multipart/mixed; boundary=b; boundary=c\r\n\r\n--b\r\n\r\nmot\r\n--c\r\n\
+             Content-Type: application/octet-stream\r\n{base64}\r\n--c--\r\n--b--\r\n"
+            )
+            .into_bytes(),
+        ),
+    ]
 }
 
 #[test]
@@ -170,34 +257,33 @@ fn dial_tone_lost_clamd_stops_under_load_and_returns() {
     let site = site.section(&engine("clamd", address, ""));
     let gateway = site.start();
     assert_eq!(send(&gateway, &letter("mot", "x")).code, 250);
-    let stop = std::sync::atomic::AtomicBool::new(false);
-    let sent = std::sync::atomic::AtomicU64::new(0);
-    let replies = std::sync::Mutex::new(Vec::new());
+    let load = Load::default();
     std::thread::scope(|scope| {
         // Whatever happens here, the senders end.
-        let _end = Ended(&stop);
-        for _ in 0..4 {
-            scope.spawn(|| {
-                while !stop.load(std::sync::atomic::Ordering::SeqCst) {
+        let _end = Ended(&load);
+        for number in 0..4 {
+            let (load, gateway) = (&load, &gateway);
+            scope.spawn(move || {
+                for letters in 0.. {
                     // Each another message: a verdict on the same octets is remembered.
-                    let number = sent.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-                    let answer = send(&gateway, &letter(&format!("tai {number}"), "y"));
-                    replies.lock().unwrap().push(answer);
+                    let answer = send(gateway, &letter(&format!("tai {number} {letters}"), "y"));
+                    if load.heard(answer) {
+                        return;
+                    }
                 }
             });
         }
-        let count = |code| replies.lock().unwrap().iter().filter(|a| a.code == code).count();
-        until("mail that is taken", || (count(250) > 5).then_some(()));
+        load.wait("mail that is taken", |count| count(250) > 5);
         drop(clamd_one);
-        until("mail that must wait", || (count(451) > 20).then_some(()));
-        until("the engine's gauge", || (gateway.metric("luytre_engine_up{engine=\"clamd\"}") == 0.0).then_some(()));
-        until("the gauge", || (gateway.metric("luytre_engines_down") == 1.0).then_some(()));
+        load.wait("mail that must wait", |count| count(451) > 20);
         gateway.wait_for_line("that the engine is down", |line| line.contains("a virus engine is down"));
+        assert_eq!(gateway.metric("luytre_engine_up{engine=\"clamd\"}"), 0.0);
+        assert_eq!(gateway.metric("luytre_engines_down"), 1.0);
         let _again = clamd(&site.folder, address).unwrap();
-        let before = count(250);
-        until("mail that is taken again", || (count(250) > before + 5).then_some(()));
+        let before = load.count(250);
+        load.wait("mail that is taken again", |count| count(250) > before + 5);
     });
-    let replies = replies.into_inner().unwrap();
+    let replies = load.replies.into_inner().unwrap();
     assert!(replies.iter().all(|answer| matches!(answer.code, 250 | 451)), "{replies:?}");
     let waits = replies.iter().find(|answer| answer.code == 451).unwrap();
     assert!(waits.text.contains("4.7.1") && waits.text.contains("malware"), "{}", waits.text);
@@ -207,7 +293,16 @@ fn dial_tone_lost_clamd_stops_under_load_and_returns() {
 
 #[test]
 fn rfc3507_c_icap_with_its_virus_scan_module() {
-    let site = Site::new("c-icap");
+    c_icap("c-icap", "respmod");
+}
+
+#[test]
+fn rfc3507_4_8_c_icap_asked_by_reqmod() {
+    c_icap("c-icap-reqmod", "reqmod");
+}
+
+fn c_icap(name: &str, method: &str) {
+    let site = Site::new(name);
     if !Path::new("/usr/bin/c-icap").exists() || !Path::new(MODULES).join("virus_scan.so").exists() {
         println!("skipped: c-icap and libc-icap-mod-virus-scan are not installed");
         return;
@@ -231,8 +326,14 @@ fn rfc3507_c_icap_with_its_virus_scan_module() {
             clamd.address.port()
         ),
     );
-    let icap = Daemon::start(Command::new("/usr/bin/c-icap").args(["-N", "-f"]).arg(config), address);
-    let site = site.section(&engine("icap", icap.address, "service = \"avscan\""));
+    let watch = Watch::over(site.folder.path());
+    let mut command = Command::new("/usr/bin/c-icap");
+    let command = command.args(["-N", "-f"]).arg(config).stdin(Stdio::null());
+    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let icap = Daemon { child, address };
+    // Its pipe for commands is made when its sockets are open.
+    watch.until("c-icap listens", || TcpStream::connect(address).ok());
+    let site = site.section(&engine("icap", icap.address, &format!("service = \"avscan\"\nmethod = \"{method}\"")));
     let site = site.inspect("workers = 2\nchecks = [\"mime\"]\n");
     let gateway = site.start();
     for _ in 0..3 {

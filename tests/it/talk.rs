@@ -167,7 +167,7 @@ pub fn open_with(folder: &Path, listener: &Listener, submission: Submission, pol
 }
 
 /// Plays scripts side by side, each against a front of its own; the failures of all.
-fn play_all(scripts: &[(Script, String)]) -> Vec<String> {
+pub fn play_all(scripts: &[(Script, String)]) -> Vec<String> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let next = AtomicUsize::new(0);
     let failures = std::sync::Mutex::new(Vec::new());
@@ -185,10 +185,11 @@ fn play_all(scripts: &[(Script, String)]) -> Vec<String> {
                         runtime.block_on(gate.desk.arm(folder.path(), &guard, zone));
                     }
                     let played = play(script, gate.address());
-                    let told = gate.desk.noticed.lock().unwrap().clone();
                     let mut found = check_played(script, &played, gate.address(), &|| gate.desk.sink());
-                    found.extend(untold(&played.replies, &told));
                     let left = runtime.block_on(gate.front.drain(Span::seconds(5)));
+                    let told = gate.desk.noticed.lock().unwrap().clone();
+                    found.extend(untold(&played.replies, &told));
+                    found.extend(unlike(&script.header("event").collect::<Vec<_>>(), &told));
                     let mut failures = failures.lock().unwrap();
                     failures.extend(found.into_iter().map(|f| format!("{}: {f}", script.name)));
                     if left.cut > 0 {
@@ -217,7 +218,7 @@ pub fn read_scripts(folder: &Path) -> Vec<(Script, String)> {
         .collect()
 }
 
-fn report(what: &str, count: usize, failures: &[String]) {
+pub fn report(what: &str, count: usize, failures: &[String]) {
     println!("{what}: {count} scripts, {} failures", failures.len());
     assert!(failures.is_empty(), "{what}:\n{}", failures.join("\n"));
 }
@@ -272,6 +273,15 @@ fn untold(replies: &[(u16, String)], told: &[(&'static str, String)]) -> Vec<Str
         }
     }
     missing
+}
+
+/// What a script says of events that no reply shows (`# event: tls timeout`), against what was told.
+fn unlike(expected: &[&str], told: &[(&'static str, String)]) -> Option<String> {
+    let silent = told.iter().filter(|(kind, _)| ["tls", "sudden"].contains(kind));
+    let silent: Vec<String> = silent.map(|(kind, text)| format!("{kind} {text}")).collect();
+    let fits =
+        silent.len() == expected.len() && silent.iter().zip(expected).all(|(told, start)| told.starts_with(start));
+    (!expected.is_empty() && !fits).then(|| format!("events {expected:?}, told were {silent:?}"))
 }
 
 /// `vectors.json` written as a script: what the client sends, and the reply codes it must see.

@@ -7,7 +7,7 @@ use crate::env::dns;
 use crate::env::dns::zone::{Server, Zone};
 use crate::guard::settings::{self, Ban, SyslogFormat};
 use crate::guard::tests::{START, client, list, opening, refusal, rules, sender};
-use crate::guard::weigh::{Facts, Reverse};
+use crate::guard::weigh::{Facts, Proof, Reverse};
 use crate::mail::Span;
 use crate::session::desk::Reason;
 
@@ -52,11 +52,13 @@ async fn lists_are_added_up_and_a_liar_counts_nothing() {
         ("192.0.2.5", Band::Clear, 0.0),
         ("192.0.2.6", Band::Clear, 2.0),
     ] {
-        let found =
-            guard.sender(&r, &opening(address, "mx.partner.example", sender("a@b.test")), false, false).await.unwrap();
+        let found = guard
+            .sender(&r, &opening(address, "mx.partner.example", sender("a@b.test")), Proof::None, false)
+            .await
+            .unwrap();
         assert_eq!((found.band(), found.points()), (band, points), "{address}: {}", found.rule());
     }
-    let trusted = guard.sender(&r, &opening("127.0.0.1", "x", sender("a@b.test")), false, false).await.unwrap();
+    let trusted = guard.sender(&r, &opening("127.0.0.1", "x", sender("a@b.test")), Proof::None, false).await.unwrap();
     assert_eq!(trusted.band(), Band::Trusted);
 }
 
@@ -68,7 +70,8 @@ async fn rfc5321_4_5_1_postmaster_hears_those_who_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let r = with_lists();
     let (guard, _server, _) = guard(names, folder.path(), &r).await;
-    let found = guard.sender(&r, &opening("192.0.2.1", "mx.a.vn", sender("a@b.test")), false, false).await.unwrap();
+    let found =
+        guard.sender(&r, &opening("192.0.2.1", "mx.a.vn", sender("a@b.test")), Proof::None, false).await.unwrap();
     let to = |text: &str| Mailbox::parse(text).unwrap();
     let refused = guard.approach(&r, &found, &to("an@agency.test")).await.unwrap_err();
     assert_eq!((refused.code(), refused.cause()), (550, "iprev list:bl.test list:worse.test"));
@@ -90,6 +93,25 @@ async fn rfc5321_4_5_1_postmaster_hears_those_who_are_refused() {
 }
 
 #[tokio::test]
+async fn threats_dns_nobody_is_sent_back_because_nobody_could_vouch_for_it() {
+    let names = serde_json::json!({
+        "1.2.0.192.bl.test": {"A": ["127.0.0.2"]}, "1.2.0.192.worse.test": {"A": ["127.0.0.2"]}
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let partner =
+        settings::Entry { authenticated: true, ..crate::guard::tests::entry("b.test", settings::Action::Allow) };
+    let r = rules(settings::Guard { entry: vec![partner], ..with_lists().settings });
+    let (guard, _server, _) = guard(names, folder.path(), &r).await;
+    let to = Mailbox::parse("an@agency.test").unwrap();
+    let from = opening("192.0.2.1", "mx.a.vn", sender("a@b.test"));
+    for (proof, code) in [(Proof::Real, 0), (Proof::None, 550), (Proof::Unknown, 451)] {
+        let found = guard.sender(&r, &from, proof, false).await.unwrap();
+        let answer = guard.approach(&r, &found, &to).await;
+        assert_eq!(answer.map_or_else(|reply| reply.code(), |()| 0), code, "{proof:?}");
+    }
+}
+
+#[tokio::test]
 async fn rfc6647_the_greylist_survives_a_restart_and_a_damaged_file() {
     let names = serde_json::json!({ "1.2.0.192.bl.test": {"A": ["127.0.0.2"]} });
     let folder = tempfile::tempdir().unwrap();
@@ -98,7 +120,7 @@ async fn rfc6647_the_greylist_survives_a_restart_and_a_damaged_file() {
     let agency = "so".parse().unwrap();
     {
         let (guard, _server, _) = guard(names.clone(), folder.path(), &r).await;
-        let found = guard.sender(&r, &from, false, false).await.unwrap();
+        let found = guard.sender(&r, &from, Proof::None, false).await.unwrap();
         assert_eq!(found.band(), Band::Suspect);
         let wait = guard.recipient(&r, &found, &from, &to, &agency).unwrap_err();
         assert_eq!((wait.code(), wait.enhanced()), (451, "4.7.1"), "{wait}");
@@ -109,7 +131,7 @@ async fn rfc6647_the_greylist_survives_a_restart_and_a_damaged_file() {
     {
         let (guard, _server, clock) = guard(names.clone(), folder.path(), &eager).await;
         assert_eq!(clock.now(), START);
-        let found = guard.sender(&eager, &from, false, false).await.unwrap();
+        let found = guard.sender(&eager, &from, Proof::None, false).await.unwrap();
         // The same moment by the clock: still too early, but known.
         let wait = guard.recipient(&eager, &found, &from, &to, &agency).unwrap_err();
         assert!(wait.text().contains("1 min"), "{wait}");
@@ -118,7 +140,7 @@ async fn rfc6647_the_greylist_survives_a_restart_and_a_damaged_file() {
     std::fs::write(folder.path().join("luytre.db"), "this is no database at all, and long enough to be looked at")
         .unwrap();
     let (guard, _server, _) = guard(names, folder.path(), &r).await;
-    let found = guard.sender(&r, &from, false, false).await.unwrap();
+    let found = guard.sender(&r, &from, Proof::None, false).await.unwrap();
     assert_eq!(guard.recipient(&r, &found, &from, &to, &agency).unwrap_err().code(), 451, "it goes on with a new one");
     assert!(folder.path().join("luytre.db.damaged").exists());
 }
@@ -134,14 +156,19 @@ async fn a_trap_bans_at_once_and_the_event_says_so() {
     let (guard, _server, _) = guard(serde_json::json!({}), folder.path(), &r).await;
     let who = client("192.0.2.9");
     assert!(guard.welcome(&r, &who).is_ok());
-    let found = guard.sender(&r, &opening("192.0.2.9", "mx.a.vn", sender("a@b.test")), false, false).await.unwrap();
+    let found =
+        guard.sender(&r, &opening("192.0.2.9", "mx.a.vn", sender("a@b.test")), Proof::None, false).await.unwrap();
     let reply = guard.approach(&r, &found, &Mailbox::parse("Ghost@agency.test").unwrap()).await.unwrap_err();
     assert_eq!(reply, Reply::new(550, "5.1.1", "No such user here").because("trap"));
     guard.noticed(&r, &refusal(&who, Reason::Recipient, &reply));
     assert_eq!(guard.welcome(&r, &who).unwrap_err().code(), 421);
     assert!(guard.welcome(&r, &client("192.0.2.10")).is_ok());
     assert_eq!(
-        guard.sender(&r, &opening("192.0.2.9", "x.a.vn", sender("a@b.test")), false, false).await.unwrap_err().code(),
+        guard
+            .sender(&r, &opening("192.0.2.9", "x.a.vn", sender("a@b.test")), Proof::None, false)
+            .await
+            .unwrap_err()
+            .code(),
         421
     );
 
@@ -171,7 +198,7 @@ async fn rates_are_held_for_each_party_and_are_temporary() {
     assert_eq!((reply.code(), reply.cause()), (421, "rate:connections"));
     let ask = async |address: &str| {
         guard
-            .sender(&r, &opening(address, "mx.a.vn", sender("a@b.test")), false, false)
+            .sender(&r, &opening(address, "mx.a.vn", sender("a@b.test")), Proof::None, false)
             .await
             .map_err(|reply| reply.cause().to_owned())
     };
@@ -227,7 +254,7 @@ async fn rfc5782_5_a_list_that_lists_everybody_refuses_nobody_and_is_believed_wh
     let (guard, _server, _) = guard(everything, folder.path(), &r).await;
     let from = opening("192.0.2.1", "mx.a.vn", sender("a@b.test"));
     for _ in 0..2 {
-        let found = guard.sender(&r, &from, false, false).await.unwrap();
+        let found = guard.sender(&r, &from, Proof::None, false).await.unwrap();
         assert_eq!((found.band(), found.rule().as_str()), (Band::Clear, "iprev"));
     }
     guard.examine_lists(&r).await;
@@ -361,7 +388,7 @@ async fn rfc6647_whoever_sent_clean_mail_is_not_greylisted_later() {
     let (guard, _server, _) = guard(names, folder.path(), &r).await;
     for (address, from, code) in [("192.0.2.1", "x@b.test", 0), ("192.0.3.1", "x@b.test", 451)] {
         let from = opening(address, "mx.a.vn", sender(from));
-        let found = guard.sender(&r, &from, false, false).await.unwrap();
+        let found = guard.sender(&r, &from, Proof::None, false).await.unwrap();
         assert_eq!(found.band(), Band::Suspect);
         assert_eq!(
             guard.recipient(&r, &found, &from, &to, &agency).map_or_else(|r| r.code(), |()| 0),

@@ -17,12 +17,13 @@ use super::carry::Outcome;
 use super::names::{self, Names};
 use crate::deliver::client::Needs;
 use crate::deliver::{Deliver, Live, Question, Turned};
+use crate::env::tls::handshake::HandshakeError;
 use crate::env::{Clock, pool};
 use crate::envelope::Envelope;
 use crate::envelope::known::Answer;
 use crate::envelope::relay::Standing;
 use crate::guard::Guard;
-use crate::guard::weigh::Assessment;
+use crate::guard::weigh::{Assessment, Proof};
 use crate::inspect::AuthResult;
 use crate::inspect::checks::auth::spf;
 use crate::intake::{self, Mail};
@@ -33,8 +34,9 @@ use crate::policy::Policy;
 use crate::quarantine::Shelf;
 use crate::report::metrics::{Metrics, Stage};
 use crate::report::record::run::Log;
+use crate::report::record::run::sightings::Sightings;
 use crate::report::record::{self, Entry};
-use crate::session::desk::{Desk, Letter, Opening, Reason, Refusal, Request, Target};
+use crate::session::desk::{Desk, Letter, Opening, Reason, Refusal, Request, Sudden, Target};
 use crate::spool::Spool;
 use crate::verdict::receipt::{Reached, Receipt};
 use crate::verdict::{Action, Judged};
@@ -53,6 +55,8 @@ pub struct Parts {
     pub spool: Spool,
     pub shelf: Shelf,
     pub record: Log,
+    /// Whoever looks for malware of today in the mail of yesterday.
+    pub sightings: Sightings,
     pub store: intake::run::Store,
     /// Threads for hashing and signing.
     pub signers: pool::Pool,
@@ -117,6 +121,7 @@ impl Pipeline {
         }
         // Buffered: a full log never stops mail.
         let receipt = Receipt { reached, ..self.receipt(&judged, &outcome, &reply, started) };
+        self.parts.sightings.tell(&receipt);
         self.parts.record.write(self.parts.clock.now(), Entry::Receipt(Box::new(receipt)));
         let id = judged.case().mail().envelope().id();
         for note in outcome.notes() {
@@ -133,10 +138,10 @@ impl Pipeline {
     }
 
     /// Whether SPF says that the sender is real; asked only where an entry of the guard depends on it.
-    async fn is_really(&self, opening: &Opening, policy: &Policy) -> bool {
+    async fn proof(&self, opening: &Opening, policy: &Policy) -> Proof {
         let wanted = policy.compiled.guard.wants_authentication(&opening.sender, opening.received_at);
         let (Some(dns), Some(mailbox), true) = (&self.parts.examiner.dns, opening.sender.mailbox(), wanted) else {
-            return false;
+            return Proof::None;
         };
         let dns = dns.for_message(policy.limits.dns_queries, policy.guard.dns_deadline);
         let query = spf::Query {
@@ -147,7 +152,11 @@ impl Pipeline {
             now: opening.received_at.seconds(),
         };
         let outcome = spf::check(&dns, query).await;
-        outcome.result == AuthResult::Pass && !outcome.permissive
+        match outcome.result {
+            AuthResult::Pass if !outcome.permissive => Proof::Real,
+            AuthResult::TempError => Proof::Unknown,
+            _ => Proof::None,
+        }
     }
 
     /// Mail that could not be looked at now: its sender keeps it, and what we said is on record all the same.
@@ -268,10 +277,10 @@ impl Desk for Pipeline {
             return Err(Reply::new(451, "4.3.0", "Temporary trouble here, please try again later"));
         }
         let standing = policy.compiled.envelope.check_client(&opening.client, &opening.sender)?;
-        let authenticated = self.is_really(opening, &policy).await;
+        let proof = self.proof(opening, &policy).await;
         let claims_us =
             Domain::parse(&opening.helo).is_ok_and(|name| policy.compiled.envelope.agency_of(&name).is_some());
-        let assessment = self.parts.guard.sender(&policy.compiled.guard, opening, authenticated, claims_us).await?;
+        let assessment = self.parts.guard.sender(&policy.compiled.guard, opening, proof, claims_us).await?;
         let debtor = Some(opening.client.address.ip()).filter(|ip| !policy.compiled.guard.is_trusted(*ip));
         Ok(Pinned {
             policy,
@@ -346,6 +355,14 @@ impl Desk for Pipeline {
     fn noticed(&self, refusal: &Refusal<'_>) {
         let policy = Arc::clone(&self.parts.policy.borrow());
         self.parts.guard.noticed(&policy.compiled.guard, refusal);
+    }
+
+    fn handshake_failed(&self, client: &ClientFacts, error: &HandshakeError, at: Timestamp) {
+        self.parts.guard.handshake_failed(client, error, at);
+    }
+
+    fn sudden(&self, sudden: &Sudden<'_>) {
+        self.parts.guard.sudden(sudden);
     }
 
     fn refused(&self, refusal: &Refusal<'_>) {

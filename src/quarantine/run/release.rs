@@ -2,6 +2,7 @@
 
 use super::{Change, Shelf, ShelfError, blocking};
 use crate::mail::Parcel;
+use crate::quarantine::Held;
 use crate::quarantine::file::{Deed, Entry, HeldKey, What};
 use crate::quarantine::shelf::{self, Order};
 
@@ -33,6 +34,7 @@ impl Shelf {
             to: order.to.iter().map(|recipient| recipient.mailbox.to_string()).collect(),
             forced: order.forced,
             member: key.member,
+            ..Deed::default()
         };
         let found = match self.show(key).await {
             // Found by its own id in another's file: that is its name.
@@ -63,7 +65,26 @@ impl Shelf {
             at: self.0.clock.now(),
             ..Deed::default()
         };
-        self.mark(key, deed).await
+        self.mark(key, deed).await.map(drop)
+    }
+
+    /// Writes down what a later look at a message found: from now on that is among the reasons for holding it.
+    pub async fn found(&self, entry: &Entry, codes: Vec<String>, by: &str, reason: &str) -> Result<(), ShelfError> {
+        let deed = Deed {
+            what: What::Found,
+            by: by.to_owned(),
+            reason: reason.to_owned(),
+            at: self.0.clock.now(),
+            codes,
+            ..Deed::default()
+        };
+        let stored = self.mark(entry.key, deed).await?;
+        let (before, now) = (entry.held.kind, stored.kind);
+        if before != now {
+            self.0.metrics.went(before, stored.size_bytes);
+            self.0.metrics.came(now, stored.size_bytes);
+        }
+        Ok(())
     }
 
     /// Counts an order that was not carried out: `stopped` by the second look, or `failed`.
@@ -71,11 +92,12 @@ impl Shelf {
         self.0.metrics.release(outcome);
     }
 
-    async fn mark(&self, key: HeldKey, deed: Deed) -> Result<(), ShelfError> {
+    async fn mark(&self, key: HeldKey, deed: Deed) -> Result<Held, ShelfError> {
         let store = self.0.store.clone();
         let stored = blocking(move || store.mark(key, &deed)).await?;
+        let held = stored.entry.held.clone();
         self.tell(Change::Put(Box::new(stored)));
-        Ok(())
+        Ok(held)
     }
 }
 

@@ -1,7 +1,9 @@
 //! The writer of the log: one thread, a bounded queue before it, one file a day, the chain carried on over restarts.
 //! Old days are removed by age; the log says so itself, so that its chain can still be proven.
 
+pub mod past;
 mod reader;
+pub mod sightings;
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};

@@ -3,7 +3,9 @@
 //! [`Front::start`] takes bound sockets and lets people in; [`Front::drain`] sends them home: no new ones, `421` to those
 //! who are idle, time for messages in progress, then an end.
 
+mod alarm;
 mod certificates;
+mod gather;
 mod stress;
 mod submission;
 mod talk;
@@ -132,6 +134,11 @@ impl Front {
         self.gate.open()
     }
 
+    /// Returns when at most so many sessions are open.
+    pub async fn until_open(&self, most: usize) {
+        self.gate.until_open(most).await;
+    }
+
     /// Closes the doors, says 421 to idle sessions, gives the others until `patience` is over.
     pub async fn drain(self, patience: Span) -> Drained {
         for door in &self.doors {
@@ -250,6 +257,7 @@ async fn serve<D: Desk>(
         transaction: None,
         chunks: None,
         since: tokio::time::Instant::now(),
+        alarm: alarm::Alarm::default(),
     };
     let outcome = talk.run().await;
     counted.end(outcome);

@@ -43,10 +43,9 @@ pub fn judge(vector: &Value, raw: &[u8], fate: &Fate) -> Vec<Problem> {
     if vector["control"] == true && !fate.taken.as_ref().is_some_and(|t| t.data.ends_with(raw)) {
         problems.push(Problem::new("unchanged", "the copy delivered is not what was sent"));
     }
-    for (demand, about) in [(&expect["smime"]["pdf_status"], "pdf"), (&expect["preview"], "preview")] {
-        if !demand.is_null() {
-            problems.push(Problem::new(about, "there is nothing to look at yet"));
-        }
+    problems.extend(pdf(&expect["smime"]["pdf_status"], fate));
+    if !expect["preview"].is_null() {
+        problems.push(Problem::new("preview", "there is nothing to look at yet"));
     }
     problems
 }
@@ -125,6 +124,7 @@ const fn word(status: SmimeStatus) -> &'static str {
         SmimeStatus::None => "none",
         SmimeStatus::Valid => "valid",
         SmimeStatus::Altered | SmimeStatus::Expired | SmimeStatus::Malformed => "invalid",
+        SmimeStatus::Modified => "modified",
         SmimeStatus::Revoked => "revoked",
         SmimeStatus::UnknownRevocation => "indeterminate",
         SmimeStatus::Untrusted => "untrusted",
@@ -143,6 +143,13 @@ fn smime(expect: &Value, fate: &Fate) -> Option<Problem> {
     // Only a valid signature says anything of From.
     let of_from = expect["signer_matches_from"].as_bool().is_none_or(|matches| matches == (got == "valid"));
     (!fits || !of_from).then(|| Problem::new("smime", format!("{got}, wanted {wanted}: {:?}", receipt.smime)))
+}
+
+fn pdf(expect: &Value, fate: &Fate) -> Option<Problem> {
+    let wanted = expect.as_str()?;
+    let got = fate.receipt.as_ref().map_or("without a receipt", |r| word(r.smime.pdf_status));
+    (!wanted.split('|').any(|word| word == got))
+        .then(|| Problem::new("pdf", format!("{got}, wanted {wanted}: {}", why(fate))))
 }
 
 fn headers(expect: &Value, fate: &Fate) -> Vec<Problem> {

@@ -1,7 +1,6 @@
 //! What the gateway cannot do yet: vector, demand, reason. The list may only shrink.
 
 const PREVIEW: &str = "held mail is shown nowhere as a page: there is no console";
-const PDF_SIGNATURE: &str = "signatures inside PDF files are not verified yet";
 
 pub const NOT_YET: &[(&str, &str, &str)] = &[
     ("D-eml-charset-utf7", "preview", PREVIEW),
@@ -11,9 +10,4 @@ pub const NOT_YET: &[(&str, &str, &str)] = &[
     ("D-eml-xss-headers", "preview", PREVIEW),
     ("D-eml-xss-srcdoc", "preview", PREVIEW),
     ("D-eml-xss-svg-animate", "preview", PREVIEW),
-    ("D-eml-pdfsig-docmdp-annot", "pdf", PDF_SIGNATURE),
-    ("D-eml-pdfsig-incremental", "pdf", PDF_SIGNATURE),
-    ("D-eml-pdfsig-unknown-ca", "pdf", PDF_SIGNATURE),
-    ("D-eml-pdfsig-usf-empty", "pdf", PDF_SIGNATURE),
-    ("D-eml-pdfsig-valid", "pdf", PDF_SIGNATURE),
 ];

@@ -29,6 +29,7 @@ fn words(status: S) -> &'static [&'static str] {
         S::WrongSender => &["mismatch"],
         S::Weak => &["weak"],
         S::Partial => &["partial"],
+        S::Modified => &["modified"],
         S::Unverifiable => &["unverifiable"],
     }
 }

@@ -105,6 +105,14 @@ impl HashList {
         self.exact.is_empty() && self.near.is_empty()
     }
 
+    /// The name under which a SHA-256, in hexadecimal digits, is listed.
+    #[must_use]
+    pub fn named(&self, digest: &str) -> Option<&str> {
+        let digest = sha256(digest)?;
+        let at = self.exact.binary_search_by(|(octets, _)| octets.cmp(&digest)).ok()?;
+        self.exact.get(at).map(|(_, number)| self.name(*number))
+    }
+
     fn name(&self, number: u32) -> &str {
         usize::try_from(number).ok().and_then(|number| self.names.get(number)).map_or("", String::as_str)
     }

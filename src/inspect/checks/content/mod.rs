@@ -114,6 +114,6 @@ pub const REGISTER: &[Entry] = &[
     Entry { id: "mime", build: |loaded| Box::new(mime::Mime::new(loaded)) },
     Entry { id: yara::ID, build: |loaded| Box::new(yara::Yara::new(loaded.yara(), loaded.timeout())) },
     Entry { id: "hashes", build: |loaded| Box::new(hashes::Hashes::new(loaded.hashes())) },
-    Entry { id: "smime", build: |loaded| Box::new(smime_check::Smime::new(loaded.trust())) },
+    Entry { id: "smime", build: |loaded| Box::new(smime_check::Smime::new(loaded.trust(), loaded.limits())) },
     Entry { id: "rules", build: |loaded| Box::new(rules::Rules::new(loaded.rules())) },
 ];

@@ -7,6 +7,7 @@
 //! see them in clear.
 
 mod bytes;
+mod cipher;
 mod flate;
 mod link;
 mod markup;
@@ -24,11 +25,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::archive::Budget;
 use super::{Limits, Object, Origin, kind};
 use crate::inspect::Finding;
+pub use pdf::{Change, Signature, signatures};
 use report::{Found, Report, Role};
 
-/// Takes one object apart.
 /// Whether an opener has something to say about an object.
 type Applies = fn(&Object<'_>) -> bool;
+/// Takes one object apart.
 type Opener = fn(&Object<'_>, &mut Budget, &mut Report<'_>) -> Vec<Found>;
 
 /// The links found in one document, one a line (RFC 2483 §5).
@@ -44,6 +46,16 @@ pub fn is_piece(object: &Object<'_>) -> bool {
     matches!(object.kind, TEXT | LINKS | PIECE)
 }
 
+/// Whether what `data` holds may be under a password that the letter names.
+#[must_use]
+pub fn takes_passwords(data: &[u8]) -> bool {
+    match kind::of(data) {
+        "application/x-ole-storage" => true,
+        "application/pdf" => memchr::memmem::find(data, b"/Encrypt").is_some(),
+        _ => false,
+    }
+}
+
 /// By content: who can take it apart. Several may apply: a polyglot is each of its faces.
 const OPENERS: &[(Applies, Opener)] = &[
     (office::is_compound, office::compound),
@@ -57,6 +69,7 @@ const OPENERS: &[(Applies, Opener)] = &[
     (link::is_shortcut, link::shortcut),
     (link::is_script, link::script),
     (link::is_help, link::help),
+    (link::is_mailbox, link::mailbox),
     (picture::is_picture, picture::open),
     (picture::is_drawn, picture::drawn),
 ];

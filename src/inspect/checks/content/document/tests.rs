@@ -21,10 +21,16 @@ pub fn policy() -> Policy {
 }
 
 pub fn examine(examiner: &Examiner<'_>, name: &str, declared: &str, body: &[u8]) -> ContentFacts {
+    examine_with(examiner, "hi", name, declared, body)
+}
+
+/// With a letter of this text.
+pub fn examine_with(examiner: &Examiner<'_>, letter: &str, name: &str, declared: &str, body: &[u8]) -> ContentFacts {
     use base64::Engine as _;
     let coded = base64::engine::general_purpose::STANDARD.encode(body);
     let raw = format!(
-        "From: a@example.org\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\nhi\r\n--x\r\n\
+        "From: a@example.org\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\
+         Content-Type: text/plain; charset=utf-8\r\n\r\n{letter}\r\n--x\r\n\
          Content-Type: {declared}\r\nContent-Disposition: attachment; filename=\"{name}\"\r\n\
          Content-Transfer-Encoding: base64\r\n\r\n{coded}\r\n--x--\r\n"
     );

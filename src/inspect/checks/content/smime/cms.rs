@@ -263,6 +263,21 @@ pub fn accept_any_policy(param: &mut X509VerifyParamRef) {
 
 const ANY_POLICY: c_int = 746;
 
+/// Whether a certificate may sign documents (RFC 9336 §3.1): its key may sign, and its purposes are not only those of
+/// servers, OCSP responders and time stamps. Without the extensions everything is allowed (RFC 5280 §4.2.1.3, §4.2.1.12).
+pub fn signs_documents(certificate: &X509Ref) -> bool {
+    // <openssl/x509v3.h>: digitalSignature, nonRepudiation; server, OCSP signing, time stamping, validation server.
+    const SIGNS: u32 = 0x80 | 0x40;
+    const OTHERS: u32 = 0x01 | 0x20 | 0x40 | 0x80;
+    // SAFETY: reads of a valid certificate; both functions fill in its cache of extensions, under its own lock, and
+    // give all ones where there is no such extension.
+    let (key, purposes) = unsafe {
+        (ffi::X509_get_key_usage(certificate.as_ptr()), ffi::X509_get_extended_key_usage(certificate.as_ptr()))
+    };
+    // Purposes that OpenSSL has no bit for, document signing among them, leave no bit at all.
+    key & SIGNS != 0 && (purposes == 0 || purposes & !OTHERS != 0)
+}
+
 /// Whether the certificate carries the extension at all, readable or not.
 pub fn has_extension(certificate: &X509Ref, nid: Nid) -> bool {
     // SAFETY: a read of a valid certificate.

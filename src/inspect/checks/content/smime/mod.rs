@@ -8,6 +8,7 @@
 
 mod cms;
 mod locate;
+mod pdf;
 pub mod run;
 mod signer;
 mod trust;
@@ -16,11 +17,13 @@ use openssl::nid::Nid;
 use openssl::pkey::{Id, PKey, Public};
 use openssl::x509::X509;
 
+pub use pdf::examine as examine_files;
 pub(crate) use signer::addresses as certificate_addresses;
 pub use trust::{TrustMaterial, TrustStore};
 
 use self::cms::{Checked, Cms, Kind};
 use self::locate::{Candidate, Form};
+use self::trust::Use;
 use crate::inspect::case::Signer;
 use crate::inspect::{Finding, SmimeFact, SmimeStatus};
 use crate::mail::mime::{Limits, Tree};
@@ -100,6 +103,7 @@ pub const fn code(status: SmimeStatus) -> &'static str {
         SmimeStatus::None => "smime.none",
         SmimeStatus::Valid => "smime.valid",
         SmimeStatus::Altered => "smime.altered",
+        SmimeStatus::Modified => "smime.modified",
         SmimeStatus::Expired => "smime.expired",
         SmimeStatus::Revoked => "smime.revoked",
         SmimeStatus::UnknownRevocation => "smime.unknown-revocation",
@@ -246,9 +250,22 @@ fn holds_encrypted(content: &[u8]) -> Option<Cover> {
     Some(if has_clear_siblings(&tree, found.index) { Cover::Part } else { Cover::Whole })
 }
 
-/// Every SignerInfo by itself, then all of them together (G-02, G-03).
-fn judge_signed(mut cms: Cms, octets: Option<&[u8]>, measure: Measure<'_>) -> Verdict {
+/// A signature over a message: it must speak for the author too (G-01).
+fn judge_signed(cms: Cms, octets: Option<&[u8]>, measure: Measure<'_>) -> Verdict {
     let Measure { trust, from, now } = measure;
+    let mut verdict = judge_signers(cms, octets, trust, now, Use::Mail);
+    if severity(verdict.status) < severity(SmimeStatus::WrongSender) && !speaks_for(&verdict.signers, from) {
+        let names: Vec<&str> = verdict.signers.iter().flat_map(|s| &s.addresses).map(String::as_str).collect();
+        let author = from.map_or_else(|| "no single author".to_owned(), ToString::to_string);
+        verdict.status = SmimeStatus::WrongSender;
+        let names = if names.is_empty() { "a certificate without an address".to_owned() } else { names.join(", ") };
+        verdict.detail = format!("signed by {names}, From is {author}");
+    }
+    verdict
+}
+
+/// Every SignerInfo by itself, then all of them together (G-02, G-03).
+fn judge_signers(mut cms: Cms, octets: Option<&[u8]>, trust: &TrustStore, now: Timestamp, of: Use) -> Verdict {
     let carried = cms.certificates();
     match cms.signer_count() {
         0 => return Verdict::bad(SmimeStatus::Unverifiable, "the signature has no signer"),
@@ -261,7 +278,7 @@ fn judge_signed(mut cms: Cms, octets: Option<&[u8]>, measure: Measure<'_>) -> Ve
     let embedded = octets.is_some() && cms.content().is_some();
     let mut verdict = Verdict { status: SmimeStatus::Valid, ..Verdict::default() };
     for checked in cms.check(octets, &trust.known()) {
-        let (status, detail) = judge_signer(&checked, &carried, trust, now);
+        let (status, detail) = judge_signer(&checked, &carried, trust, now, of);
         if let Some(certificate) = &checked.certificate {
             verdict.signers.push(signer::describe(certificate, checked.digest, status));
         }
@@ -274,13 +291,6 @@ fn judge_signed(mut cms: Cms, octets: Option<&[u8]>, measure: Measure<'_>) -> Ve
         verdict.status = SmimeStatus::Malformed;
         verdict.detail = "the detached signature carries content of its own".to_owned();
     }
-    if severity(verdict.status) < severity(SmimeStatus::WrongSender) && !speaks_for(&verdict.signers, from) {
-        let names: Vec<&str> = verdict.signers.iter().flat_map(|s| &s.addresses).map(String::as_str).collect();
-        let author = from.map_or_else(|| "no single author".to_owned(), ToString::to_string);
-        verdict.status = SmimeStatus::WrongSender;
-        let names = if names.is_empty() { "a certificate without an address".to_owned() } else { names.join(", ") };
-        verdict.detail = format!("signed by {names}, From is {author}");
-    }
     verdict
 }
 
@@ -289,7 +299,13 @@ fn speaks_for(signers: &[Signer], from: Option<&Mailbox>) -> bool {
 }
 
 /// One SignerInfo: found, intact, chained, strong.
-fn judge_signer(checked: &Checked, carried: &[X509], trust: &TrustStore, now: Timestamp) -> (SmimeStatus, String) {
+fn judge_signer(
+    checked: &Checked,
+    carried: &[X509],
+    trust: &TrustStore,
+    now: Timestamp,
+    of: Use,
+) -> (SmimeStatus, String) {
     let Some(certificate) = &checked.certificate else {
         return (SmimeStatus::Unverifiable, "the signer's certificate is not in the message".to_owned());
     };
@@ -304,7 +320,7 @@ fn judge_signer(checked: &Checked, carried: &[X509], trust: &TrustStore, now: Ti
             (SmimeStatus::Altered, "the content is not what was signed".to_owned())
         };
     }
-    let (status, detail) = trust.judge(certificate, carried, now);
+    let (status, detail) = trust.judge(certificate, carried, now, of);
     if severity(status) >= severity(SmimeStatus::Weak) {
         return (status, detail);
     }
@@ -348,7 +364,8 @@ const fn severity(status: SmimeStatus) -> u8 {
         SmimeStatus::Revoked => 8,
         SmimeStatus::Unverifiable => 9,
         SmimeStatus::Malformed => 10,
-        SmimeStatus::Altered => 11,
+        SmimeStatus::Modified => 11,
+        SmimeStatus::Altered => 12,
     }
 }
 
@@ -357,7 +374,7 @@ const fn severity(status: SmimeStatus) -> u8 {
 pub fn describe_certificates(der: &[Vec<u8>], trust: &TrustStore, now: Timestamp) -> Vec<String> {
     let parsed: Vec<X509> = der.iter().filter_map(|der| X509::from_der(der).ok()).collect();
     let line = |certificate: &X509| {
-        let (status, detail) = trust.judge(certificate, &parsed, now);
+        let (status, detail) = trust.judge(certificate, &parsed, now, Use::Mail);
         let who = signer::describe(certificate, Nid::UNDEF, status);
         let detail = if detail.is_empty() { detail } else { format!(" ({detail})") };
         format!(

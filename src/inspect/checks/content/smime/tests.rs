@@ -40,7 +40,7 @@ fn rfc5280_6_nist_pkits_paths() {
         let carried: Vec<X509> =
             files(&certs, &test["other_certs"]).iter().filter_map(|der| X509::from_der(der).ok()).collect();
         let leaf = X509::from_der(&fs::read(certs.join(test["cert"].as_str().unwrap())).unwrap()).unwrap();
-        let (status, detail) = TrustStore::from_der(&material).judge(&leaf, &carried, NOW);
+        let (status, detail) = TrustStore::from_der(&material).judge(&leaf, &carried, NOW, Use::Mail);
         total += 1;
         let valid = test["valid"] == true;
         println!("{name}: {status} ({detail}), expected {valid}");

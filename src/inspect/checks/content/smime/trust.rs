@@ -91,8 +91,24 @@ pub struct TrustStore {
     anchors: Vec<X509>,
     pool: Vec<X509>,
     crls: Vec<X509Crl>,
-    /// For paths and for revocation; `None` when OpenSSL could not make them: then nobody is believed.
-    stores: Option<(X509Store, X509Store)>,
+    /// `None` when OpenSSL could not make them: then nobody is believed.
+    stores: Option<Stores>,
+}
+
+/// What OpenSSL looks paths and revocation up in.
+struct Stores {
+    mail: X509Store,
+    document: X509Store,
+    revocation: X509Store,
+}
+
+/// What was signed: what a certificate must be made for depends on it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Use {
+    /// RFC 8550 §4.4.
+    Mail,
+    /// RFC 9336 §3.1: authorities name many purposes for it, or none.
+    Document,
 }
 
 /// What the chain of one certificate is worth: a status, and a sentence for operators.
@@ -105,7 +121,7 @@ impl TrustStore {
         let parse =
             |list: &[Vec<u8>]| -> Vec<X509> { list.iter().filter_map(|der| X509::from_der(der).ok()).collect() };
         let anchors = parse(&material.anchors);
-        let stores = store(&anchors, Check::Path).ok().zip(store(&anchors, Check::Revocation).ok());
+        let stores = Stores::over(&anchors).ok();
         let crls = material.crls.iter().filter_map(|der| X509Crl::from_der(der).ok()).collect();
         Self { anchors, pool: parse(&material.pool), crls, stores }
     }
@@ -123,14 +139,24 @@ impl TrustStore {
 
     /// Judges the chain of `certificate` at `now` (the time of receipt; signingTime is the signer's own claim and
     /// proves nothing, THREATS G-07). `carried` came with the message: helpers, never anchors (G-09).
-    pub(super) fn judge(&self, certificate: &X509Ref, carried: &[X509], now: Timestamp) -> Judgement {
-        self.try_judge(certificate, carried, now)
+    pub(super) fn judge(&self, certificate: &X509Ref, carried: &[X509], now: Timestamp, of: Use) -> Judgement {
+        self.try_judge(certificate, carried, now, of)
             .unwrap_or_else(|e| (SmimeStatus::Untrusted, format!("the chain could not be built: {e}")))
     }
 
-    fn try_judge(&self, certificate: &X509Ref, carried: &[X509], now: Timestamp) -> Result<Judgement, ErrorStack> {
-        let Some((paths, lists)) = &self.stores else {
+    fn try_judge(
+        &self,
+        certificate: &X509Ref,
+        carried: &[X509],
+        now: Timestamp,
+        of: Use,
+    ) -> Result<Judgement, ErrorStack> {
+        let Some(stores) = &self.stores else {
             return Ok((SmimeStatus::Untrusted, "there is no trust store".to_owned()));
+        };
+        let paths = match of {
+            Use::Mail => &stores.mail,
+            Use::Document => &stores.document,
         };
         let mut helpers = Stack::new()?;
         for helper in carried.iter().chain(&self.pool) {
@@ -146,10 +172,14 @@ impl TrustStore {
         if result != X509VerifyResult::OK {
             return Ok((status_of(result), format!("{} ({})", result.error_string(), subject(certificate))));
         }
+        if of == Use::Document && !cms::signs_documents(certificate) {
+            let detail = format!("the certificate is not made for signing ({})", subject(certificate));
+            return Ok((SmimeStatus::Untrusted, detail));
+        }
         if let Some(weak) = chain.iter().find(|c| c.public_key().is_ok_and(|key| weak_key(&key).is_some())) {
             return Ok((SmimeStatus::Weak, format!("the key of {} is below the floor", subject(weak))));
         }
-        self.revocation(lists, &chain, &helpers, now)
+        self.revocation(&stores.revocation, &chain, &helpers, now)
     }
 
     /// RFC 5280 §6.3 for each certificate but the anchor.
@@ -191,6 +221,16 @@ impl TrustStore {
     }
 }
 
+impl Stores {
+    fn over(anchors: &[X509]) -> Result<Self, ErrorStack> {
+        Ok(Self {
+            mail: store(anchors, Check::Path(Use::Mail))?,
+            document: store(anchors, Check::Path(Use::Document))?,
+            revocation: store(anchors, Check::Revocation)?,
+        })
+    }
+}
+
 /// What OpenSSL looks anchors up in; made once, for looking-up sorts it.
 fn store(anchors: &[X509], check: Check) -> Result<X509Store, ErrorStack> {
     let mut param = X509VerifyParam::new()?;
@@ -198,8 +238,10 @@ fn store(anchors: &[X509], check: Check) -> Result<X509Store, ErrorStack> {
     let mut flags = X509VerifyFlags::PARTIAL_CHAIN;
     param.set_depth(MAX_DEPTH);
     match check {
-        Check::Path => {
-            param.set_purpose(X509PurposeId::SMIME_SIGN)?;
+        Check::Path(of) => {
+            if of == Use::Mail {
+                param.set_purpose(X509PurposeId::SMIME_SIGN)?;
+            }
             param.set_auth_level(AUTH_LEVEL);
             flags |= X509VerifyFlags::POLICY_CHECK;
             cms::accept_any_policy(&mut param);
@@ -220,7 +262,7 @@ fn store(anchors: &[X509], check: Check) -> Result<X509Store, ErrorStack> {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Check {
-    Path,
+    Path(Use),
     Revocation,
 }
 

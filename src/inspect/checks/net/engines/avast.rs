@@ -1,5 +1,6 @@
 //! Avast (`mailscanner.sock` and its TCP form): greeting `220`, `SCAN <path>`, `210` while it works, then for each file
-//! a line with `<TAB>[+]` (clean) or `<TAB>[L]<TAB>NAME` (found), and `200` at the end.
+//! a line with `<TAB>[+]` (clean) or `<TAB>[L]<TAB>NAME` (found), and `200` at the end. `VPS` asks for the version of the
+//! signatures.
 
 use super::{ANSWER, About, Answer, Engine, Pending, Seen, Subject, Trouble};
 use crate::env::talk::Talk;
@@ -31,8 +32,29 @@ impl Engine for Avast {
         })
     }
 
-    fn about<'a>(&'a self, _: &'a mut Talk) -> Pending<'a, Result<About, Trouble>> {
-        Box::pin(async { Ok(About::default()) })
+    fn about<'a>(&'a self, talk: &'a mut Talk) -> Pending<'a, Result<About, Trouble>> {
+        Box::pin(async move {
+            talk.send(b"VPS\r\n").await?;
+            let mut said = Vec::new();
+            for _ in 0..LINES {
+                let line = talk.line(ANSWER).await?;
+                let (code, rest) = line.split_once(' ').unwrap_or((&line, ""));
+                match code {
+                    "210" => {}
+                    "200" => {
+                        // In one line with the code, or in lines of their own before it.
+                        said.push(rest.to_owned());
+                        let version = Trouble::shown(said.join(" "));
+                        let knows = version.bytes().any(|b| b.is_ascii_digit());
+                        return Ok(About { version: if knows { version } else { String::new() }, signatures_at: None });
+                    }
+                    // It does not know the question.
+                    _ if code.len() == 3 && code.bytes().all(|b| b.is_ascii_digit()) => return Ok(About::default()),
+                    _ => said.push(line),
+                }
+            }
+            Err(Trouble::nonsense("an answer without end"))
+        })
     }
     fn keeps(&self) -> bool {
         true

@@ -1,21 +1,34 @@
 //! AVG's `avgtcpd`: a greeting of `220`, `SCAN <path>`, replies as in SMTP with several lines. `200 ok` alone is clean, a
 //! line `403 File '…', 'Virus identified NAME'` (older: `403 …: NAME`) is a find, anything else an error.
 
+use std::sync::{Mutex, PoisonError};
+
 use super::{ANSWER, About, Answer, Engine, Pending, Seen, Subject, Trouble};
 use crate::env::talk::Talk;
 
 /// Lines that one reply may have.
 const LINES: usize = 1000;
 
-#[derive(Clone, Copy, Debug)]
-pub struct Avg;
+#[derive(Debug, Default)]
+pub struct Avg {
+    /// What it greeted with: program and virus database, each on a line.
+    greeting: Mutex<String>,
+}
 
 impl Engine for Avg {
     fn greet<'a>(&'a self, talk: &'a mut Talk) -> Pending<'a, Result<(), Trouble>> {
         Box::pin(async move {
             let lines = reply(talk).await?;
             let first = lines.first().map(String::as_str).unwrap_or_default();
-            if first.starts_with("220") { Ok(()) } else { Err(Trouble::error(first)) }
+            if !first.starts_with("220") {
+                return Err(Trouble::error(first));
+            }
+            let said: Vec<&str> = lines.iter().filter_map(|line| line.get(4..)).collect();
+            // A greeting that names no database is no version of one.
+            let knows = said.iter().any(|line| line.to_ascii_lowercase().contains("database"));
+            *self.greeting.lock().unwrap_or_else(PoisonError::into_inner) =
+                if knows { Trouble::shown(said.join("; ")) } else { String::new() };
+            Ok(())
         })
     }
 
@@ -27,7 +40,8 @@ impl Engine for Avg {
     }
 
     fn about<'a>(&'a self, _: &'a mut Talk) -> Pending<'a, Result<About, Trouble>> {
-        Box::pin(async { Ok(About::default()) })
+        let version = self.greeting.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Box::pin(async { Ok(About { version, signatures_at: None }) })
     }
     fn keeps(&self) -> bool {
         true

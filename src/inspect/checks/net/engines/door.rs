@@ -4,13 +4,13 @@ use regex::Regex;
 
 use super::command::{Command, PRESETS};
 use super::settings::{Engine as Settings, Kind};
-use super::{Engine, avast, aveserver, avg, clamd, fprot, icap, klms, savapi, scanengine, sssp};
-use crate::env::talk::Address;
+use super::{Engine, avast, aveserver, avg, clamd, fprot, fprotd, icap, klms, savapi, scanengine, sssp};
+use crate::env::talk::{Address, Secure};
 
 /// What an engine is asked through.
 #[derive(Debug)]
 pub enum Door {
-    Stream { address: Address, engine: Box<dyn Engine> },
+    Stream { address: Address, secure: Option<Secure>, engine: Box<dyn Engine> },
     Command(Command),
 }
 
@@ -28,6 +28,13 @@ fn wrong(key: &'static str, en: impl Into<String>, vi: impl Into<String>) -> Wro
 
 impl Door {
     pub fn open(s: &Settings) -> Result<Self, Wrong> {
+        if s.version_command.first().is_some_and(|program| !program.starts_with('/')) {
+            return Err(wrong(
+                "version_command",
+                "the first word is the program's whole path",
+                "từ đầu tiên phải là đường dẫn đầy đủ",
+            ));
+        }
         if s.kind == Kind::Command {
             return command(s).map(Self::Command);
         }
@@ -40,14 +47,18 @@ impl Door {
         })?;
         let host = address.host().to_owned();
         let engine: Box<dyn Engine> = match s.kind {
-            Kind::Clamd => Box::new(clamd::Clamd),
-            Kind::Icap => Box::new(icap::Icap::new(&host, if s.service.is_empty() { "avscan" } else { &s.service })),
+            Kind::Clamd => Box::new(clamd::Clamd::default()),
+            Kind::Icap => {
+                let service = if s.service.is_empty() { "avscan" } else { &s.service };
+                Box::new(icap::Icap::new(&host, service, s.method))
+            }
             Kind::KasperskyAveserver => Box::new(aveserver::Aveserver),
             Kind::KasperskyKlms => Box::new(klms::Klms),
             Kind::KasperskyScanEngine => Box::new(scanengine::ScanEngine { host, timeout: s.timeout }),
-            Kind::Avg => Box::new(avg::Avg),
+            Kind::Avg => Box::new(avg::Avg::default()),
             Kind::Sssp => Box::new(sssp::Sssp),
             Kind::Fprot => Box::new(fprot::Fprot),
+            Kind::FprotHttp => Box::new(fprotd::Fprotd),
             Kind::Savapi if s.product.is_empty() => {
                 return Err(wrong(
                     "product",
@@ -68,7 +79,8 @@ impl Door {
                 ));
             }
         }
-        Ok(Self::Stream { address, engine })
+        let secure = secure(s, &address, engine.reads_files())?;
+        Ok(Self::Stream { address, secure, engine })
     }
 
     /// Whether the engine looks at a file instead of octets on a connection.
@@ -79,6 +91,28 @@ impl Door {
             Self::Command(_) => true,
         }
     }
+}
+
+/// TLS towards an engine on another machine.
+fn secure(s: &Settings, address: &Address, reads_files: bool) -> Result<Option<Secure>, Wrong> {
+    if !s.tls {
+        return match (s.tls_pins.is_empty(), s.tls_ca.as_os_str().is_empty()) {
+            (true, true) => Ok(None),
+            (false, _) => Err(wrong("tls_pins", "of use only with tls = true", "chỉ dùng khi tls = true")),
+            (true, false) => Err(wrong("tls_ca", "of use only with tls = true", "chỉ dùng khi tls = true")),
+        };
+    }
+    if matches!(address, Address::Unix(_)) || reads_files {
+        return Err(wrong(
+            "tls",
+            "an engine on this machine is not reached under TLS",
+            "động cơ trên cùng máy không dùng TLS",
+        ));
+    }
+    let authority = Some(s.tls_ca.as_path()).filter(|path| !path.as_os_str().is_empty());
+    let made = Secure::new(authority, &s.tls_pins);
+    made.map(Some)
+        .map_err(|error| wrong("tls_ca", format!("it cannot be used: {error}"), format!("không dùng được: {error}")))
 }
 
 fn command(s: &Settings) -> Result<Command, Wrong> {

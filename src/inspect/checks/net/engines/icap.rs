@@ -6,16 +6,10 @@
 
 mod wire;
 
+use super::settings::Method;
 use super::{About, Answer, Engine, Objection, Pending, Seen, Subject, Trouble};
 use crate::env::talk::Talk;
 use wire::Head;
-
-/// The method the service is asked with.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Method {
-    Respmod,
-    Reqmod,
-}
 
 impl Method {
     const fn word(self) -> &'static str {
@@ -32,6 +26,8 @@ pub struct Icap {
     pub host: String,
     /// `avscan`, `respmod`, `squidclamav`: the path of the service.
     pub service: String,
+    /// How it must be asked; none: as it offers.
+    pub wanted: Option<Method>,
     /// What the service said in answer to OPTIONS; asked again with each new connection.
     pub offers: std::sync::Mutex<Offers>,
 }
@@ -46,10 +42,10 @@ pub struct Offers {
 
 impl Icap {
     #[must_use]
-    pub fn new(host: &str, service: &str) -> Self {
+    pub fn new(host: &str, service: &str, wanted: Option<Method>) -> Self {
         let offers = Offers { method: Method::Respmod, allows_204: false, preview: None };
         let service = service.trim_start_matches('/').to_owned();
-        Self { host: host.to_owned(), service, offers: std::sync::Mutex::new(offers) }
+        Self { host: host.to_owned(), service, wanted, offers: std::sync::Mutex::new(offers) }
     }
 
     fn offers(&self) -> Offers {
@@ -76,7 +72,7 @@ impl Engine for Icap {
     fn greet<'a>(&'a self, talk: &'a mut Talk) -> Pending<'a, Result<(), Trouble>> {
         Box::pin(async move {
             let head = self.options(talk).await?;
-            let offers = read_offers(&head)?;
+            let offers = read_offers(&head, self.wanted)?;
             *self.offers.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = offers;
             // RFC 3507 §4.10.2: the connection stays unless it says otherwise.
             if head.closes() { Err(Trouble::Cut) } else { Ok(()) }
@@ -127,14 +123,12 @@ impl Engine for Icap {
 }
 
 /// RFC 3507 §4.10.2.
-fn read_offers(head: &Head) -> Result<Offers, Trouble> {
+fn read_offers(head: &Head, wanted: Option<Method>) -> Result<Offers, Trouble> {
     let methods = head.field("methods").unwrap_or_default().to_ascii_uppercase();
-    let method = if methods.contains("RESPMOD") {
-        Method::Respmod
-    } else if methods.contains("REQMOD") {
-        Method::Reqmod
-    } else {
-        return Err(Trouble::error(format!("it offers no RESPMOD: {methods}")));
+    let known = wanted.map_or(vec![Method::Respmod, Method::Reqmod], |only| vec![only]);
+    let Some(method) = known.iter().copied().find(|method| methods.contains(method.word())) else {
+        let words: Vec<&str> = known.iter().map(|method| method.word()).collect();
+        return Err(Trouble::error(format!("it offers no {}: {methods}", words.join(" and no "))));
     };
     let allows_204 = head.field("allow").is_some_and(|allow| allow.split(',').any(|code| code.trim() == "204"));
     let preview = head.field("preview").and_then(|length| length.trim().parse().ok());

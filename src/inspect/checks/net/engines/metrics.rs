@@ -23,6 +23,10 @@ pub struct Metrics {
     pub wait: Histogram,
     /// Clean verdicts remembered.
     pub remembered: IntGauge,
+    /// Held messages looked at again: why (`unscanned`, `signatures`) and what came of it.
+    pub rescans: IntCounterVec,
+    /// Held messages still to be looked at again, by why.
+    pub rescans_waiting: IntGaugeVec,
 }
 
 impl Metrics {
@@ -62,6 +66,19 @@ impl Metrics {
                     .buckets(buckets()),
             )?,
             remembered: IntGauge::new("luytre_engines_remembered", "Clean verdicts of engines that are remembered")?,
+            rescans: counters(
+                "luytre_engine_rescans_total",
+                "Held messages shown to the virus engines again, because none had looked (unscanned) or one has new signatures \
+                 (signatures): released, found (more than was known), same, failed, gone",
+                &["why", "outcome"],
+            )?,
+            rescans_waiting: IntGaugeVec::new(
+                Opts::new(
+                    "luytre_engine_rescans_waiting",
+                    "Held messages still to be shown to the virus engines again",
+                ),
+                &["why"],
+            )?,
         };
         registry.register(Box::new(metrics.up.clone()))?;
         registry.register(Box::new(metrics.signature_age.clone()))?;
@@ -72,6 +89,8 @@ impl Metrics {
         registry.register(Box::new(metrics.all_down.clone()))?;
         registry.register(Box::new(metrics.wait.clone()))?;
         registry.register(Box::new(metrics.remembered.clone()))?;
+        registry.register(Box::new(metrics.rescans.clone()))?;
+        registry.register(Box::new(metrics.rescans_waiting.clone()))?;
         Ok(metrics)
     }
 }

@@ -15,6 +15,7 @@ pub mod clamd;
 pub mod command;
 pub mod door;
 pub mod fprot;
+pub mod fprotd;
 pub mod health;
 pub mod icap;
 pub mod klms;
@@ -94,6 +95,9 @@ pub enum Trouble {
     Down(String),
     #[error("all its connections are in use")]
     Busy,
+    /// Nothing is known of these octets; on a new connection it is asked in another way.
+    #[error("it wants to be asked in another way")]
+    AskAgain,
 }
 
 impl Trouble {
@@ -110,6 +114,7 @@ impl Trouble {
             Self::TooLarge(_) => "too-large",
             Self::Down(_) => "down",
             Self::Busy => "busy",
+            Self::AskAgain => "ask-again",
         }
     }
 
@@ -149,6 +154,15 @@ pub struct About {
     pub version: String,
     /// When its signatures were made, Unix seconds; `None`: it does not say.
     pub signatures_at: Option<i64>,
+}
+
+impl About {
+    /// What a program printed: its first line that says something; clamd's own form tells the age too.
+    #[must_use]
+    pub fn told(text: &str) -> Self {
+        let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+        clamd::read_version(line).unwrap_or_else(|_| Self { version: Trouble::shown(line), signatures_at: None })
+    }
 }
 
 /// A protocol of an engine.

@@ -57,7 +57,8 @@ pub enum Unscanned {
 }
 
 impl Unscanned {
-    const fn code(self) -> &'static str {
+    #[must_use]
+    pub const fn code(self) -> &'static str {
         match self {
             Self::Wait => "engine.down",
             Self::Hold => "engine.unscanned",

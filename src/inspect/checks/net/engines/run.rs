@@ -6,6 +6,7 @@
 mod file;
 mod station;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -17,7 +18,7 @@ use super::door::Wrong;
 use super::memory::Memory;
 use super::metrics::Metrics;
 use super::outcome::{Outcome, Row, Unscanned, conclude};
-use super::settings::{self, Role, WhenDown};
+use super::settings::{self, Role, Sees, WhenDown};
 use super::{Subject, Trouble};
 use crate::env::Clock;
 use crate::inspect::{Released, WantsParts};
@@ -41,6 +42,8 @@ struct Shared {
     memory: Mutex<Memory>,
     metrics: Metrics,
     clock: Clock,
+    /// Messages that were to be held because nobody scanned them, since the start.
+    held: AtomicU64,
 }
 
 /// The engines of one policy.
@@ -50,11 +53,32 @@ struct Set {
     stations: Vec<Arc<Station>>,
 }
 
+impl Set {
+    /// Those that are asked first: the primaries, or the backups where nothing else is configured.
+    fn leading(&self) -> impl Iterator<Item = &Arc<Station>> {
+        let role =
+            if self.stations.iter().any(|s| s.settings.role == Role::Primary) { Role::Primary } else { Role::Backup };
+        self.stations.iter().filter(move |station| station.settings.role == role)
+    }
+
+    /// Those that are asked when every one of the leading ones failed.
+    fn backups(&self) -> impl Iterator<Item = &Arc<Station>> {
+        let led = self.stations.iter().any(|s| s.settings.role == Role::Primary);
+        self.stations.iter().filter(move |station| led && station.settings.role == Role::Backup)
+    }
+}
+
 impl Engines {
     /// None yet: [`Self::adopt`] brings them.
     #[must_use]
     pub fn new(metrics: Metrics, clock: Clock) -> Self {
-        Self(Arc::new(Shared { set: Mutex::default(), memory: Mutex::default(), metrics, clock }))
+        Self(Arc::new(Shared {
+            set: Mutex::default(),
+            memory: Mutex::default(),
+            metrics,
+            clock,
+            held: AtomicU64::new(0),
+        }))
     }
 
     /// Uses these engines from now on. One whose settings are as they were keeps its connections and its health.
@@ -74,7 +98,7 @@ impl Engines {
             let _ = self.0.metrics.signature_age.remove_label_values(&[&gone.settings.id]);
         }
         *self.0.set.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(Set { common: common.clone(), stations });
-        self.tell();
+        self.0.tell();
         Ok(())
     }
 
@@ -97,6 +121,30 @@ impl Engines {
         self.set().stations.iter().any(|station| station.is_up())
     }
 
+    /// How many messages were to be held because nobody scanned them, since the start.
+    #[must_use]
+    pub fn held(&self) -> u64 {
+        self.0.held.load(Ordering::Relaxed)
+    }
+
+    /// Each engine with its version, of those that said one. Another list: other signatures.
+    #[must_use]
+    pub fn versions(&self) -> Vec<String> {
+        let set = self.set();
+        let all = set.stations.iter().map(|station| (&station.settings.id, station.version()));
+        all.filter(|(_, version)| !version.is_empty()).map(|(id, version)| format!("{id} {version}")).collect()
+    }
+
+    /// Held mail that is still to be shown to the engines again.
+    pub fn tell_rescans(&self, why: &str, waiting: usize) {
+        self.0.metrics.rescans_waiting.with_label_values(&[why]).set(i64::try_from(waiting).unwrap_or(i64::MAX));
+    }
+
+    /// A held message was looked at again.
+    pub fn count_rescan(&self, why: &str, outcome: &str) {
+        self.0.metrics.rescans.with_label_values(&[why, outcome]).inc();
+    }
+
     /// Asks every engine whose turn it is whether it lives and what it knows; those that are down as their health says,
     /// the others once a minute. To be called every second.
     pub async fn tend(&self) {
@@ -107,7 +155,7 @@ impl Engines {
             asked.spawn(async move { shared.check(&station).await });
         }
         while asked.join_next().await.is_some() {}
-        self.tell();
+        self.0.tell();
     }
 
     /// Asks all of them now.
@@ -119,17 +167,23 @@ impl Engines {
             asked.spawn(async move { shared.check(&station).await });
         }
         while asked.join_next().await.is_some() {}
-        self.tell();
+        self.0.tell();
         self.standings()
     }
 
     fn set(&self) -> Arc<Set> {
-        Arc::clone(&self.0.set.lock().unwrap_or_else(PoisonError::into_inner))
+        self.0.set()
+    }
+}
+
+impl Shared {
+    fn set(&self) -> Arc<Set> {
+        Arc::clone(&self.set.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Gauges as they are now.
     fn tell(&self) {
-        let (set, now, metrics) = (self.set(), self.0.clock.now(), &self.0.metrics);
+        let (set, now, metrics) = (self.set(), self.clock.now(), &self.metrics);
         for station in &set.stations {
             let standing = station.standing(now);
             let id = standing.id.as_str();
@@ -140,11 +194,9 @@ impl Engines {
         }
         let dark = !set.stations.is_empty() && !set.stations.iter().any(|station| station.is_up());
         metrics.all_down.set(i64::from(dark));
-        metrics.remembered.set(i64::try_from(self.0.memory().len()).unwrap_or(i64::MAX));
+        metrics.remembered.set(i64::try_from(self.memory().len()).unwrap_or(i64::MAX));
     }
-}
 
-impl Shared {
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -154,14 +206,14 @@ impl Shared {
         const HARMLESS: &[u8] = b"Subject: are you there?\r\n\r\nLuy Tre asks whether this engine answers.\r\n";
         let subject =
             Subject { path: String::new(), bytes: Bytes::from_static(HARMLESS), digest: None, file: String::new() };
-        let folder = self.set.lock().unwrap_or_else(PoisonError::into_inner).common.folder.clone();
+        let folder = self.set().common.folder.clone();
         let shown =
             if station.reads_files() { Shown::write(&folder, subject).await } else { Ok(Shown::plain(subject)) };
         let outcome = match shown {
             Ok(shown) => station.check(&shown.subject).await,
             Err(trouble) => Err(trouble),
         };
-        station.learned(outcome, self.clock.now());
+        station.learned(outcome, self.clock.now(), || self.tell());
     }
 
     /// One question to one engine.
@@ -184,7 +236,7 @@ impl Shared {
         }
         let outcome = station.ask(subject).await;
         let now = self.clock.now();
-        let outcome = station.heard(outcome, now);
+        let outcome = station.heard(outcome, now, || self.tell());
         self.metrics.seconds.with_label_values(&[&station.settings.id]).observe(began.elapsed().as_secs_f64());
         let word = match &outcome {
             Ok(super::Answer::Clean) => "clean",
@@ -221,23 +273,26 @@ impl Inquiry {
     /// Which parts an inspector should hand out.
     #[must_use]
     pub fn wants(&self) -> WantsParts {
-        let wants = |station: &Arc<Station>| match station.settings.sees() {
-            settings::Sees::Message => WantsParts::None,
-            settings::Sees::Both => WantsParts::Hidden,
-            settings::Sees::All => WantsParts::Attachments,
-            settings::Sees::Parts => WantsParts::All,
-        };
-        self.set.stations.iter().map(wants).max().unwrap_or_default()
+        self.set.leading().map(|station| station.settings.sees().level()).max().unwrap_or_default()
     }
 
-    /// The whole message, as soon as its bytes are there.
+    /// The whole message, as soon as its bytes are there, to the engines that see every message whole.
     pub async fn whole(&self, raw: &Bytes) -> Vec<Row> {
-        if !self.set.stations.iter().any(|station| station.settings.sees().message()) {
+        self.message(raw, |sees| sees.message()).await
+    }
+
+    /// The whole message to the engines that see only parts: nobody could open it, or what was opened may not be all.
+    pub async fn whole_besides(&self, raw: &Bytes) -> Vec<Row> {
+        self.message(raw, |sees| !sees.message()).await
+    }
+
+    async fn message(&self, raw: &Bytes, sees: impl Fn(Sees) -> bool) -> Vec<Row> {
+        if !self.set.leading().any(|station| sees(station.settings.sees())) {
             return Vec::new();
         }
         let digest = if raw.len() <= REMEMBERED { Some(digest(raw).await) } else { None };
         let subject = Subject { path: String::new(), bytes: raw.clone(), digest, file: String::new() };
-        self.look(subject, |sees| sees.message()).await
+        self.look(subject, sees).await
     }
 
     /// What an inspector handed out.
@@ -245,12 +300,12 @@ impl Inquiry {
         let mut rows = Vec::new();
         let mut asked = JoinSet::new();
         for (item, bytes) in released.iter().filter(|(item, _)| item.kind != crate::inspect::OutgoingKind::Message) {
-            let (inquiry, path) = (self.again(), item.path.clone());
+            let (inquiry, path, level) = (self.again(), item.path.clone(), item.level);
             asked.spawn(async move {
                 // Ours, not the inspector's: what it says of octets could teach the memory a lie.
                 let digest = Some(digest(&bytes).await);
                 let subject = Subject { path, bytes, digest, file: String::new() };
-                inquiry.look(subject, |sees| sees.parts()).await
+                inquiry.look(subject, |sees| sees.level() >= level).await
             });
         }
         while let Some(answered) = asked.join_next().await {
@@ -270,6 +325,9 @@ impl Inquiry {
         let metrics = &self.shared.metrics;
         outcome.catches.iter().for_each(|engine| metrics.catches.with_label_values(&[engine]).inc());
         outcome.misses.iter().for_each(|engine| metrics.misses.with_label_values(&[engine]).inc());
+        if outcome.findings.iter().any(|finding| finding.code == Unscanned::Hold.code()) {
+            self.shared.held.fetch_add(1, Ordering::Relaxed);
+        }
         if !rows.is_empty() {
             metrics.wait.observe(self.began.elapsed().as_secs_f64());
         }
@@ -280,14 +338,15 @@ impl Inquiry {
         Self { set: Arc::clone(&self.set), shared: Arc::clone(&self.shared), began: self.began }
     }
 
-    /// All primaries that see such octets; the backups when every one of them failed.
-    async fn look(&self, subject: Subject, sees: impl Fn(settings::Sees) -> bool) -> Vec<Row> {
-        let of = |role| {
-            let fits = |s: &&Arc<Station>| s.settings.role == role && sees(s.settings.sees());
-            self.set.stations.iter().filter(fits).cloned().collect::<Vec<_>>()
-        };
-        let (primaries, backups) = (of(Role::Primary), of(Role::Backup));
-        let wants_file = primaries.iter().chain(&backups).any(|station| station.reads_files());
+    /// All primaries that see such octets; where every one of them failed, the backups see what they were shown.
+    async fn look(&self, subject: Subject, sees: impl Fn(Sees) -> bool) -> Vec<Row> {
+        let leading: Vec<Arc<Station>> =
+            self.set.leading().filter(|station| sees(station.settings.sees())).cloned().collect();
+        if leading.is_empty() {
+            return Vec::new();
+        }
+        let backups: Vec<Arc<Station>> = self.set.backups().cloned().collect();
+        let wants_file = leading.iter().chain(&backups).any(|station| station.reads_files());
         let shown = if wants_file {
             Shown::write(&self.set.common.folder, subject.clone()).await
         } else {
@@ -300,7 +359,7 @@ impl Inquiry {
                 Arc::new(Shown::plain(subject))
             }
         };
-        let mut rows = self.put(primaries, &shown).await;
+        let mut rows = self.put(leading, &shown).await;
         if rows.iter().all(|row| row.outcome.is_err()) {
             rows.extend(self.put(backups, &shown).await);
         }

@@ -1,4 +1,5 @@
-//! Kaspersky Scan Engine over HTTP: `POST /scanmemory` with the octets; one word answers.
+//! Kaspersky Scan Engine over HTTP: `POST /scanmemory` with the octets; one word answers. `GET /basesdate` tells
+//! of which day its bases are.
 
 use super::{ANSWER, About, Answer, Engine, Objection, Pending, Seen, Subject, Trouble};
 use crate::env::talk::Talk;
@@ -42,13 +43,31 @@ impl Engine for ScanEngine {
         })
     }
 
-    fn about<'a>(&'a self, _: &'a mut Talk) -> Pending<'a, Result<About, Trouble>> {
-        Box::pin(async { Ok(About::default()) })
+    fn about<'a>(&'a self, talk: &'a mut Talk) -> Pending<'a, Result<About, Trouble>> {
+        Box::pin(async move {
+            let head = format!(
+                "GET /basesdate HTTP/1.1\r\nHost: {}\r\nX-KAV-ProtocolVersion: 1\r\nConnection: close\r\n\r\n",
+                self.host
+            );
+            talk.send(head.as_bytes()).await?;
+            match read_body(&talk.rest(ANSWER).await?) {
+                // The release date of its bases: other bases, other verdicts.
+                Ok(body) if body.len() <= 100 && body.bytes().any(|b| b.is_ascii_digit()) => {
+                    Ok(About { version: format!("bases {}", Trouble::shown(body)), signatures_at: None })
+                }
+                Ok(_) | Err(Trouble::Error(_)) => Ok(About::default()),
+                Err(trouble) => Err(trouble),
+            }
+        })
     }
 }
 
-/// Status line, fields, body; the body by its length where one is given, so that a cut answer is none.
 fn read_response(octets: &[u8]) -> Result<Answer, Trouble> {
+    read_word(&read_body(octets)?)
+}
+
+/// Status line, fields, body; the body by its length where one is given, so that a cut answer is none.
+fn read_body(octets: &[u8]) -> Result<String, Trouble> {
     let text = String::from_utf8_lossy(octets);
     let Some((head, body)) = text.split_once("\r\n\r\n") else { return Err(Trouble::Cut) };
     let mut lines = head.lines();
@@ -67,7 +86,7 @@ fn read_response(octets: &[u8]) -> Result<Answer, Trouble> {
     if length.is_some_and(|length| body.len() < length) {
         return Err(Trouble::Cut);
     }
-    read_word(body)
+    Ok(body.to_owned())
 }
 
 fn read_word(body: &str) -> Result<Answer, Trouble> {

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::mail::{ByteSize, Span};
+use crate::inspect::WantsParts;
+use crate::mail::{ByteSize, KeyPin, Span};
 
 /// `[[engine]]`: one virus engine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +17,15 @@ pub struct Engine {
     /// `host:port` or `unix:/path`; none for `command`.
     #[serde(default)]
     pub address: String,
+    /// Under TLS from the first octet (ICAP's port 11344); for engines on other machines.
+    #[serde(default)]
+    pub tls: bool,
+    /// Authorities in PEM that may vouch for it, besides the system's.
+    #[serde(default)]
+    pub tls_ca: PathBuf,
+    /// Keys of a certificate that no authority vouches for; where there are some, nothing else counts.
+    #[serde(default)]
+    pub tls_pins: Vec<KeyPin>,
     /// For one question, waiting for a connection included.
     #[serde(default = "timeout")]
     pub timeout: Span,
@@ -33,6 +43,13 @@ pub struct Engine {
     /// ICAP: the path of the service.
     #[serde(default)]
     pub service: String,
+    /// ICAP: how the service is asked; the way that it offers where nothing is said.
+    #[serde(default)]
+    pub method: Option<Method>,
+    /// A program that prints the version of engine and signatures, where the engine cannot tell it: without a version nothing
+    /// is remembered of it, and new signatures are not noticed.
+    #[serde(default)]
+    pub version_command: Vec<String>,
     /// SAVAPI: the product id of the licence.
     #[serde(default)]
     pub product: String,
@@ -68,9 +85,21 @@ pub enum Kind {
     Avg,
     Sssp,
     Fprot,
+    /// Its older daemon.
+    FprotHttp,
     Savapi,
     Avast,
     Command,
+}
+
+/// ICAP's ways of asking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// As if the octets came from a server.
+    Respmod,
+    /// As if they went to one.
+    Reqmod,
 }
 
 /// Backups are asked when every primary failed.
@@ -91,20 +120,31 @@ pub enum Sees {
     /// The message, and beside it what an engine that opens mail and archives cannot find there: what was behind a password,
     /// and what only other readings of an ambiguous message show.
     Both,
-    /// Every part and every member of an archive as we opened them, not the message.
+    /// Every part but the text of the letter, and what an engine cannot open. The message only where something about it is
+    /// odd, so that it could hide a part from us.
+    Attachments,
+    /// Every part and every member of an archive as we opened them; the message as with `attachments`.
     Parts,
     /// The message, and every attachment and member beside it.
     All,
 }
 
 impl Sees {
+    /// Whether it sees the whole of every message.
     #[must_use]
     pub const fn message(self) -> bool {
         matches!(self, Self::Message | Self::Both | Self::All)
     }
+    /// Which parts it sees.
     #[must_use]
-    pub const fn parts(self) -> bool {
-        matches!(self, Self::Parts | Self::Both | Self::All)
+    pub const fn level(self) -> WantsParts {
+        match self {
+            Self::Message => WantsParts::None,
+            Self::Both => WantsParts::Hidden,
+            Self::Attachments => WantsParts::Attached,
+            Self::All => WantsParts::Opened,
+            Self::Parts => WantsParts::All,
+        }
     }
 }
 
@@ -141,6 +181,11 @@ pub struct Engines {
     pub remember_for: Span,
     /// Where engines that read files find them: memory, not a disk.
     pub folder: PathBuf,
+    /// Held messages that are shown to the engines again, a minute: those that no engine had scanned, and after new
+    /// signatures. 0: none, until an officer releases them.
+    pub rescan_rate: u32,
+    /// After new signatures: what was held for no longer than this. 0: nothing.
+    pub rescan_held: Span,
 }
 
 impl Default for Engines {
@@ -152,6 +197,10 @@ impl Default for Engines {
             remember: 100_000,
             remember_for: Span::hours(1),
             folder: "/dev/shm".into(),
+            // A fraction of what the engines do for mail on its way.
+            rescan_rate: 120,
+            // New malware is in most signatures within days.
+            rescan_held: Span::hours(7 * 24),
         }
     }
 }

@@ -2,6 +2,8 @@
 //! error, licence, too large, slow, cut, garbage, split packets. And what many of them come to.
 
 mod daemon;
+mod sights;
+mod versions;
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -17,7 +19,7 @@ use crate::env::clock::Hand;
 use crate::mail::{Span, Timestamp};
 use daemon::Daemon;
 
-const STREAMS: [Kind; 10] = [
+const STREAMS: [Kind; 11] = [
     Kind::Clamd,
     Kind::Icap,
     Kind::KasperskyAveserver,
@@ -26,6 +28,7 @@ const STREAMS: [Kind; 10] = [
     Kind::Avg,
     Kind::Sssp,
     Kind::Fprot,
+    Kind::FprotHttp,
     Kind::Savapi,
     Kind::Avast,
 ];
@@ -35,12 +38,17 @@ fn engine(id: &str, kind: Kind, address: &str) -> settings::Engine {
         id: id.to_owned(),
         kind,
         address: address.to_owned(),
+        tls: false,
+        tls_ca: std::path::PathBuf::new(),
+        tls_pins: Vec::new(),
         timeout: Span::seconds(30),
         role: Role::Primary,
         sees: Some(Sees::Message),
         connections: 2,
         largest: crate::mail::ByteSize::mib(100),
         service: "avscan".to_owned(),
+        method: None,
+        version_command: Vec::new(),
         product: "11906".to_owned(),
         preset: String::new(),
         command: Vec::new(),
@@ -341,7 +349,11 @@ async fn a_unix_socket_and_settings_that_stay_keep_what_is_known() {
     assert_eq!(ask(&engines, b"hello").await.0[0].outcome, Ok(Answer::Clean));
     engines.adopt(&list, &settings::Engines::default()).unwrap();
     assert_eq!(ask(&engines, b"hello").await.0[0].outcome, Ok(Answer::Clean));
-    assert_eq!(daemon.connections.load(Ordering::SeqCst), 1, "a reload that changes nothing keeps the connection");
+    assert_eq!(
+        daemon.connections.load(Ordering::SeqCst),
+        2,
+        "one for the descriptor that it did not take; a reload that changes nothing keeps the other"
+    );
     engines.adopt(&[], &settings::Engines::default()).unwrap();
     assert!(ask(&engines, b"EICAR").await.0.is_empty());
     tokio::time::timeout(Duration::from_secs(30), engines.tend()).await.unwrap();

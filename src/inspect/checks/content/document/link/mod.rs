@@ -1,7 +1,9 @@
 //! Files that lead elsewhere or run something when they are opened: shell links, Internet shortcuts and their kin,
-//! scripts, help files, calendars and cards, spreadsheets in text form.
+//! scripts, help files, calendars and cards, spreadsheets in text form, mailboxes.
 
+mod encoded;
 mod help;
+mod mailbox;
 mod script;
 mod shell;
 mod shortcut;
@@ -9,6 +11,7 @@ mod shortcut;
 mod tests;
 
 pub use help::{is_help, open as help};
+pub use mailbox::{is_mailbox, open as mailbox};
 pub use script::{is_script, open as script};
 pub use shell::{is_shell_link, open as shell_link};
 pub use shortcut::{is_shortcut, open as shortcut};

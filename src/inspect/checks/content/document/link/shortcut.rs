@@ -1,5 +1,5 @@
-//! Text files of Windows that lead elsewhere (`.url`, `.scf`, `.library-ms`, `.search-ms`, `.settingcontent-ms`, `.iqy`,
-//! `.rdp`), calendars, cards, and spreadsheets in text form.
+//! Text files that lead elsewhere (`.url`, `.scf`, `.library-ms`, `.search-ms`, `.settingcontent-ms`, `.iqy`, `.rdp`,
+//! playlists, launchers), calendars, cards, and spreadsheets in text form.
 
 use super::super::markup;
 use super::super::office::cells;
@@ -15,6 +15,8 @@ const MOST: usize = 4 << 20;
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Shortcut,
+    /// Playlists, launchers and bookmarks: whatever opens them fetches what they name.
+    Pointer,
     Settings,
     Query,
     Table,
@@ -33,6 +35,8 @@ fn of(object: &Object<'_>) -> Option<Kind> {
     Some(match named.as_str() {
         "url" | "website" | "scf" | "library-ms" | "search-ms" | "searchconnector-ms" | "rdp" | "ini" | "theme"
         | "desktop" => Kind::Shortcut,
+        "application" | "asx" | "contact" | "fileloc" | "inetloc" | "inf" | "jnlp" | "m3u" | "m3u8" | "qtl" | "wax"
+        | "webloc" | "wpl" | "wvx" | "xspf" | "appref-ms" => Kind::Pointer,
         "settingcontent-ms" => Kind::Settings,
         "iqy" | "oqy" | "rqy" => Kind::Query,
         "csv" | "slk" | "dif" | "tsv" | "sylk" => Kind::Table,
@@ -61,6 +65,7 @@ pub fn open(object: &Object<'_>, budget: &mut Budget, report: &mut Report<'_>) -
     let text = markup::decode(object.data.get(..object.data.len().min(MOST)).unwrap_or_default());
     match kind {
         Kind::Shortcut => shortcut(&text, report),
+        Kind::Pointer => pointer(&text, report),
         Kind::Settings => {
             if let Some(command) = text.split("<DeepLink>").nth(1).and_then(|t| t.split('<').next()) {
                 report.say("link.command", format!("runs {command}"));
@@ -125,6 +130,26 @@ fn shortcut(text: &str, report: &mut Report<'_>) {
                 report.link(target);
                 report.say("link.remote", format!("leads to {target}"));
             }
+        }
+    }
+}
+
+/// Places named in attributes, elements, values or lines of their own; those of another machine's disk are told, for the
+/// name and the password's hash of the reader go there.
+fn pointer(text: &str, report: &mut Report<'_>) {
+    report.links_in(text);
+    let places = text.split(['"', '\'', '<', '>', '=', '\r', '\n']).map(str::trim);
+    for place in places.filter(|p| p.len() > 4 && p.len() < 2000).take(5000) {
+        let lower = place.get(..place.floor_char_boundary(8)).unwrap_or(place).to_ascii_lowercase();
+        if place.starts_with("\\\\") || lower.starts_with("file:") || lower.starts_with("smb:") {
+            report.link(place);
+            report.say("link.remote", format!("leads to {place}"));
+        }
+    }
+    let value = |line: &str| line.split_once('=').map(|(k, v)| (k.trim().to_ascii_lowercase(), v.trim().to_owned()));
+    for (key, command) in text.lines().filter_map(value) {
+        if matches!(key.as_str(), "open" | "shellexecute" | "shell\\open\\command" | "runpresetupcommandssection") {
+            report.say("link.command", format!("runs {command}"));
         }
     }
 }

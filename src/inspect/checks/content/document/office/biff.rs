@@ -4,7 +4,8 @@
 use super::super::bytes::{latin, slice, u8_at, u16_at, utf16};
 use super::super::report::{Found, Report};
 use super::fields::is_remote;
-use super::{spreadsheet, vba::words, xlm};
+use super::xlm::{self, Form};
+use super::{spreadsheet, vba::words};
 use crate::inspect::checks::content::archive::Budget;
 
 const RECORDS: usize = 2_000_000;
@@ -50,7 +51,8 @@ impl Book {
                 // Cell, format, value, flags, chain, length of the formula, formula (§2.4.127).
                 let start = if self.is_old { 20 } else { 22 };
                 let length = u16_at(body, start - 2).unwrap_or(0);
-                let text = xlm::text(slice(body, start, length), self.is_old);
+                let form = if self.is_old { Form::Old } else { Form::Binary };
+                let text = xlm::text(slice(body, start, length), form);
                 if !text.is_empty() {
                     self.formulas.push_str(&text);
                     self.formulas.push('\n');

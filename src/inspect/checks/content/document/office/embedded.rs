@@ -42,7 +42,8 @@ pub fn package(data: &[u8], budget: &mut Budget, report: &mut Report<'_>) -> Opt
         if is_remote(&path) {
             report.say("office.external-object", format!("links to {path}"));
         }
-        return None;
+        // What is only linked to is listed by its name.
+        return budget.take(0).then(|| Found::member(name, Vec::new()));
     }
     if !budget.take(content.len()) {
         report.say("unpack.limit", "an embedded file does not fit the budget");

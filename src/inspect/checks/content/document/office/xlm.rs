@@ -1,7 +1,7 @@
 //! Formulas of Excel 4 macros as text (MS-XLS §2.5.198): a stack of strings over the tokens, constants joined and
 //! character codes resolved on the way, so that `"cm"&CHAR(100)` reads `cmd`. Unknown tokens end a formula.
 
-use super::super::bytes::{latin, slice, u8_at, u16_at, utf16};
+use super::super::bytes::{latin, slice, u8_at, u16_at, u32_at, utf16};
 
 /// Tokens of one formula, characters of one text, depth of the stack.
 const TOKENS: usize = 2000;
@@ -68,6 +68,25 @@ const COMMANDS: &[(usize, &str)] = &[
     (283, "WORKBOOK.HIDE"),
 ];
 
+/// Whose tokens these are: Excel 5's, those of the binary format after it, those of binary workbooks (MS-XLSB §2.5.97).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Form {
+    Old,
+    Binary,
+    Wide,
+}
+
+impl Form {
+    /// One of three lengths.
+    const fn pick(self, old: usize, binary: usize, wide: usize) -> usize {
+        match self {
+            Self::Old => old,
+            Self::Binary => binary,
+            Self::Wide => wide,
+        }
+    }
+}
+
 #[derive(Clone)]
 struct Item {
     text: String,
@@ -76,12 +95,12 @@ struct Item {
 }
 
 /// The formula; empty when it is none.
-pub fn text(tokens: &[u8], old: bool) -> String {
+pub fn text(tokens: &[u8], form: Form) -> String {
     let (mut stack, mut at): (Vec<Item>, usize) = (Vec::new(), 0);
     for _ in 0..TOKENS {
         let Some(token) = tokens.get(at).copied() else { break };
         at += 1;
-        let Some(used) = step(token, tokens.get(at..).unwrap_or_default(), old, &mut stack) else { break };
+        let Some(used) = step(token, tokens.get(at..).unwrap_or_default(), form, &mut stack) else { break };
         at += used;
         stack.truncate(STACK);
     }
@@ -91,7 +110,7 @@ pub fn text(tokens: &[u8], old: bool) -> String {
 }
 
 /// One token; how many octets behind it belong to it.
-fn step(token: u8, rest: &[u8], old: bool, stack: &mut Vec<Item>) -> Option<usize> {
+fn step(token: u8, rest: &[u8], form: Form, stack: &mut Vec<Item>) -> Option<usize> {
     let plain = |text: String| Item { text: text.chars().take(LENGTH).collect(), constant: false };
     // Classes of operands differ in two bits only.
     let base = if token >= 0x20 { (token & 0x1F) | 0x20 } else { token };
@@ -109,8 +128,11 @@ fn step(token: u8, rest: &[u8], old: bool, stack: &mut Vec<Item>) -> Option<usiz
         }
         0x17 => {
             let count = u8_at(rest, 0)?;
-            let (text, used) = if old {
+            let (text, used) = if form == Form::Old {
                 (latin(slice(rest, 1, count)), 1 + count)
+            } else if form == Form::Wide {
+                let count = u16_at(rest, 0)?;
+                (utf16(slice(rest, 2, count * 2)), 2 + count * 2)
             } else if u8_at(rest, 1)? & 1 == 1 {
                 (utf16(slice(rest, 2, count * 2)), 2 + count * 2)
             } else {
@@ -137,7 +159,7 @@ fn step(token: u8, rest: &[u8], old: bool, stack: &mut Vec<Item>) -> Option<usiz
             stack.push(plain(f64::from_le_bytes(bytes).to_string()));
             8
         }
-        0x20 => 7,
+        0x20 => form.pick(7, 7, 14),
         0x21 => {
             let number = u16_at(rest, 0)?;
             call(number & 0x7FFF, 1, FUNCTIONS, stack);
@@ -151,34 +173,34 @@ fn step(token: u8, rest: &[u8], old: bool, stack: &mut Vec<Item>) -> Option<usiz
         }
         0x23 => {
             stack.push(plain(format!("name{}", u16_at(rest, 0)?)));
-            if old { 14 } else { 4 }
+            form.pick(14, 4, 4)
         }
         0x24 | 0x2A | 0x2C => {
-            let (row, column) = if old {
-                (u16_at(rest, 0)? & 0x3FFF, u8_at(rest, 2)?)
-            } else {
-                (u16_at(rest, 0)?, u16_at(rest, 2)? & 0xFF)
+            let (row, column) = match form {
+                Form::Old => (u16_at(rest, 0)? & 0x3FFF, u8_at(rest, 2)?),
+                Form::Binary => (u16_at(rest, 0)?, u16_at(rest, 2)? & 0xFF),
+                Form::Wide => (u32_at(rest, 0)?, u16_at(rest, 4)? & 0x3FFF),
             };
             stack.push(plain(format!("R{}C{}", row + 1, column + 1)));
-            if old { 3 } else { 4 }
+            form.pick(3, 4, 6)
         }
         0x25 | 0x2B | 0x2D => {
             stack.push(plain("area".to_owned()));
-            if old { 6 } else { 8 }
+            form.pick(6, 8, 12)
         }
         0x26..=0x28 => 6,
         0x29 => 2,
         0x39 => {
             stack.push(plain("external".to_owned()));
-            if old { 24 } else { 6 }
+            form.pick(24, 6, 6)
         }
         0x3A | 0x3C => {
             stack.push(plain("cell".to_owned()));
-            if old { 17 } else { 6 }
+            form.pick(17, 6, 8)
         }
         0x3B | 0x3D => {
             stack.push(plain("area".to_owned()));
-            if old { 20 } else { 10 }
+            form.pick(20, 10, 14)
         }
         _ => return None,
     })
@@ -241,8 +263,9 @@ mod tests {
     fn constants_are_joined() {
         // "cm" CHAR(100) & EXEC
         let tokens = b"\x17\x02\0cm\x1e\x64\0\x41\x6f\0\x08\x42\x01\x6e\0";
-        assert_eq!(text(tokens, false), "EXEC(\"cmd\")");
-        assert_eq!(text(b"\x17\xff\0ab", false), "\"ab\"");
-        assert_eq!(text(b"\xff\xff\xff", false), "");
+        assert_eq!(text(tokens, Form::Binary), "EXEC(\"cmd\")");
+        assert_eq!(text(b"\x17\xff\0ab", Form::Binary), "\"ab\"");
+        assert_eq!(text(b"\xff\xff\xff", Form::Binary), "");
+        assert_eq!(text(b"\x17\x02\0c\0m\0\x24\x01\0\0\0\x02\0\x08", Form::Wide), "\"cm\"&R2C3");
     }
 }

@@ -51,6 +51,7 @@ static MARKS: LazyLock<AhoCorasick> = LazyLock::new(|| {
             "search-ms:",
             "ms-msdt:",
             "ms-officecmd:",
+            "#@~^",
         ])
         .expect("the words are constants")
 });

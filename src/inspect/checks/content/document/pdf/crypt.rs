@@ -1,10 +1,11 @@
-//! Encrypted PDF (ISO 32000-1 §7.6, ISO 32000-2 §7.6) that opens without a password: the owner only forbids printing or
-//! copying, so every reader sees the content, and so must we. Where a password is needed the file stays closed.
+//! Encrypted PDF (ISO 32000-1 §7.6, ISO 32000-2 §7.6). Most open without a password: the owner only forbids printing or
+//! copying, so every reader sees the content, and so must we. Others open with a word of the letter, or stay closed.
 
-use aes::cipher::{Array, BlockModeDecrypt, BlockModeEncrypt, KeyIvInit};
+use aes::cipher::{Array, BlockModeEncrypt, KeyIvInit};
 use md5::Md5;
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
+use super::super::cipher::{self, rc4};
 use super::scan::{Object, Value};
 
 /// What stands in for missing letters of a password (§7.6.3.3).
@@ -41,14 +42,14 @@ fn number(object: &Object, name: &str) -> Option<i64> {
 }
 
 impl Key {
-    /// The key that the empty password gives, if it opens the file. `dictionary` holds the pairs of `/Encrypt`.
-    pub fn open(dictionary: &Object, id: &[u8]) -> Option<Self> {
+    /// The key that the user's password gives, if it opens the file. `dictionary` holds the pairs of `/Encrypt`.
+    pub fn open(dictionary: &Object, id: &[u8], password: &str) -> Option<Self> {
         if !dictionary.is("Filter", "Standard") {
             return None;
         }
         let (version, revision) = (number(dictionary, "V")?, number(dictionary, "R")?);
         if version >= 5 {
-            let key = new_key(dictionary, revision)?;
+            let key = new_key(dictionary, revision, password.as_bytes().get(..127).unwrap_or(password.as_bytes()))?;
             return Some(Self {
                 key,
                 method: if dictionary.is("StmF", "Identity") { Method::None } else { Method::Aes256 },
@@ -65,7 +66,7 @@ impl Key {
             (4, false) if dictionary.is("StmF", "Identity") => Method::None,
             _ => Method::Rc4,
         };
-        let key = old_key(dictionary, id, revision, length)?;
+        let key = old_key(dictionary, id, revision, length, &padded(password))?;
         Some(Self { key, method })
     }
 
@@ -85,18 +86,24 @@ impl Key {
         match self.method {
             Method::None => data.to_vec(),
             Method::Rc4 => rc4(&own(), data),
-            Method::Aes128 => chained::<cbc::Decryptor<aes::Aes128>>(&own(), data),
-            Method::Aes256 => chained::<cbc::Decryptor<aes::Aes256>>(&self.key, data),
+            Method::Aes128 => chained(&own(), data),
+            Method::Aes256 => chained(&self.key, data),
         }
     }
 }
 
+/// A password of 32 octets, one a letter (§7.6.3.3, algorithm 2 a).
+fn padded(password: &str) -> Vec<u8> {
+    let letters = password.chars().map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?'));
+    letters.chain(PAD).take(32).collect()
+}
+
 /// Algorithms 2, 4 and 5: the key, if it makes the same `/U` (§7.6.3.3, §7.6.3.4).
-fn old_key(dictionary: &Object, id: &[u8], revision: i64, length: usize) -> Option<Vec<u8>> {
+fn old_key(dictionary: &Object, id: &[u8], revision: i64, length: usize, password: &[u8]) -> Option<Vec<u8>> {
     let (owner, user) = (string(dictionary, "O")?, string(dictionary, "U")?);
     let permissions = u32::try_from(number(dictionary, "P")? & 0xFFFF_FFFF).ok()?;
     let mut hash = Md5::new();
-    hash.update(PAD);
+    hash.update(password);
     hash.update(owner.get(..32)?);
     hash.update(permissions.to_le_bytes());
     hash.update(id);
@@ -126,24 +133,26 @@ fn old_key(dictionary: &Object, id: &[u8], revision: i64, length: usize) -> Opti
     (check.get(..16)? == user.get(..16)?).then_some(key)
 }
 
-/// Algorithm 2.A of ISO 32000-2 with the empty password.
-fn new_key(dictionary: &Object, revision: i64) -> Option<Vec<u8>> {
+/// Algorithm 2.A of ISO 32000-2 with the user's password.
+fn new_key(dictionary: &Object, revision: i64, password: &[u8]) -> Option<Vec<u8>> {
     let (user, coded) = (string(dictionary, "U")?, string(dictionary, "UE")?);
-    let hash = |salt: &[u8]| if revision >= 6 { hardened(salt) } else { Some(Sha256::digest(salt).to_vec()) };
+    let hash = |salt: &[u8]| {
+        if revision >= 6 { hardened(salt, password) } else { Some(Sha256::digest([password, salt].concat()).to_vec()) }
+    };
     if hash(user.get(32..40)?)?.as_slice() != user.get(..32)? {
         return None;
     }
     let between = hash(user.get(40..48)?)?;
     let mut key = coded.get(..32)?.to_vec();
-    blocks::<cbc::Decryptor<aes::Aes256>>(&between, &[0; 16], &mut key)?;
+    cipher::cbc(&between, &[0; 16], &mut key)?;
     Some(key)
 }
 
-/// Algorithm 2.B of ISO 32000-2 with the empty password.
-fn hardened(salt: &[u8]) -> Option<Vec<u8>> {
-    let mut key = Sha256::digest(salt).to_vec();
+/// Algorithm 2.B of ISO 32000-2 with the user's password.
+fn hardened(salt: &[u8], password: &[u8]) -> Option<Vec<u8>> {
+    let mut key = Sha256::digest([password, salt].concat()).to_vec();
     for round in 0_usize..1000 {
-        let mut text = key.repeat(64);
+        let mut text = [password, &key].concat().repeat(64);
         let mut cipher = cbc::Encryptor::<aes::Aes128>::new_from_slices(key.get(..16)?, key.get(16..32)?).ok()?;
         for block in text.chunks_exact_mut(16) {
             cipher.encrypt_block(<&mut Array<u8, _>>::try_from(block).ok()?);
@@ -162,33 +171,11 @@ fn hardened(salt: &[u8]) -> Option<Vec<u8>> {
     Some(key)
 }
 
-fn rc4(key: &[u8], data: &[u8]) -> Vec<u8> {
-    if key.is_empty() {
-        return data.to_vec();
-    }
-    let mut state: Vec<u8> = (0..=255).collect();
-    let at = |state: &[u8], i: usize| state.get(i).copied().unwrap_or(0);
-    let mut j = 0;
-    for (i, k) in (0..256).zip(key.iter().cycle()) {
-        j = (j + usize::from(at(&state, i)) + usize::from(*k)) % 256;
-        state.swap(i, j);
-    }
-    let (mut i, mut j) = (0, 0);
-    data.iter()
-        .map(|byte| {
-            i = (i + 1) % 256;
-            j = (j + usize::from(at(&state, i))) % 256;
-            state.swap(i, j);
-            byte ^ at(&state, (usize::from(at(&state, i)) + usize::from(at(&state, j))) % 256)
-        })
-        .collect()
-}
-
 /// The vector stands before the data; padding at its end is cut off where it is well formed.
-fn chained<C: BlockModeDecrypt + KeyIvInit>(key: &[u8], data: &[u8]) -> Vec<u8> {
+fn chained(key: &[u8], data: &[u8]) -> Vec<u8> {
     let Some((vector, body)) = data.split_at_checked(16) else { return Vec::new() };
     let mut out = body.get(..body.len() / 16 * 16).unwrap_or_default().to_vec();
-    if blocks::<C>(key, vector, &mut out).is_none() {
+    if cipher::cbc(key, vector, &mut out).is_none() {
         return Vec::new();
     }
     let pad = usize::from(out.last().copied().unwrap_or(0));
@@ -196,12 +183,4 @@ fn chained<C: BlockModeDecrypt + KeyIvInit>(key: &[u8], data: &[u8]) -> Vec<u8> 
         out.truncate(out.len().saturating_sub(pad));
     }
     out
-}
-
-fn blocks<C: BlockModeDecrypt + KeyIvInit>(key: &[u8], vector: &[u8], data: &mut [u8]) -> Option<()> {
-    let mut cipher = C::new_from_slices(key, vector).ok()?;
-    for block in data.chunks_exact_mut(16) {
-        cipher.decrypt_block(<&mut Array<u8, _>>::try_from(block).ok()?);
-    }
-    Some(())
 }

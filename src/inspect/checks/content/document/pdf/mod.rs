@@ -5,7 +5,9 @@ mod actions;
 mod crypt;
 mod filters;
 mod lex;
+mod revision;
 mod scan;
+mod signature;
 #[cfg(test)]
 mod tests;
 
@@ -16,8 +18,11 @@ use super::bytes::slice;
 use super::report::{Found, Report, Role};
 use crate::inspect::checks::content::archive::Budget;
 use crate::inspect::checks::content::{Object as Item, kind};
-use filters::decode;
+use filters::{Decoded, decode};
 use scan::{Object, Value};
+
+pub use revision::Change;
+pub use signature::{Signature, of as signatures};
 
 /// Octets of one decoded stream that is a file, and of one that is only looked at.
 const FILE: usize = 64 << 20;
@@ -26,6 +31,10 @@ const PEEK: usize = 1 << 20;
 const PEEKED: usize = 16 << 20;
 /// Text of pages, all together.
 const TEXT: usize = 256 << 10;
+/// Octets that decoding all streams may make, those of steps between two filters among them.
+const DECODED: usize = 256 << 20;
+/// Dictionaries of encryption that are tried.
+const KEYS: usize = 16;
 /// Object streams, and pictures that are looked at.
 const STREAMS: usize = 5000;
 const PICTURES: usize = 20;
@@ -45,7 +54,10 @@ pub fn open(item: &Item<'_>, budget: &mut Budget, report: &mut Report<'_>) -> Ve
         }
         return Vec::new();
     }
-    let (encrypted, key) = key(&objects);
+    if objects.len() >= scan::OBJECTS {
+        report.say("unpack.limit", "has more objects than are looked at");
+    }
+    let (encrypted, key) = key(&objects, budget, report);
     let closed = encrypted && key.is_none();
     if closed {
         report.unknown("pdf.encrypted", "is encrypted: its strings and streams were not seen");
@@ -53,7 +65,9 @@ pub fn open(item: &Item<'_>, budget: &mut Budget, report: &mut Report<'_>) -> Ve
     if let Some(key) = &key {
         objects.iter_mut().for_each(|object| open_strings(object, key));
     }
-    let mut file = File { data, key, peeked: 0, text: String::new(), found: Vec::new() };
+    // Streams lie side by side, so that reading them all reads the file once; they overlap where somebody wants work done.
+    let reading = data.len().saturating_mul(2);
+    let mut file = File { data, key, reading, making: DECODED, peeked: 0, text: String::new(), found: Vec::new() };
     let mut inner: Vec<Object> = Vec::new();
     if !closed {
         for object in objects.iter().filter(|o| o.is("Type", "ObjStm")).take(STREAMS) {
@@ -68,11 +82,10 @@ pub fn open(item: &Item<'_>, budget: &mut Budget, report: &mut Report<'_>) -> Ve
     file.finish(budget, report)
 }
 
-/// Whether the file is encrypted, and the key when no password is needed (§7.6.1).
-fn key(objects: &[Object]) -> (bool, Option<crypt::Key>) {
+/// Whether the file is encrypted, and the key when no password is needed, or the message names it (§7.6.1).
+fn key(objects: &[Object], budget: &Budget, report: &mut Report<'_>) -> (bool, Option<crypt::Key>) {
     let mut encrypted = false;
-    for object in objects {
-        let Some(value) = object.get("Encrypt") else { continue };
+    for (object, value) in objects.iter().filter_map(|o| Some((o, o.get("Encrypt")?))).take(KEYS) {
         encrypted = true;
         let dictionary = match value {
             Value::Reference(number) => objects.iter().rev().find(|o| o.number == *number),
@@ -84,7 +97,13 @@ fn key(objects: &[Object]) -> (bool, Option<crypt::Key>) {
             }
             _ => None,
         };
-        if let Some(key) = dictionary.and_then(|d| crypt::Key::open(d, &id.unwrap_or_default())) {
+        let (Some(dictionary), id) = (dictionary, id.unwrap_or_default()) else { continue };
+        if let Some(key) = crypt::Key::open(dictionary, &id, "") {
+            return (true, Some(key));
+        }
+        let mut words = budget.passwords().take_while(|_| budget.may_guess());
+        if let Some(key) = words.find_map(|word| crypt::Key::open(dictionary, &id, word)) {
+            report.say("archive.password_in_text", "the PDF opens with a word of the message");
             return (true, Some(key));
         }
     }
@@ -127,23 +146,44 @@ struct Roles {
 struct File<'d> {
     data: &'d [u8],
     key: Option<crypt::Key>,
+    /// Octets of streams that may still be read, and made by decoding them.
+    reading: usize,
+    making: usize,
     peeked: usize,
     text: String,
     found: Vec<Found>,
 }
 
 impl File<'_> {
-    fn raw(&self, object: &Object) -> Cow<'_, [u8]> {
+    /// A stream in clear, of which `input` octets are read and at most `most` made at each step; nothing when the work for
+    /// this file is spent.
+    fn decoded(
+        &mut self,
+        object: &Object,
+        input: usize,
+        most: usize,
+        budget: &Budget,
+        report: &mut Report<'_>,
+    ) -> Decoded {
         let data = object.stream.clone().and_then(|range| self.data.get(range)).unwrap_or_default();
-        match &self.key {
+        let data = slice(data, 0, input);
+        let reading = self.reading.checked_sub(data.len());
+        let (Some(reading), false) = (reading, self.making == 0 || budget.is_late()) else {
+            report.say("unpack.limit", "its streams cost more work than they may");
+            return Decoded::default();
+        };
+        let raw = match &self.key {
             Some(key) if !object.is("Type", "XRef") => Cow::Owned(key.decrypt(object, data)),
             _ => Cow::Borrowed(data),
-        }
+        };
+        let decoded = decode(&raw, &object.coding(), most, budget);
+        (self.reading, self.making) = (reading, self.making.saturating_sub(decoded.made));
+        decoded
     }
 
     /// The objects in an object stream (§7.5.7): pairs of number and place, then the objects.
     fn object_stream(&mut self, object: &Object, budget: &mut Budget, report: &mut Report<'_>) -> Vec<Object> {
-        let decoded = decode(&self.raw(object), &object.coding(), FILE, budget);
+        let decoded = self.decoded(object, usize::MAX, FILE, budget, report);
         if decoded.bomb {
             report.say("archive.bomb", "an object stream unpacks to far more than it holds");
         }
@@ -152,22 +192,10 @@ impl File<'_> {
             return Vec::new();
         }
         let data = decoded.data;
-        let first = object.number_of("First").unwrap_or(0).min(data.len());
-        let numbers: Vec<usize> = String::from_utf8_lossy(slice(&data, 0, first))
-            .split_whitespace()
-            .map_while(|w| w.parse().ok())
-            .take(20_000)
-            .collect();
-        let mut places: Vec<(usize, u32)> = numbers
-            .chunks_exact(2)
-            .filter_map(|pair| Some((first.checked_add(*pair.get(1)?)?, u32::try_from(*pair.first()?).ok()?)))
-            .collect();
-        places.sort_unstable();
-        let ends: Vec<usize> = places.iter().skip(1).map(|p| p.0).chain([data.len()]).collect();
         let mut out = Vec::new();
-        for ((at, number), end) in places.iter().zip(ends) {
-            let mut inside = scan::read(slice(&data, 0, end), *at);
-            inside.number = *number;
+        for (number, place) in places(&data, object.number_of("First").unwrap_or(0)) {
+            let mut inside = scan::read(slice(&data, 0, place.end), place.start);
+            inside.number = number;
             inside.stream = None;
             out.push(inside);
         }
@@ -190,7 +218,7 @@ impl File<'_> {
                 self.source(object, script, budget, report);
             } else if object.is("Subtype", "Image") {
                 if pictures < PICTURES {
-                    pictures += usize::from(self.picture(object, budget));
+                    pictures += usize::from(self.picture(object, budget, report));
                 }
             } else if self.peeked < PEEKED {
                 self.peek(object, budget, report);
@@ -199,7 +227,7 @@ impl File<'_> {
     }
 
     fn embedded(&mut self, object: &Object, name: &str, budget: &mut Budget, report: &mut Report<'_>) {
-        let decoded = decode(&self.raw(object), &object.coding(), FILE, budget);
+        let decoded = self.decoded(object, usize::MAX, FILE, budget, report);
         if decoded.bomb {
             report.say("archive.bomb", format!("{name} unpacks to far more than it holds"));
         }
@@ -214,7 +242,7 @@ impl File<'_> {
     }
 
     fn source(&mut self, object: &Object, script: bool, budget: &mut Budget, report: &mut Report<'_>) {
-        let decoded = decode(&self.raw(object), &object.coding(), FILE, budget);
+        let decoded = self.decoded(object, usize::MAX, FILE, budget, report);
         let text = lex::text(&decoded.data);
         if script {
             actions::script(&text, report);
@@ -228,9 +256,8 @@ impl File<'_> {
     }
 
     /// A picture for the reader of QR codes: a JPEG as it is, plain samples as a portable map (Netpbm).
-    fn picture(&mut self, object: &Object, budget: &mut Budget) -> bool {
-        let coding = object.coding();
-        let decoded = decode(&self.raw(object), &coding, PEEK * 8, budget);
+    fn picture(&mut self, object: &Object, budget: &mut Budget, report: &mut Report<'_>) -> bool {
+        let decoded = self.decoded(object, usize::MAX, PEEK * 8, budget, report);
         let data = match decoded.left.as_deref() {
             Some("DCTDecode" | "DCT") => decoded.data,
             None => match bitmap(object, &decoded.data) {
@@ -248,7 +275,7 @@ impl File<'_> {
 
     /// Content of pages, fonts and whatever nobody named: its text, and files that hide there.
     fn peek(&mut self, object: &Object, budget: &mut Budget, report: &mut Report<'_>) {
-        let decoded = decode(slice(&self.raw(object), 0, PEEK), &object.coding(), PEEK, budget);
+        let decoded = self.decoded(object, PEEK, PEEK, budget, report);
         self.peeked += decoded.data.len();
         let data = decoded.data;
         let kind = kind::of(&data);
@@ -280,6 +307,23 @@ impl File<'_> {
         }
         self.found
     }
+}
+
+/// Numbers and places of the objects in a decoded object stream, of which the first lies at `first` (§7.5.7).
+fn places(data: &[u8], first: usize) -> Vec<(u32, std::ops::Range<usize>)> {
+    let first = first.min(data.len());
+    let numbers: Vec<usize> = String::from_utf8_lossy(slice(data, 0, first))
+        .split_whitespace()
+        .map_while(|w| w.parse().ok())
+        .take(20_000)
+        .collect();
+    let mut places: Vec<(usize, u32)> = numbers
+        .chunks_exact(2)
+        .filter_map(|pair| Some((first.checked_add(*pair.get(1)?)?, u32::try_from(*pair.first()?).ok()?)))
+        .collect();
+    places.sort_unstable();
+    let ends: Vec<usize> = places.iter().skip(1).map(|p| p.0).chain([data.len()]).collect();
+    places.into_iter().zip(ends).map(|((start, number), end)| (number, start..end)).collect()
 }
 
 /// Strings that content shows (§9.4.3), where fonts use common codes; a new line for each move.

@@ -3,8 +3,9 @@
 
 use std::io;
 
+use super::super::settings::Method;
 use super::super::{ANSWER, Trouble};
-use super::{Method, Offers};
+use super::Offers;
 use crate::env::talk::Talk;
 
 /// Octets in one chunk.

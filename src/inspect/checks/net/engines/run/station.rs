@@ -12,11 +12,14 @@ use super::super::health::{Health, Turn};
 use super::super::settings::{self, Role};
 use super::super::{About, Answer, Engine, Seen, Subject, Trouble};
 use crate::env::program;
-use crate::env::talk::{Address, Talk};
+use crate::env::talk::{Address, Secure, Talk};
 use crate::mail::{Span, Timestamp};
 
 /// How often an engine that is up is asked what it knows.
 const CHECK: Span = Span::seconds(60);
+
+/// Where an engine is, and how it proves that it is the one.
+type To<'t> = (&'t Address, Option<&'t Secure>);
 
 #[derive(Debug)]
 pub(super) struct Station {
@@ -123,13 +126,18 @@ impl Station {
         self.put(subject).await
     }
 
-    /// The answer, with what it tells of the engine.
-    pub fn heard(&self, outcome: Result<Seen, Trouble>, now: Timestamp) -> Result<Answer, Trouble> {
+    /// The answer, with what it tells of the engine. `turned` is called when it went down or came up.
+    pub fn heard(
+        &self,
+        outcome: Result<Seen, Trouble>,
+        now: Timestamp,
+        turned: impl FnOnce(),
+    ) -> Result<Answer, Trouble> {
         let turn = {
             let mut state = self.state();
             match &outcome {
                 Ok(seen) => {
-                    if let Some(version) = &seen.version {
+                    if let (Some(version), true) = (&seen.version, self.settings.version_command.is_empty()) {
                         state.health.about.version.clone_from(version);
                     }
                     state.health.good(now)
@@ -137,6 +145,9 @@ impl Station {
                 Err(trouble) => state.health.bad(trouble, now),
             }
         };
+        if turn.is_some() {
+            turned();
+        }
         self.tell(turn, outcome.as_ref().err());
         outcome.map(|seen| seen.answer)
     }
@@ -144,10 +155,13 @@ impl Station {
     /// Whether it answers at all, and what it says of itself.
     pub async fn check(&self, subject: &Subject) -> Result<(Seen, About), Trouble> {
         let seen = self.put(subject).await?;
+        if !self.settings.version_command.is_empty() {
+            return Ok((Seen { version: None, ..seen }, self.told().await));
+        }
         let about = match &self.door {
-            Door::Stream { address, engine } => {
+            Door::Stream { address, secure, engine } => {
                 let limit = self.settings.timeout.as_std();
-                let asked = timeout(limit, self.about(address, engine.as_ref())).await;
+                let asked = timeout(limit, self.about((address, secure.as_ref()), engine.as_ref())).await;
                 asked.unwrap_or(Err(Trouble::Timeout))?
             }
             Door::Command(_) => About::default(),
@@ -155,7 +169,23 @@ impl Station {
         Ok((seen, about))
     }
 
-    pub fn learned(&self, outcome: Result<(Seen, About), Trouble>, now: Timestamp) {
+    /// What the program says that knows the version. Where it fails nothing is known of the version, and the engine is used.
+    async fn told(&self) -> About {
+        let s = &self.settings;
+        match program::run(&s.version_command, &s.user, s.timeout.as_std()).await {
+            Ok(ended) if ended.code == Some(0) => About::told(&ended.output),
+            Ok(ended) => {
+                tracing::warn!(engine = %s.id, code = ended.code, "version_command failed");
+                About::default()
+            }
+            Err(error) => {
+                tracing::warn!(engine = %s.id, %error, "version_command failed");
+                About::default()
+            }
+        }
+    }
+
+    pub fn learned(&self, outcome: Result<(Seen, About), Trouble>, now: Timestamp, turned: impl FnOnce()) {
         let seen = match outcome {
             Ok((seen, about)) => {
                 let mut state = self.state();
@@ -168,7 +198,7 @@ impl Station {
             Err(trouble) => Err(trouble),
         };
         // A word about harmless octets is an answer like any other.
-        let _ = self.heard(seen, now);
+        let _ = self.heard(seen, now, turned);
     }
 
     fn tell(&self, turn: Option<Turn>, why: Option<&Trouble>) {
@@ -188,8 +218,9 @@ impl Station {
         let permit = timeout_at(deadline, self.permits.acquire()).await;
         let Ok(Ok(_permit)) = permit else { return Err(Trouble::Busy) };
         match &self.door {
-            Door::Stream { address, engine } => {
-                let asked = timeout_at(deadline, self.converse(address, engine.as_ref(), subject)).await;
+            Door::Stream { address, secure, engine } => {
+                let asked =
+                    timeout_at(deadline, self.converse((address, secure.as_ref()), engine.as_ref(), subject)).await;
                 asked.unwrap_or(Err(Trouble::Timeout))
             }
             Door::Command(command) => {
@@ -206,29 +237,33 @@ impl Station {
         }
     }
 
-    async fn converse(&self, address: &Address, engine: &dyn Engine, subject: &Subject) -> Result<Seen, Trouble> {
+    async fn converse(&self, to: To<'_>, engine: &dyn Engine, subject: &Subject) -> Result<Seen, Trouble> {
         if engine.reads_files() && subject.file.is_empty() {
             return Err(Trouble::Error("there is no file for it".to_owned()));
         }
         while let Some(mut talk) = self.take_idle() {
             match engine.scan(&mut talk, subject).await {
                 // It had hung up in the meantime: nothing is known of these octets yet.
-                Err(Trouble::Cut) => {}
+                Err(Trouble::Cut | Trouble::AskAgain) => {}
                 outcome => return self.keep(engine, talk, outcome),
             }
         }
-        let mut talk = self.connect(address, engine).await?;
-        let outcome = engine.scan(&mut talk, subject).await;
+        let mut talk = self.connect(to, engine).await?;
+        let mut outcome = engine.scan(&mut talk, subject).await;
+        if matches!(outcome, Err(Trouble::AskAgain)) {
+            talk = self.connect(to, engine).await?;
+            outcome = engine.scan(&mut talk, subject).await;
+        }
         self.keep(engine, talk, outcome)
     }
 
-    async fn about(&self, address: &Address, engine: &dyn Engine) -> Result<About, Trouble> {
-        let mut talk = self.connect(address, engine).await?;
+    async fn about(&self, to: To<'_>, engine: &dyn Engine) -> Result<About, Trouble> {
+        let mut talk = self.connect(to, engine).await?;
         engine.about(&mut talk).await
     }
 
-    async fn connect(&self, address: &Address, engine: &dyn Engine) -> Result<Talk, Trouble> {
-        let mut talk = Talk::connect(address).await.map_err(|e| Trouble::Unreachable(e.to_string()))?;
+    async fn connect(&self, to: To<'_>, engine: &dyn Engine) -> Result<Talk, Trouble> {
+        let mut talk = Talk::connect(to.0, to.1).await.map_err(|e| Trouble::Unreachable(e.to_string()))?;
         engine.greet(&mut talk).await?;
         Ok(talk)
     }

@@ -139,6 +139,14 @@ impl Session {
                 assert_eq!(exactly(line, 1).await?, b"\n");
                 self.say(line, &octets, "").await
             }
+            Kind::FprotHttp => {
+                let head = section(line).await?;
+                let asked = head.lines().next().and_then(|first| first.strip_prefix("GET ")?.strip_suffix(" HTTP/1.0"));
+                let (path, arguments) = asked.unwrap().split_once('?').unwrap();
+                assert_eq!(arguments, "-dumb%20-archive%20-packed%20-remote-dtd");
+                let octets = std::fs::read(path).unwrap();
+                self.say(line, &octets, path).await
+            }
             _ => self.files(line).await,
         }
     }
@@ -147,7 +155,11 @@ impl Session {
     async fn files(&self, line: &mut Line<'_>) -> io::Result<()> {
         let greeting = match self.kind {
             Kind::KasperskyAveserver => "201 Kaspersky aveserver\r\n",
-            Kind::Avg => "220-AVG7 Anti-Virus daemon\r\n220 ready\r\n",
+            Kind::Avg => {
+                let base = self.signatures.load(Ordering::SeqCst);
+                let lines = "220-AVG7 Anti-Virus daemon mode scanner\r\n220-Program version 8.0, engine 1\r\n";
+                &format!("{lines}220-Virus Database: Version 271.8.0/{base} 2026-11-21\r\n220 Ready\r\n")
+            }
             Kind::Avast => "220 Welcome to avast! Virus scanning daemon\r\n",
             Kind::Savapi => "100 SAVAPI:3.1\n",
             _ => "",
@@ -165,6 +177,11 @@ impl Session {
         };
         loop {
             let command = raw_line(line).await?;
+            if command == "VPS\r\n" {
+                let base = self.signatures.load(Ordering::SeqCst);
+                line.write_all(format!("210 VPS DATA\r\nVPS {base}\r\n200 VPS OK\r\n").as_bytes()).await?;
+                continue;
+            }
             let path = command.strip_prefix(start).and_then(|rest| rest.strip_suffix(end)).unwrap().to_owned();
             let octets = std::fs::read(&path).unwrap();
             self.say(line, &octets, &path).await?;
@@ -182,6 +199,11 @@ impl Session {
             }
             match command.as_slice() {
                 b"zIDSESSION\0" => assert_eq!(number, 0),
+                // One that does not take descriptors.
+                b"zFILDES\0" => {
+                    line.write_all(format!("{number}: UNKNOWN COMMAND\0").as_bytes()).await?;
+                    return Ok(());
+                }
                 b"zVERSION\0" => {
                     let base = self.signatures.load(Ordering::SeqCst);
                     let answer = format!("{number}: ClamAV 1.4.3/{base}/Sat Nov 21 09:41:02 2026\0");
@@ -219,6 +241,11 @@ impl Session {
 
     async fn http(&self, line: &mut Line<'_>) -> io::Result<()> {
         let head = section(line).await?;
+        if head.starts_with("GET /basesdate HTTP/1.1\r\n") {
+            let body = format!("21.11.2026 {} GMT", self.signatures.load(Ordering::SeqCst));
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            return line.write_all(answer.as_bytes()).await;
+        }
         assert!(head.starts_with("POST /scanmemory HTTP/1.1\r\n") && head.contains("X-KAV-ProtocolVersion: 1\r\n"));
         let octets = exactly(line, number_after(&head, "Content-Length: ").unwrap()).await?;
         self.say(line, &octets, "").await
@@ -233,9 +260,13 @@ impl Session {
                 line.write_all(options.as_bytes()).await?;
                 continue;
             }
-            assert!(head.starts_with("RESPMOD icap://127.0.0.1/avscan ICAP/1.0\r\n"), "{head}");
-            let http = exactly(line, number_after(&head, "res-body=").unwrap()).await?;
-            assert!(http.starts_with(b"GET http://") && http.ends_with(b"\r\n\r\n"));
+            let is_answer = head.starts_with("RESPMOD icap://127.0.0.1/avscan ICAP/1.0\r\n");
+            assert!(is_answer || head.starts_with("REQMOD icap://127.0.0.1/avscan ICAP/1.0\r\n"), "{head}");
+            let body_at = if is_answer { "res-body=" } else { "req-body=" };
+            let http = exactly(line, number_after(&head, body_at).unwrap()).await?;
+            let start: &[u8] = if is_answer { b"GET http://" } else { b"POST http://" };
+            assert!(http.starts_with(start) && http.ends_with(b"\r\n\r\n"));
+            assert_eq!(is_answer, memchr::memmem::find(&http, b"HTTP/1.1 200 OK").is_some(), "RFC 3507 §4.8.1");
             let (mut octets, ieof) = chunks(line).await?;
             assert!(octets.len() <= number_after(&head, "Preview: ").unwrap(), "a preview is no longer than announced");
             if !ieof {
@@ -327,6 +358,20 @@ fn answer(kind: Kind, what: &str, of: &str) -> String {
             "" => "0 <clean> mail\n".to_owned(),
             _ => "4 <error> mail\n".to_owned(),
         },
+        Kind::FprotHttp => {
+            let (code, inside) = match what {
+                "EICAR" => (11, "<detected><name>Eicar-Test</name></detected>"),
+                "ENCRYPTED" => (4, ""),
+                "LICENCE" => (0, "<error>License has expired</error>"),
+                "" => (9, ""),
+                _ => (5, ""),
+            };
+            let page = format!(
+                "<?xml version=\"1.0\"?>\n<fprot-results version=\"1.0\"><filename>{of}</filename>{inside}\
+                 <summary code=\"{code}\">done</summary></fprot-results>\n"
+            );
+            format!("HTTP/1.0 200 OK\r\nServer: fprotd\r\nContent-Type: text/xml\r\n\r\n{page}")
+        }
         Kind::Savapi => match what {
             "EICAR" => format!("310 {of} <<< Eicar-Test ; virus ; Contains code\n319 infected\n"),
             "LICENCE" => "450 license expired\n".to_owned(),

@@ -1,0 +1,85 @@
+//! Which versions of the engines all held mail was shown to: a small file beside the quarantine, so that a restart neither
+//! forgets an update nor repeats one. Lost, it costs one more round.
+
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::env::disk::{Disk, Open, read_exact_at};
+
+/// The file is no longer than this.
+const LONGEST: u64 = 64 << 10;
+
+/// What held mail was shown to.
+pub struct Versions {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    shown: Mutex<Vec<String>>,
+}
+
+impl Versions {
+    /// Reads the file in the data folder.
+    pub fn open(disk: Arc<dyn Disk>, data: &Path) -> Self {
+        let path = data.join("rescanned.json");
+        let shown = match read(disk.as_ref(), &path) {
+            Ok(shown) => shown,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => {
+                tracing::warn!(%error, path = %path.display(), "not readable: held mail is shown to the engines again");
+                Vec::new()
+            }
+        };
+        Self { disk, path, shown: Mutex::new(shown) }
+    }
+
+    /// Whether one of these has not seen the held mail.
+    pub fn is_news(&self, known: &[String]) -> bool {
+        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        known.iter().any(|version| !shown.contains(version))
+    }
+
+    /// Held mail was shown to all of these.
+    pub fn remember(&self, shown: Vec<String>) {
+        if let Err(error) = self.write(&shown) {
+            tracing::warn!(%error, path = %self.path.display(), "a restart will show held mail to the engines again");
+        }
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = shown;
+    }
+
+    fn write(&self, shown: &[String]) -> io::Result<()> {
+        let fresh = self.path.with_extension("new");
+        // Left by a crash, perhaps.
+        let _ = self.disk.remove(&fresh);
+        let file = self.disk.open(&fresh, Open::CreateNew)?;
+        let text = serde_json::to_vec(shown).map_err(io::Error::other)?;
+        file.write_at(0, &mut [IoSlice::new(&text)])?;
+        file.sync_data()?;
+        self.disk.rename(&fresh, &self.path)
+    }
+}
+
+fn read(disk: &dyn Disk, path: &Path) -> io::Result<Vec<String>> {
+    let file = disk.open(path, Open::Read)?;
+    let mut text = vec![0; usize::try_from(file.size()?.min(LONGEST)).unwrap_or(0)];
+    read_exact_at(file.as_ref(), 0, &mut text)?;
+    serde_json::from_slice(&text).map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::disk::Simulated;
+
+    #[test]
+    fn a_restart_neither_forgets_an_update_nor_repeats_one() {
+        let disk = Simulated::new(1);
+        disk.create_folder(Path::new("/d")).unwrap();
+        let open = || Versions::open(Arc::new(disk.clone()), Path::new("/d"));
+        let known = ["clamav 1/27800".to_owned(), "icap \"v1\"".to_owned()];
+        let versions = open();
+        assert!(versions.is_news(&known) && !versions.is_news(&[]), "nobody has said a version yet");
+        versions.remember(known.to_vec());
+        assert!(!open().is_news(&known) && !open().is_news(&known[..1]));
+        assert!(open().is_news(&["clamav 1/27801".to_owned()]));
+    }
+}
