@@ -15,8 +15,10 @@ use crate::mail::mime::{self as tree, rewrite};
 /// What the copy is called among what leaves the cage.
 const CANONICAL: &str = "canonical";
 
-/// At most this many findings come from names and types; the first ones decide.
-const FINDINGS: usize = 100;
+/// At most this many findings about one message, and so many of them told in full: of the others it is said what was found
+/// and where, because rules for attachments ask about each part by itself.
+const FINDINGS: usize = 4000;
+const IN_FULL: usize = 100;
 
 pub struct Mime {
     parts: usize,
@@ -65,7 +67,12 @@ struct Said<'f> {
 }
 
 impl Said<'_> {
-    fn say(&mut self, finding: Finding) {
+    fn say(&mut self, mut finding: Finding) {
+        if self.seen.len() >= IN_FULL
+            && let Some((place, _)) = finding.detail.split_once(": ")
+        {
+            finding.detail = format!("{place}:");
+        }
         let key = (finding.code.to_string(), finding.detail.clone());
         if self.seen.len() < FINDINGS && self.seen.insert(key) {
             self.facts.findings.push(finding);

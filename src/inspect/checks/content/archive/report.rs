@@ -3,8 +3,9 @@
 use super::Stop;
 use crate::inspect::Finding;
 
-/// At most this many findings of unpacking a message, and so many of one kind.
-const FINDINGS: usize = 50;
+/// At most this many findings about one message, and so many of one kind about one container: rules for attachments ask
+/// about each part by itself.
+const FINDINGS: usize = 4000;
 const OF_A_KIND: usize = 5;
 
 /// Where an opener says what is odd about the container it reads.
@@ -47,7 +48,8 @@ impl<'f> Report<'f> {
         self.add(Finding::unknown(code, ""), detail);
     }
     fn add(&mut self, finding: Finding, detail: &str) {
-        let same = |f: &&Finding| f.code == finding.code;
+        let own = |f: &&Finding| f.detail.strip_prefix(self.path).is_some_and(|rest| rest.starts_with(": "));
+        let same = |f: &&Finding| f.code == finding.code && own(f);
         if self.embedded && matches!(&*finding.code, "archive.inconsistent" | "archive.malformed") {
             return;
         }

@@ -41,8 +41,9 @@ impl Found {
     }
 }
 
-/// At most this many findings about documents in one message, and of one code.
-const FINDINGS: usize = 200;
+/// At most this many findings about one message, and of one code about one object: rules for attachments ask about each
+/// part by itself, so what is found in one must not be crowded out by the others.
+const FINDINGS: usize = 4000;
 const SAME: usize = 4;
 /// Links of one document: number and length of each.
 const LINKS: usize = 500;
@@ -72,8 +73,8 @@ impl<'f> Report<'f> {
     }
 
     fn add(&mut self, finding: Finding, detail: &str) {
-        let same = self.findings.iter().filter(|f| f.code == finding.code).count();
-        if self.findings.len() < FINDINGS && same < SAME {
+        let own = self.findings.iter().filter(|f| f.code == finding.code && is_about(&f.detail, &self.path));
+        if self.findings.len() < FINDINGS && own.take(SAME).count() < SAME {
             let detail: String = detail.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect();
             let finding = finding.with(format!("{}: {:?} {detail}", self.path, self.name));
             if !self.findings.contains(&finding) {
@@ -99,6 +100,11 @@ impl<'f> Report<'f> {
     pub fn links(self) -> Vec<u8> {
         self.links.into_iter().collect::<Vec<_>>().join("\n").into_bytes()
     }
+}
+
+/// Whether a finding's detail is about the object at `path`.
+fn is_about(detail: &str, path: &str) -> bool {
+    detail.strip_prefix(path).is_some_and(|rest| rest.starts_with(": "))
 }
 
 /// Names of XML vocabularies, which nobody follows.

@@ -26,7 +26,7 @@ use crate::inspect::checks::content::Object;
 use crate::inspect::checks::content::archive::Budget;
 use compound::{Compound, Entry, Kind};
 
-pub use mso::{is_active_mime, open_active_mime};
+pub use mso::{archive_behind, is_active_mime, is_archive_behind, open_active_mime};
 pub use onenote::{is_notebook, open as notebook};
 pub use part::{is_part, open as part};
 pub use rtf::{is_rtf, open as rtf};

@@ -3,6 +3,7 @@
 
 mod actions;
 mod crypt;
+mod drawing;
 mod filters;
 mod lex;
 mod revision;
@@ -15,6 +16,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::bytes::slice;
+use super::picture;
 use super::report::{Found, Report, Role};
 use crate::inspect::checks::content::archive::Budget;
 use crate::inspect::checks::content::{Object as Item, kind};
@@ -34,6 +36,8 @@ const TEXT: usize = 256 << 10;
 /// Object streams, and pictures that are looked at.
 const STREAMS: usize = 5000;
 const PICTURES: usize = 20;
+/// Drawings that are searched for codes.
+const DRAWINGS: usize = 4;
 
 pub fn is_pdf(object: &Item<'_>) -> bool {
     object.kind == "application/pdf"
@@ -58,17 +62,20 @@ pub fn open(item: &Item<'_>, budget: &mut Budget, report: &mut Report<'_>) -> Ve
     if let Some(key) = &key {
         objects.iter_mut().for_each(|object| open_strings(object, key));
     }
-    let mut file = File { data, key, peeked: 0, text: String::new(), found: Vec::new() };
+    let mut file = File { data, key, peeked: 0, text: String::new(), searched: 0, found: Vec::new() };
     let mut inner: Vec<Object> = Vec::new();
     if !closed {
         for object in objects.iter().filter(|o| o.is("Type", "ObjStm")).take(STREAMS) {
             inner.extend(file.object_stream(object, budget, report));
         }
     }
-    let all: Vec<&Object> = objects.iter().chain(&inner).collect();
+    let outer = objects.len();
+    objects.append(&mut inner);
+    scan::resolve(&mut objects);
+    let all: Vec<&Object> = objects.iter().collect();
     let roles = actions::judge(&all, report);
     if !closed {
-        file.streams(&objects, &roles, budget, report);
+        file.streams(objects.get(..outer).unwrap_or_default(), &roles, budget, report);
     }
     file.finish(budget, report)
 }
@@ -140,6 +147,8 @@ struct File<'d> {
     key: Option<crypt::Key>,
     peeked: usize,
     text: String,
+    /// Drawings that were searched for codes.
+    searched: usize,
     found: Vec<Found>,
 }
 
@@ -266,8 +275,21 @@ impl File<'_> {
             let inside = scan::objects(&data);
             actions::judge(&inside.iter().collect::<Vec<_>>(), report);
         }
+        if memchr::memmem::find(&data, b" re").is_some() || memchr::memmem::find(&data, b" l").is_some() {
+            self.drawn(&data, budget, report);
+        }
         if self.text.len() < TEXT {
             page_text(&data, &mut self.text);
+        }
+    }
+
+    /// Codes that the content draws by filling squares.
+    fn drawn(&mut self, content: &[u8], budget: &mut Budget, report: &mut Report<'_>) {
+        let mut shapes = Vec::new();
+        drawing::shapes(content, &mut shapes);
+        if self.searched < DRAWINGS && drawing::is_mosaic(&shapes) {
+            self.searched += 1;
+            picture::search(&shapes, budget, report);
         }
     }
 

@@ -12,9 +12,10 @@ use crate::inspect::checks::content::archive::Budget;
 
 /// Tokens of one object, and of all objects of one file.
 const TOKENS: usize = 100_000;
-const ALL: usize = 4_000_000;
-/// Octets of one object stream.
-const STREAM: usize = 16 << 20;
+const ALL: usize = 1_000_000;
+/// Octets of one object stream, and of all of them together.
+const STREAM: usize = 8 << 20;
+const STREAMS: usize = 32 << 20;
 
 /// How far a change goes; each allows what stands before it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
@@ -58,12 +59,19 @@ impl<'d> Revisions<'d> {
     pub fn new(data: &'d [u8], objects: &[Object], budget: &Budget) -> Self {
         let mut all = Self { data, versions: Vec::new(), is_closed: false };
         let (mut left, encrypted) = (ALL, objects.iter().any(|o| o.get("Encrypt").is_some()));
+        // Streams lie side by side; they overlap where somebody wants work done.
+        let (mut reading, mut making) = (data.len().saturating_mul(2), STREAMS);
         for object in objects {
             let at = object.place.start;
             if object.is("Type", "ObjStm") {
                 let raw = object.stream.clone().and_then(|range| data.get(range)).unwrap_or_default();
+                let Some(rest) = reading.checked_sub(raw.len()).filter(|_| making > 0 && !encrypted) else {
+                    all.is_closed = true;
+                    break;
+                };
                 let inner = decode(raw, &object.coding(), STREAM, budget);
-                all.is_closed |= encrypted || inner.bomb || inner.left.is_some();
+                (reading, making) = (rest, making.saturating_sub(inner.data.len()));
+                all.is_closed |= inner.bomb || inner.left.is_some();
                 for (number, place) in places(&inner.data, object.number_of("First").unwrap_or(0)) {
                     let shape = Shape::read(slice(&inner.data, 0, place.end), place.start, &mut left);
                     all.versions.push(Version { number, at, shape });
@@ -86,14 +94,16 @@ impl<'d> Revisions<'d> {
         if self.is_closed {
             return Change::Content;
         }
-        let old = |number: u32| self.versions.iter().rev().find(|v| v.at < end && v.number == number && number > 0);
+        // The last of each number counts.
+        let before = self.versions.iter().filter(|v| v.at < end);
+        let known: BTreeMap<u32, &Version> = before.map(|v| (v.number, v)).collect();
         let added: Vec<&Version> = self.versions.iter().filter(|v| v.at >= end && v.number > 0).collect();
         if added.is_empty() {
             // Octets that are no objects, or a table that points elsewhere.
             return Change::Content;
         }
         let missing = self.missing(end);
-        let change = |version: &&Version| match old(version.number) {
+        let change = |version: &&Version| match known.get(&version.number) {
             Some(old) => old.shape.becomes(&version.shape),
             None if missing.contains(&version.number) => Change::Content,
             None => version.shape.as_new(),
