@@ -73,14 +73,15 @@ def main():
         client.sock.close()
         ready.discard(client)
 
-    slices, turn = (1 if o.burst else 50), 0
+    slices, turn = (1 if o.burst else 1000), 0
     waiting = [Client(n, n >= o.idle, o.rcpt) for n in range(o.idle + o.slow)]
+    waking = [[c for c in waiting if c.slow and c.n % slices == turn] for turn in range(slices)]
     waiting.reverse()
     total, begun, told, tick, end = len(waiting), time.time(), None, time.time(), None
     while end is None or time.time() < end:
         while waiting and len(by_fd) - len(ready) < 200:
             start(waiting.pop())
-        for fd, _ in poll.poll(0.005):
+        for fd, _ in poll.poll(0.05 if told is None else 0.001):
             client = by_fd.get(fd)
             if client is None:
                 continue
@@ -104,17 +105,19 @@ def main():
                 waiting.append(client)
         if told is None and not waiting and len(ready) >= total:
             told = time.time()
-            end = told + o.hold
+            end, tick = told + o.hold, told
             print(json.dumps({"open": len(ready), "setup_s": round(told - begun, 1), "refused": refused}), flush=True)
         if told is None and time.time() - begun > 300:
             sys.exit(json.dumps({"open": len(ready), "failed": "not all came to stand", "refused": refused}))
-        if time.time() - tick >= 1 / slices:
-            tick, turn = time.time(), (turn + 1) % slices
-            for client in [c for c in ready if c.slow and c.n % slices == turn]:
-                try:
-                    client.sock.send(b"x")
-                except OSError:
-                    pass
+        while time.time() - tick >= 1 / slices:
+            tick += 1 / slices
+            turn = (turn + 1) % slices
+            for client in waking[turn]:
+                if client in ready:
+                    try:
+                        client.sock.send(b"x")
+                    except OSError:
+                        pass
         if select.select([sys.stdin], [], [], 0)[0] and not sys.stdin.read(1):
             break
     idle_left = sum(1 for c in ready if not c.slow)

@@ -1,7 +1,9 @@
-//! Runs `archive::archive` on what the fuzzer invents.
+//! Runs `opened::archive` on what the fuzzer invents.
 #![no_main]
 
-#[path = "../archive.rs"]
-mod archive;
+#[path = "../hook.rs"]
+mod hook;
+#[path = "../opened.rs"]
+mod opened;
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| archive::archive(input));
+libfuzzer_sys::fuzz_target!(init: hook::ours_only(), |input: &[u8]| opened::archive(input));

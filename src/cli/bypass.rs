@@ -4,21 +4,14 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::place::{Common, Trouble, ask, finish, needs_gateway};
-use super::quarantine::who;
+use super::place::{Asking, Trouble, ask, finish, needs_gateway, sudo};
 use crate::gateway::control::{Reply, Request};
 use crate::mail::Span;
 
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    #[command(flatten)]
-    common: Common,
-    #[command(subcommand)]
-    action: Action,
-}
+pub type Args = Asking<Action>;
 
 #[derive(Debug, Subcommand)]
-enum Action {
+pub enum Action {
     /// Relay and virus engines only; no content rules, no points. / Chỉ chuyển thư và quét virus.
     On {
         /// It ends by itself after this time, like "2 h"; 24 hours at most.
@@ -46,8 +39,8 @@ pub fn run(args: Args) -> ExitCode {
 fn act(args: &Args) -> Result<(), Trouble> {
     let mut client = needs_gateway(&args.common.site()?.data)?;
     let request = match &args.action {
-        Action::On { span, reason } => Request::BypassOn { span: *span, by: who(), reason: reason.clone() },
-        Action::Off { reason } => Request::BypassOff { by: who(), reason: reason.clone() },
+        Action::On { span, reason } => Request::BypassOn { span: *span, sudo: sudo(), reason: reason.clone() },
+        Action::Off { reason } => Request::BypassOff { sudo: sudo(), reason: reason.clone() },
         Action::Status => Request::BypassStatus,
     };
     let value = match ask(&mut client, &request)? {

@@ -45,8 +45,8 @@ pub struct Args {
     data_dir: PathBuf,
     /// Which defence before DATA is written down: off, or basic (bans, rates, greylisting of the suspicious). Take basic
     /// only where the log shows the real addresses of senders.
-    #[arg(long, value_enum, default_value = "off")]
-    guard: Defence,
+    #[arg(long, value_enum)]
+    guard: Option<Defence>,
     /// Where mail from the Internet is listened for.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:25")]
     listen: std::net::SocketAddr,
@@ -86,6 +86,7 @@ struct Answers {
     next_hop: String,
     postmaster: Mailbox,
     mode: Mode,
+    defence: Defence,
 }
 
 fn set_up(args: &Args) -> Result<String, String> {
@@ -152,25 +153,39 @@ fn ask(args: &Args, interactive: bool, input: &mut impl BufRead) -> Result<Answe
     let text = say(language, "Địa chỉ nhận báo cáo?", "Who gets reports?");
     let postmaster = question(args.postmaster.as_ref(), text, Some(&format!("postmaster@{domain}")))?;
     let postmaster = postmaster.parse().map_err(|e| format!("--postmaster: {e}"))?;
-    let mode = match args.mode {
-        Some(mode) => mode,
-        None => {
-            let text = say(
-                language,
-                "observe: chỉ gắn nhãn, theo dõi; enforce: cách ly và từ chối ngay?",
-                "observe: tag only and watch; enforce: quarantine and refuse now?",
-            );
-            match question(None, text, Some("observe"))?.as_str() {
-                "observe" => Mode::Observe,
-                "enforce" => Mode::Enforce,
-                other => return Err(format!("--mode {other}: observe or enforce")),
-            }
-        }
-    };
+    let text = say(
+        language,
+        "observe: chỉ gắn nhãn, theo dõi; enforce: cách ly và từ chối ngay?",
+        "observe: tag only and watch; enforce: quarantine and refuse now?",
+    );
+    let mode = choice("mode", args.mode, |flag| question(flag, text, Some("observe")))?;
+    let text = say(
+        language,
+        "Phòng thủ trước DATA. basic: cấm, giới hạn tốc độ, greylist, nếu cổng thấy địa chỉ thật của máy gửi; off: tắt?",
+        "Defence before DATA. basic: bans, rates, greylisting, where senders' real addresses are seen here; off: none?",
+    );
+    let defence = choice("guard", args.guard, |flag| question(flag, text, Some("off")))?;
     let text = say(language, "Tên của cổng thư này?", "This gateway's own name?");
     let hostname = question(args.hostname.as_ref(), text, Some(&format!("mx1.{domain}")))?;
     let hostname = hostname.parse().map_err(|e| format!("--hostname: {e}"))?;
-    Ok(Answers { language, domain, hostname, next_hop, postmaster, mode })
+    Ok(Answers { language, domain, hostname, next_hop, postmaster, mode, defence })
+}
+
+/// One of the words that a flag may be: the flag's, or what is answered.
+fn choice<T: clap::ValueEnum>(
+    name: &str,
+    flag: Option<T>,
+    question: impl FnOnce(Option<&String>) -> Result<String, String>,
+) -> Result<T, String> {
+    if let Some(flag) = flag {
+        return Ok(flag);
+    }
+    let answer = question(None)?;
+    T::from_str(&answer, true).map_err(|_| {
+        let words: Vec<String> =
+            T::value_variants().iter().filter_map(|v| v.to_possible_value()).map(|v| v.get_name().to_owned()).collect();
+        format!("--{name} {answer}: {}", words.join(" or "))
+    })
 }
 
 /// The name of the first DKIM key.
@@ -218,7 +233,7 @@ fn configuration(args: &Args, answers: &Answers, key: &Path) -> String {
          key = {}\n",
         args.listen,
         answers.mode == Mode::Observe,
-        defence(args.guard),
+        defence(answers.defence),
         agency_id(domain),
         text(&answers.next_hop),
         text(&key.to_string_lossy()),
@@ -339,17 +354,30 @@ mod tests {
     }
 
     #[test]
-    fn at_most_six_questions_are_asked() {
-        let mut lines = io::Cursor::new("en\nb.vn\nmail.b.vn:2525\n\nenforce\nmx.b.vn\nNOT READ\n");
+    fn at_most_seven_questions_are_asked() {
+        let mut lines = io::Cursor::new("en\nb.vn\nmail.b.vn:2525\n\nenforce\nbasic\nmx.b.vn\nNOT READ\n");
         let answers = ask(&args(&[]), true, &mut lines).unwrap();
         assert_eq!(
             (answers.hostname.as_str(), answers.postmaster.to_string()),
             ("mx.b.vn", "postmaster@b.vn".to_owned())
         );
         assert!(answers.mode == Mode::Enforce && answers.language == Language::En);
+        assert_eq!(answers.defence, Defence::Basic);
         let mut rest = String::new();
         lines.read_line(&mut rest).unwrap();
         assert_eq!(rest, "NOT READ\n");
+        // Nobody who only presses Enter turns on what could refuse mail behind a firewall that hides addresses.
+        let mut lines = io::Cursor::new("vi\nb.vn\nmail.b.vn\n\n\n\n\n");
+        let answers = ask(&args(&[]), true, &mut lines).unwrap();
+        assert!(answers.mode == Mode::Observe && answers.defence == Defence::Off);
+        // A flag is an answer.
+        let mut lines = io::Cursor::new("vi\nb.vn\nmail.b.vn\n\n\nmx.b.vn\n");
+        let answers = ask(&args(&["--guard", "basic"]), true, &mut lines).unwrap();
+        assert_eq!((answers.defence, answers.hostname.as_str()), (Defence::Basic, "mx.b.vn"));
+        for wrong in ["vi\nb.vn\nmail.b.vn\n\nmaybe\n", "vi\nb.vn\nmail.b.vn\n\n\nstrong\n"] {
+            let told = ask(&args(&[]), true, &mut io::Cursor::new(wrong)).map(|_| ()).unwrap_err();
+            assert!(told.contains(" or ") && told.starts_with("--"), "{told}");
+        }
     }
 
     #[test]

@@ -80,6 +80,21 @@ pub struct Common {
     pub json: bool,
 }
 
+/// A command with commands of its own that talk to the gateway.
+#[derive(Debug, clap::Args)]
+pub struct Asking<A: clap::Subcommand> {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(subcommand)]
+    pub action: A,
+}
+
+/// Who had this command started as somebody else, if it says so: a note beside the user whom the gateway sees.
+#[must_use]
+pub fn sudo() -> String {
+    std::env::var("SUDO_USER").unwrap_or_default()
+}
+
 /// What a command needs of the configuration.
 #[derive(Debug)]
 pub struct Site {

@@ -8,23 +8,17 @@ use std::sync::Arc;
 use base64::Engine as _;
 use clap::Subcommand;
 
-use super::place::{Common, Site, Trouble, ask, finish, gateway, needs_gateway, safe};
+use super::place::{Asking, Site, Trouble, ask, finish, gateway, needs_gateway, safe, sudo};
 use crate::env::Clock;
 use crate::env::disk::Real;
 use crate::gateway::control::{Errand, PAGE, Reply, Request};
 use crate::mail::{AgencyId, Span, Timestamp};
 use crate::quarantine::{Entry, Filter, HeldKey, Kind, Page, Shelf, What};
 
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    #[command(flatten)]
-    common: Common,
-    #[command(subcommand)]
-    action: Action,
-}
+pub type Args = Asking<Action>;
 
 #[derive(Debug, Subcommand)]
-enum Action {
+pub enum Action {
     /// Held messages, the newest first. / Các thư bị cách ly.
     List(Wanted),
     /// Why one is held, and its header. / Lý do và phần đầu thư.
@@ -56,7 +50,7 @@ enum Action {
 }
 
 #[derive(Debug, clap::Args)]
-struct Wanted {
+pub struct Wanted {
     /// Only mail of this agency.
     #[arg(long, value_name = "ID")]
     agency: Option<AgencyId>,
@@ -115,7 +109,7 @@ fn moment(text: &str) -> Result<Moment, String> {
 }
 
 #[derive(Debug, clap::Args)]
-struct Chosen {
+pub struct Chosen {
     /// Ids as `list` shows them.
     #[arg(required = true)]
     ids: Vec<HeldKey>,
@@ -164,11 +158,11 @@ fn act(args: &Args) -> Result<(), Trouble> {
         Action::List(wanted) => list(args, wanted, &site),
         Action::Show { id, raw: true, reason } => whole(*id, reason.as_deref().unwrap_or_default(), &site),
         Action::Show { id, .. } => show(args, *id, &site),
-        Action::Release { chosen, to, force } => change(args, chosen, "released", |key, by, reason| {
-            Request::QuarantineRelease(Errand { key, by, reason, to: to.clone(), force: *force })
+        Action::Release { chosen, to, force } => change(args, chosen, "released", |key, sudo, reason| {
+            Request::QuarantineRelease(Errand { key, sudo, reason, to: to.clone(), force: *force })
         }),
         Action::Remove(chosen) => {
-            change(args, chosen, "removed", |key, by, reason| Request::QuarantineRemove { key, by, reason })
+            change(args, chosen, "removed", |key, sudo, reason| Request::QuarantineRemove { key, sudo, reason })
         }
         Action::Key(key) => super::quarantine_key::run(key, &site, args.common.json),
     }
@@ -237,7 +231,7 @@ fn show(args: &Args, id: HeldKey, site: &Site) -> Result<(), Trouble> {
 fn whole(key: HeldKey, reason: &str, site: &Site) -> Result<(), Trouble> {
     let (mut client, mut offset) = (needs_gateway(&site.data)?, 0);
     loop {
-        let request = Request::QuarantineRead { key, offset, by: who(), reason: reason.to_owned() };
+        let request = Request::QuarantineRead { key, offset, sudo: sudo(), reason: reason.to_owned() };
         let Reply::Piece { octets } = ask(&mut client, &request)? else {
             return Err(Trouble::Said("the gateway answered something else".to_owned()));
         };
@@ -251,11 +245,6 @@ fn whole(key: HeldKey, reason: &str, site: &Site) -> Result<(), Trouble> {
     }
 }
 
-/// Who sits at the keyboard.
-pub(super) fn who() -> String {
-    std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "operator".to_owned())
-}
-
 /// Does it to each id, and goes on behind those for which it fails.
 fn change(
     args: &Args,
@@ -264,10 +253,10 @@ fn change(
     request: impl Fn(HeldKey, String, String) -> Request,
 ) -> Result<(), Trouble> {
     let mut client = needs_gateway(&args.common.site()?.data)?;
-    let who = who();
+    let sudo = sudo();
     let mut failed = 0;
     for id in &chosen.ids {
-        let done = ask(&mut client, &request(*id, who.clone(), chosen.reason.clone()));
+        let done = ask(&mut client, &request(*id, sudo.clone(), chosen.reason.clone()));
         match &done {
             Ok(Reply::Done { .. }) if args.common.json => println!("{}", serde_json::json!({ "id": id, "done": word })),
             Ok(Reply::Done { .. }) => println!("{id} {word}"),

@@ -3,8 +3,7 @@
 use clap::Subcommand;
 use serde_json::Value;
 
-use super::place::{Site, Trouble, ask, needs_gateway};
-use super::quarantine::who;
+use super::place::{Site, Trouble, ask, needs_gateway, sudo};
 use crate::env::vault::MasterKey;
 use crate::gateway::control::{Reply, Request};
 
@@ -54,7 +53,7 @@ pub fn run(args: &Args, site: &Site, json: bool) -> Result<(), Trouble> {
             other => Err(Trouble::unexpected(&other)),
         },
         Action::Rotate { reason } => {
-            let request = Request::QuarantineRotate { by: who(), reason: reason.clone() };
+            let request = Request::QuarantineRotate { sudo: sudo(), reason: reason.clone() };
             match ask(&mut needs_gateway(&site.data)?, &request)? {
                 Reply::Done { count } => {
                     if json {

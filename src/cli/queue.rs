@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use clap::Subcommand;
 
-use super::place::{Common, Site, Trouble, ask, finish, gateway, needs_gateway, safe};
+use super::place::{Asking, Site, Trouble, ask, finish, gateway, needs_gateway, safe};
 use super::say;
 use crate::deliver::Standing;
 use crate::env::Clock;
@@ -18,16 +18,10 @@ use crate::mail::{AgencyId, Language, MailId, Span, Timestamp};
 use crate::spool::{Job, JobKey, Spool};
 use waits::waits_for;
 
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    #[command(flatten)]
-    common: Common,
-    #[command(subcommand)]
-    action: Action,
-}
+pub type Args = Asking<Action>;
 
 #[derive(Debug, Subcommand)]
-enum Action {
+pub enum Action {
     /// Messages that wait, the oldest first. / Các thư đang chờ.
     List {
         #[command(flatten)]
@@ -55,13 +49,13 @@ enum Action {
 }
 
 #[derive(Debug, clap::Args)]
-struct One {
+pub struct One {
     /// Message id or queue number, as `list` shows them.
     id: Id,
 }
 
 #[derive(Debug, clap::Args)]
-struct Wanted {
+pub struct Wanted {
     /// Only mail of this agency.
     #[arg(long, value_name = "ID")]
     agency: Option<AgencyId>,
@@ -83,7 +77,7 @@ struct Wanted {
 }
 
 #[derive(Debug, clap::Args)]
-struct Chosen {
+pub struct Chosen {
     /// Message ids or queue numbers, as `list` shows them.
     #[arg(required_unless_present_any = ["agency", "to", "from", "host", "older_than", "state"])]
     ids: Vec<Id>,

@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::place::{Trouble, finish, safe};
-use super::quarantine::who;
+use super::place::{Trouble, finish, safe, sudo};
 use crate::env::Clock;
 use crate::gateway::control::client::Client;
 use crate::gateway::control::{FLUSH_RECEIPTS, Request};
@@ -61,7 +60,7 @@ fn act(args: &Args) -> Result<(), Trouble> {
     if let Some(client) = &mut gateway {
         let about = hits.iter().take(500).map(Hit::line).collect();
         // An older gateway does not know this; the table is printed all the same.
-        let _ = client.ask(&Request::RetroDone { by: who(), found: hits.len(), about });
+        let _ = client.ask(&Request::RetroDone { sudo: sudo(), found: hits.len(), about });
     }
     print(args.json, &hits);
     Ok(())

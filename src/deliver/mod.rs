@@ -9,7 +9,6 @@ pub mod callout;
 pub mod client;
 pub mod correspondents;
 pub mod metrics;
-pub mod pin;
 pub mod profile;
 pub mod route;
 pub mod run;
@@ -25,7 +24,6 @@ use crate::mail::{Parcel, Reply};
 use crate::spool::{JobKey, Spooled};
 
 pub use metrics::Metrics;
-pub use pin::KeyPin;
 pub use route::{Agency, Hop, Policy};
 pub use run::internet::{Internet, InternetParts};
 pub use run::live::{Live, Question};

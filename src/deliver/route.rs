@@ -7,12 +7,11 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::pin::KeyPin;
 use super::profile::Traits;
 use super::seal::SealKeys;
 use super::settings::{self, Delivery, NextHop, Profile, TlsMode};
 use super::tlspolicy::Protection;
-use crate::mail::{AgencyId, Destination, Domain, Language};
+use crate::mail::{AgencyId, Destination, Domain, KeyPin, Language};
 
 pub use mx::{exchangers, usable};
 

@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::pin::KeyPin;
-use crate::mail::Span;
+use crate::mail::{KeyPin, Span};
 
 /// `[deliver]`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

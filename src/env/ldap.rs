@@ -3,12 +3,16 @@
 //!
 //! One question is one search for one address: a few entries at most come back, so nothing is read page by page
 //! (RFC 2696). Referrals (RFC 4511 §4.5.3) are not followed: they would lead our name and password to whatever host an
-//! answer names. Active Directory adds some to each answer from its root; a forest is asked at its global catalogue.
+//! answer names. But an answer that names another host for a part of it, or was cut short, is not the whole one, and says
+//! so: who was not in it may exist. A forest is asked at its global catalogue, which knows everybody.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, Scope, SearchEntry, SearchOptions, ldap_escape};
+use ldap3::adapters::EntriesOnly;
+use ldap3::{
+    Ldap, LdapConnAsync, LdapConnSettings, LdapError, LdapResult, Scope, SearchEntry, SearchOptions, ldap_escape,
+};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
@@ -16,11 +20,25 @@ use crate::mail::Span;
 
 /// A directory that failed is left alone for so long.
 const QUIET: Duration = Duration::from_secs(10);
-/// RFC 4511 §4.5.1.4: an answer that holds no more because we asked for no more.
-const SIZE_LIMIT_EXCEEDED: u32 = 4;
+/// Results (RFC 4511 §4.1.9) with which an answer ends before its end: timeLimitExceeded, sizeLimitExceeded, referral,
+/// adminLimitExceeded.
+const CUT_SHORT: [u32; 4] = [3, 4, 10, 11];
+/// busy, unavailable: the directory is not well.
+const UNWELL: [u32; 2] = [51, 52];
+/// What Active Directory refers to in each answer from its root, and what holds nobody's mailbox (MS-ADTS §3.1.1.1.9): the
+/// first part of the name.
+const NOBODY_THERE: [&str; 4] = ["dc=domaindnszones", "dc=forestdnszones", "cn=configuration", "cn=schema"];
 
 /// Entries of one answer that are looked at: a mailbox is one, a mistake in the directory two or three.
 const MOST: i32 = 10;
+
+/// An answer.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    pub entries: Vec<Entry>,
+    /// Why there may be more; `None`: that is all.
+    pub missing: Option<String>,
+}
 
 /// What one entry holds of the attributes that were asked for, names in lower case.
 pub type Entry = std::collections::HashMap<String, Vec<String>>;
@@ -48,6 +66,9 @@ pub enum DirectoryError {
     Connect(String),
     #[error("the directory refuses: {0}")]
     Refused(String),
+    /// This question only; others may be answered.
+    #[error("the directory does not answer this question: {0}")]
+    Declined(String),
     #[error("the directory did not answer in time")]
     Slow,
     #[error("the directory failed a moment ago and is left alone")]
@@ -94,11 +115,11 @@ impl Directory {
     }
 
     /// The entries below `base` that fit the filter, with those attributes.
-    pub async fn find(&self, base: &str, filter: &str, attributes: &[&str]) -> Result<Vec<Entry>, DirectoryError> {
+    pub async fn find(&self, base: &str, filter: &str, attributes: &[&str]) -> Result<Found, DirectoryError> {
         let patience = self.0.options.timeout.as_std();
         let asked = timeout(patience, self.ask(base, filter, attributes)).await.unwrap_or(Err(DirectoryError::Slow));
         if let Err(error) = &asked
-            && !matches!(error, DirectoryError::Quiet)
+            && !matches!(error, DirectoryError::Quiet | DirectoryError::Declined(_))
             // Somebody else is opening it anew: that will show whether it answers.
             && let Ok(mut line) = self.0.line.try_lock()
         {
@@ -107,7 +128,7 @@ impl Directory {
         asked
     }
 
-    async fn ask(&self, base: &str, filter: &str, attributes: &[&str]) -> Result<Vec<Entry>, DirectoryError> {
+    async fn ask(&self, base: &str, filter: &str, attributes: &[&str]) -> Result<Found, DirectoryError> {
         let (mut ldap, fresh) = self.line().await?;
         match search(&mut ldap, base, filter, attributes).await {
             // The connection was closed while it rested: once more on a new one.
@@ -118,7 +139,14 @@ impl Directory {
             }
             answer => answer,
         }
-        .map_err(|error| DirectoryError::Refused(error.to_string()))
+        .map_err(|error| match error {
+            // A question that it does not like must not silence it for all others: a stranger chooses the address.
+            LdapError::LdapResult { result } if !UNWELL.contains(&result.rc) => {
+                DirectoryError::Declined(result.to_string())
+            }
+            LdapError::FilterParsing => DirectoryError::Declined(error.to_string()),
+            error => DirectoryError::Refused(error.to_string()),
+        })
     }
 
     /// The open connection, or a new one; and whether it is new.
@@ -175,18 +203,42 @@ fn connector(pem: &[u8]) -> Result<native_tls::TlsConnector, native_tls::Error> 
     builder.build()
 }
 
-async fn search(ldap: &mut Ldap, base: &str, filter: &str, attributes: &[&str]) -> Result<Vec<Entry>, LdapError> {
+async fn search(ldap: &mut Ldap, base: &str, filter: &str, attributes: &[&str]) -> Result<Found, LdapError> {
     // RFC 4511 §4.5.1.8: "1.1" asks for none of the attributes.
     let attributes = if attributes.is_empty() { &["1.1"] } else { attributes };
-    let options = SearchOptions::new().sizelimit(MOST);
-    let found = ldap.with_search_options(options).search(base, Scope::Subtree, filter, attributes.to_vec()).await?;
-    if found.1.rc != SIZE_LIMIT_EXCEEDED {
-        found.1.success()?;
+    let ldap = ldap.with_search_options(SearchOptions::new().sizelimit(MOST));
+    let only = EntriesOnly::new();
+    let mut stream = ldap.streaming_search_with(only, base, Scope::Subtree, filter, attributes.to_vec()).await?;
+    let mut entries = Vec::new();
+    while let Some(entry) = stream.next().await? {
+        if entries.len() >= MOST.unsigned_abs() as usize {
+            // It was asked for no more. What it goes on to say is not kept.
+            return Err(LdapError::EndOfStream);
+        }
+        let entry = SearchEntry::construct(entry);
+        entries.push(entry.attrs.into_iter().map(|(name, values)| (name.to_lowercase(), values)).collect());
     }
-    let entries = found.0.into_iter().filter(|entry| !entry.is_ref() && !entry.is_intermediate());
-    let lower =
-        |entry: SearchEntry| entry.attrs.into_iter().map(|(name, values)| (name.to_lowercase(), values)).collect();
-    Ok(entries.map(SearchEntry::construct).map(lower).collect())
+    let end = stream.finish().await;
+    let missing = missing(&end);
+    if !CUT_SHORT.contains(&end.rc) {
+        end.success()?;
+    }
+    Ok(Found { entries, missing })
+}
+
+/// Why an answer that ended so may not be all.
+fn missing(end: &LdapResult) -> Option<String> {
+    if let Some(elsewhere) = end.refs.iter().find(|reference| may_hold_mailboxes(reference)) {
+        return Some(format!("a part of it is at {elsewhere}; ask the global catalogue, or a base below the root"));
+    }
+    CUT_SHORT.contains(&end.rc).then(|| end.to_string())
+}
+
+/// Whether somebody could have a mailbox where an LDAP URL (RFC 4516) leads.
+fn may_hold_mailboxes(reference: &str) -> bool {
+    let name = reference.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or("", |(_, name)| name);
+    let name = name.to_ascii_lowercase().replace("%20", " ");
+    !NOBODY_THERE.iter().any(|start| name.trim_start().strip_prefix(start).is_some_and(|rest| rest.starts_with(',')))
 }
 
 const fn is_broken(error: &LdapError) -> bool {
@@ -202,6 +254,39 @@ mod tests {
         let template = "(|(mail={})(proxyAddresses=smtp:{}))";
         assert_eq!(filter(template, "an@a.test"), "(|(mail=an@a.test)(proxyAddresses=smtp:an@a.test))");
         assert_eq!(filter("(mail={})", "*)(uid=*@a.test"), "(mail=\\2a\\29\\28uid=\\2a@a.test)");
+    }
+
+    fn ended(rc: u32, refs: &[&str]) -> LdapResult {
+        let refs = refs.iter().map(|text| (*text).to_owned()).collect();
+        LdapResult { rc, matched: String::new(), text: String::new(), refs, ctrls: Vec::new() }
+    }
+
+    #[test]
+    fn rfc4511_4_5_3_a_part_that_is_elsewhere_or_cut_off_is_missing() {
+        // What Active Directory adds to each answer from the root of a domain without others below it.
+        let own = [
+            "ldap://ForestDnsZones.tinh.local/DC=ForestDnsZones,DC=tinh,DC=local",
+            "ldap://DomainDnsZones.tinh.local/DC=DomainDnsZones,DC=tinh,DC=local",
+            "ldap://tinh.local/CN=Configuration,DC=tinh,DC=local",
+        ];
+        assert_eq!(missing(&ended(0, &[])), None);
+        assert_eq!(missing(&ended(0, &own)), None);
+        let child = "ldap://so.tinh.local/DC=so,DC=tinh,DC=local";
+        for refs in [
+            &[own[0], child][..],
+            &[child],
+            &["ldap://dc2.tinh.local"],
+            &["rubbish"],
+            &["ldap:///cn=configurations,dc=x"],
+        ] {
+            assert!(
+                missing(&ended(0, refs)).is_some_and(|why| why.contains("elsewhere") || why.contains("is at")),
+                "{refs:?}"
+            );
+        }
+        for rc in CUT_SHORT {
+            assert!(missing(&ended(rc, &[])).is_some(), "{rc}");
+        }
     }
 
     #[tokio::test]

@@ -3,9 +3,16 @@
 
 use std::fmt;
 use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::path::PathBuf;
 
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
+use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
+use tokio::io::{
+    AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader, Interest,
+};
+use tokio::net::{TcpStream, UnixStream};
+
+use super::jail::memory;
 
 /// Where the service listens.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -46,8 +53,18 @@ impl fmt::Display for Address {
     }
 }
 
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {
+    /// The socket, where the other side is on this machine and takes descriptors.
+    fn local(&self) -> Option<&UnixStream> {
+        None
+    }
+}
+impl Stream for TcpStream {}
+impl Stream for UnixStream {
+    fn local(&self) -> Option<&UnixStream> {
+        Some(self)
+    }
+}
 
 /// An open connection.
 pub struct Talk(BufReader<Box<dyn Stream>>);
@@ -62,12 +79,12 @@ impl Talk {
     pub async fn connect(address: &Address) -> io::Result<Self> {
         let stream: Box<dyn Stream> = match address {
             Address::Tcp(text) => {
-                let stream = tokio::net::TcpStream::connect(text.as_str()).await?;
+                let stream = TcpStream::connect(text.as_str()).await?;
                 // Small questions, waited for: Nagle costs 40 ms each.
                 stream.set_nodelay(true)?;
                 Box::new(stream)
             }
-            Address::Unix(path) => Box::new(tokio::net::UnixStream::connect(path).await?),
+            Address::Unix(path) => Box::new(UnixStream::connect(path).await?),
         };
         Ok(Self(BufReader::new(stream)))
     }
@@ -76,6 +93,26 @@ impl Talk {
     pub async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.0.write_all(bytes).await?;
         self.0.flush().await
+    }
+
+    /// Whether memory can be handed over instead of sent.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.0.get_ref().local().is_some()
+    }
+
+    /// Hands `bytes` over as a sealed memory file, beside one octet that means nothing. Only where [`Self::is_local`].
+    pub async fn hand_over(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let Some(socket) = self.0.get_ref().local() else { return Err(io::ErrorKind::Unsupported.into()) };
+        let memory = memory::seal(bytes)?;
+        let rights = [memory.as_fd().as_raw_fd()];
+        let send = || {
+            let control = [ControlMessage::ScmRights(&rights)];
+            let octet = [io::IoSlice::new(&[0])];
+            let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+            sendmsg::<UnixAddr>(socket.as_fd().as_raw_fd(), &octet, &control, flags, None).map_err(io::Error::from)
+        };
+        socket.async_io(Interest::WRITABLE, send).await.map(drop)
     }
 
     /// Whether the other side said nothing unasked and did not hang up: fit for another question.

@@ -142,9 +142,11 @@ impl Policy {
         if let Some(account) = &tls.account {
             return Some(&account.agency);
         }
+        let client = tls.client.as_ref()?;
         let shown = |certificate: &ClientCertificate| match certificate {
-            ClientCertificate::Fingerprint(digits) => tls.client_certificate.as_ref() == Some(digits),
-            ClientCertificate::Name(name) => tls.client_names.contains(name),
+            ClientCertificate::Fingerprint(digits) => client.fingerprint == *digits,
+            ClientCertificate::Key(pin) => client.key == *pin,
+            ClientCertificate::Name(name) => client.names.contains(name),
         };
         self.certificates.iter().find(|(certificate, _)| shown(certificate)).map(|(_, agency)| agency)
     }

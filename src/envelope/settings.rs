@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::mail::Span;
+use crate::mail::{KeyPin, Span};
 
 /// `recipients = { from = "any" | "file" | "callout" | "ldap", path = "..." }`
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,20 +86,24 @@ pub enum RecipientSource {
     Ldap,
 }
 
-/// A client certificate that speaks for an agency: `sha256:HEX` of itself, or `name:mail.unit.gov.vn`, a name in one
-/// whose authority the listener trusts.
+/// A client certificate that speaks for an agency: `sha256:HEX` of itself, `key:sha256:HEX` of its public key, so that it
+/// may be renewed, or `name:mail.unit.gov.vn`, a name in one whose authority the listener trusts.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum ClientCertificate {
     /// SHA-256, lower-case hexadecimal.
     Fingerprint(String),
+    Key(KeyPin),
     /// Lower case.
     Name(String),
 }
 
 /// A text that names no certificate.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("a certificate is written \"sha256:\" and 64 hexadecimal digits, or \"name:\" and a host name in it")]
+#[error(
+    "a certificate is written \"sha256:\" and 64 hexadecimal digits, \"key:sha256:\" and the SHA-256 of its public key, \
+     or \"name:\" and a host name in it"
+)]
 pub struct NoCertificate;
 
 impl FromStr for ClientCertificate {
@@ -111,6 +115,9 @@ impl FromStr for ClientCertificate {
             let good = digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit());
             return good.then_some(Self::Fingerprint(digits)).ok_or(NoCertificate);
         }
+        if let Some(pin) = text.strip_prefix("key:") {
+            return pin.parse().map(Self::Key).map_err(|_| NoCertificate);
+        }
         let name = text.strip_prefix("name:").ok_or(NoCertificate)?.to_ascii_lowercase();
         let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'@');
         (!name.is_empty() && name.bytes().all(good)).then_some(Self::Name(name)).ok_or(NoCertificate)
@@ -121,6 +128,7 @@ impl fmt::Display for ClientCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Fingerprint(digits) => write!(f, "sha256:{digits}"),
+            Self::Key(pin) => write!(f, "key:{pin}"),
             Self::Name(name) => write!(f, "name:{name}"),
         }
     }

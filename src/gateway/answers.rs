@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
+use super::control::peer::Peer;
 use super::control::serve::Handler;
 use super::control::{ENGINES, FLUSH_RECEIPTS, Reply, Request};
 use super::emergency::Emergency;
@@ -28,13 +29,13 @@ pub(super) struct Answers {
 }
 
 impl Handler for Answers {
-    fn handle(&self, request: Request) -> Pin<Box<dyn Future<Output = Reply> + Send + '_>> {
-        Box::pin(self.answer(request))
+    fn handle(&self, request: Request, peer: Peer) -> Pin<Box<dyn Future<Output = Reply> + Send + '_>> {
+        Box::pin(self.answer(request, peer))
     }
 }
 
 impl Answers {
-    async fn answer(&self, request: Request) -> Reply {
+    async fn answer(&self, request: Request, peer: Peer) -> Reply {
         match request {
             Request::Reload => self.reload().await,
             Request::Status => self.status(),
@@ -49,18 +50,23 @@ impl Answers {
                 }
             }
             Request::Other { name, .. } => Reply::failed(format!("this gateway does not know \"{name}\"")),
-            Request::QuarantineRead { key, offset, by, reason } => self.officer.read(key, offset, &by, &reason).await,
-            Request::QuarantineRemove { key, by, reason } => self.officer.remove(key, &by, &reason).await,
-            Request::QuarantineRotate { by, reason } => self.officer.rotate(&by, &reason).await,
+            Request::QuarantineRead { key, offset, sudo, reason } => {
+                self.officer.read(key, offset, &peer.called(&sudo), &reason).await
+            }
+            Request::QuarantineRemove { key, sudo, reason } => {
+                self.officer.remove(key, &peer.called(&sudo), &reason).await
+            }
+            Request::QuarantineRotate { sudo, reason } => self.officer.rotate(&peer.called(&sudo), &reason).await,
             Request::QuarantineRelease(errand) => {
-                let reply = self.officer.release(&errand, &self.live.current()).await;
+                let reply = self.officer.release(&errand, &peer.called(&errand.sudo), &self.live.current()).await;
                 self.deliver.wake();
                 reply
             }
-            Request::BypassOn { span, by, reason } => self.emergency.on(span, &by, &reason),
-            Request::BypassOff { by, reason } => self.emergency.off(&by, &reason),
+            Request::BypassOn { span, sudo, reason } => self.emergency.on(span, &peer.called(&sudo), &reason),
+            Request::BypassOff { sudo, reason } => self.emergency.off(&peer.called(&sudo), &reason),
             Request::BypassStatus => self.emergency.status(),
-            Request::RetroDone { by, found, about } => {
+            Request::RetroDone { sudo, found, about } => {
+                let by = peer.called(&sudo);
                 self.metrics.retro(found);
                 for line in about.iter().take(MOST_RETRO) {
                     self.officer.note("retro.found", line, &by, "", "");

@@ -6,6 +6,7 @@
 
 pub mod client;
 pub mod filter;
+pub mod peer;
 pub mod serve;
 pub mod stores;
 #[cfg(test)]
@@ -27,8 +28,6 @@ pub const MOST_REQUEST: usize = 64 << 10;
 pub const MOST_REPLY: usize = 16 << 20;
 /// Jobs in one page.
 pub const PAGE: usize = 100;
-/// Octets of a held message in one piece.
-pub const PIECE: u64 = 1 << 20;
 
 /// Name of the request that writes out all receipts.
 pub const FLUSH_RECEIPTS: &str = "flush-receipts";
@@ -42,7 +41,8 @@ pub fn socket(data_dir: &Path) -> PathBuf {
     data_dir.join("control.sock")
 }
 
-/// What can be asked of the gateway.
+/// What can be asked of the gateway. Who asks is known from the socket; `sudo` is who the command says it was started by,
+/// empty for the same user.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Request {
@@ -75,42 +75,47 @@ pub enum Request {
     QuarantineShow {
         key: HeldKey,
     },
-    /// Octets of the message from `offset` on, at most [`PIECE`].
+    /// Octets of the message from `offset` on, 1 MiB at most; none at its end.
     QuarantineRead {
         key: HeldKey,
         offset: u64,
         #[serde(default)]
-        by: String,
+        sudo: String,
         #[serde(default)]
         reason: String,
     },
     QuarantineRelease(Errand),
     QuarantineRemove {
         key: HeldKey,
-        by: String,
+        #[serde(default)]
+        sudo: String,
         reason: String,
     },
     /// The key file and the names of the keys in it.
     QuarantineKeys,
     /// A new master key; what is held is sealed anew.
     QuarantineRotate {
-        by: String,
+        #[serde(default)]
+        sudo: String,
         reason: String,
     },
     /// `span`: for how long.
     BypassOn {
         span: Span,
-        by: String,
+        #[serde(default)]
+        sudo: String,
         reason: String,
     },
     BypassOff {
-        by: String,
+        #[serde(default)]
+        sudo: String,
         reason: String,
     },
     BypassStatus,
     /// What `luytre retro` found: how many deliveries, and a line for each of the first.
     RetroDone {
-        by: String,
+        #[serde(default)]
+        sudo: String,
         found: usize,
         about: Vec<String>,
     },
@@ -129,7 +134,8 @@ pub enum Request {
 #[serde(deny_unknown_fields)]
 pub struct Errand {
     pub key: HeldKey,
-    pub by: String,
+    #[serde(default)]
+    pub sudo: String,
     pub reason: String,
     /// Somebody else instead of its recipients.
     #[serde(default)]

@@ -35,6 +35,8 @@ impl Undeliverable for Holder {
                 size_bytes: parcel.size_bytes(),
                 from: parcel.meta.sender.to_string(),
                 client_ip: String::new(),
+                helo: String::new(),
+                auth: crate::inspect::AuthFacts::default(),
                 codes: Vec::new(),
                 sha256: String::new(),
             };

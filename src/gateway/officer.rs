@@ -76,7 +76,7 @@ impl Officer {
     }
 
     pub async fn remove(&self, key: HeldKey, by: &str, reason: &str) -> Reply {
-        let id = match self.stores.shelf.show(key).await {
+        let id = match self.stores.shelf.describe(key).await {
             Ok((entry, _)) => entry.held.meta.id,
             // What cannot be read can still be taken away.
             Err(_) => key.id,
@@ -92,12 +92,12 @@ impl Officer {
         }
     }
 
-    pub async fn release(&self, errand: &Errand, policy: &Policy) -> Reply {
-        let Errand { key, by, reason, to, force } = errand;
+    pub async fn release(&self, errand: &Errand, by: &str, policy: &Policy) -> Reply {
+        let Errand { key, reason, to, force, .. } = errand;
         if (*force || !to.is_empty()) && reason.trim().is_empty() {
             return Reply::failed("--force and --to need a --reason");
         }
-        let order = match order(errand, policy) {
+        let order = match order(errand, by, policy) {
             Ok(order) => order,
             Err(why) => return Reply::failed(why),
         };
@@ -106,7 +106,7 @@ impl Officer {
             Err(error) => return Reply::failed(error),
         };
         if !force {
-            let objections = match self.recheck.look(&entry, &keep).await {
+            let objections = match self.recheck.look(&entry, &keep, &order).await {
                 Ok(objections) => objections,
                 Err(why) => vec![format!("it could not be looked at again: {why}")],
             };
@@ -163,7 +163,7 @@ impl Officer {
 }
 
 /// The errand with its addresses looked up: mailboxes of one agency, so that held mail never leaves by this door.
-fn order(errand: &Errand, policy: &Policy) -> Result<Order, String> {
+fn order(errand: &Errand, by: &str, policy: &Policy) -> Result<Order, String> {
     let mut to: Vec<Recipient> = Vec::new();
     for text in &errand.to {
         let mailbox = Mailbox::parse(text).map_err(|error| format!("{text}: {error}"))?;
@@ -175,7 +175,7 @@ fn order(errand: &Errand, policy: &Policy) -> Result<Order, String> {
         to.push(Recipient { mailbox, destination, original: None, notify: Notify::default() });
     }
     Ok(Order {
-        by: errand.by.clone(),
+        by: by.to_owned(),
         reason: errand.reason.clone(),
         to,
         forced: errand.force,

@@ -1,5 +1,6 @@
-//! One refusal, one ban, or a state of the gateway as a line that a SIEM or an intrusion monitor reads: JSON, CEF, and the syslog frame around
-//! them (RFC 5424). What strangers said stands in it, so controls are escaped and lengths are bounded.
+//! What happened at the door as a line that a SIEM or an intrusion monitor reads: JSON, CEF, and the syslog frame around
+//! them (RFC 5424): a refusal, a ban, a failed handshake, an account that suddenly sends much, a state of the gateway.
+//! What strangers said stands in it, so controls are escaped and lengths are bounded.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -7,10 +8,11 @@ use std::net::SocketAddr;
 use serde::Serialize;
 
 use super::settings::SyslogFormat;
-use crate::listen::Role;
+use crate::env::tls::handshake::HandshakeError;
 use crate::listen::stress::Turn;
+use crate::listen::{ClientFacts, Role};
 use crate::mail::Timestamp;
-use crate::session::desk::Refusal;
+use crate::session::desk::{Refusal, Sudden};
 
 /// Longest text of a stranger that is kept of one field.
 const LONGEST: usize = 512;
@@ -20,7 +22,7 @@ const LONGEST: usize = 512;
 pub struct Event {
     /// RFC 3339, UTC.
     pub time: String,
-    /// `refusal`, `ban`, or, about the gateway itself and without a client, `stress` or `list`.
+    /// `refusal`, `ban`, `tls`, `sudden`, or, about the gateway itself and without a client, `stress` or `list`.
     pub event: &'static str,
     pub address: String,
     pub port: u16,
@@ -36,6 +38,9 @@ pub struct Event {
     pub helo: String,
     pub sender: String,
     pub recipient: String,
+    /// Who sends outward: the account that logged in; for `sudden` else the client certificate's fingerprint, or the
+    /// address. Empty otherwise.
+    pub account: String,
     /// The message's or refusal's id, as in `luytre receipt`.
     pub id: String,
     /// When a ban ends, RFC 3339; empty otherwise.
@@ -52,8 +57,9 @@ impl Event {
             helo: bounded(refusal.helo),
             sender: refusal.sender.map(|sender| bounded(&sender.to_string())).unwrap_or_default(),
             recipient: bounded(refusal.recipient.unwrap_or_default()),
+            account: account(refusal.client),
             id: refusal.id.to_string(),
-            ..Self::about("refusal", refusal.at, refusal.client.address, refusal.client.local, refusal.client.role)
+            ..Self::of("refusal", refusal.at, refusal.client)
         }
     }
 
@@ -61,6 +67,27 @@ impl Event {
     #[must_use]
     pub fn ban(refusal: &Refusal<'_>, offence: &'static str, until: Timestamp) -> Self {
         Self { event: "ban", reason: offence, until: until.rfc3339(), reply: String::new(), ..Self::refusal(refusal) }
+    }
+
+    /// A TLS handshake that came to nothing. Nothing was said: there is no reply.
+    #[must_use]
+    pub fn handshake(client: &ClientFacts, error: &HandshakeError, at: Timestamp) -> Self {
+        Self { reason: error.cause.as_str(), rule: bounded(&error.detail), ..Self::of("tls", at, client) }
+    }
+
+    /// Somebody on a relay listener suddenly sends much; its mail was taken.
+    #[must_use]
+    pub fn sudden(sudden: &Sudden<'_>) -> Self {
+        let opening = sudden.opening;
+        Self {
+            reason: "sudden",
+            rule: format!("agency:{}", sudden.agency),
+            helo: bounded(&opening.helo),
+            sender: bounded(&opening.sender.to_string()),
+            account: bounded(sudden.account),
+            id: opening.id.to_string(),
+            ..Self::of("sudden", sudden.at, &opening.client)
+        }
     }
 
     /// Something about the gateway itself: nobody is its client.
@@ -88,6 +115,10 @@ impl Event {
         Self::state("stress", cause.as_str(), rule, at)
     }
 
+    fn of(event: &'static str, at: Timestamp, client: &ClientFacts) -> Self {
+        Self::about(event, at, client.address, client.local, client.role)
+    }
+
     fn about(event: &'static str, at: Timestamp, client: SocketAddr, local: SocketAddr, role: Role) -> Self {
         let none = String::new;
         Self {
@@ -103,6 +134,7 @@ impl Event {
             helo: none(),
             sender: none(),
             recipient: none(),
+            account: none(),
             id: none(),
             until: none(),
         }
@@ -118,8 +150,10 @@ impl Event {
     #[must_use]
     pub fn cef(&self) -> String {
         let severity = match self.event {
+            "sudden" => 8,
             "ban" | "list" => 7,
             "stress" => 6,
+            "tls" => 3,
             _ => 4,
         };
         let version = env!("CARGO_PKG_VERSION");
@@ -139,6 +173,7 @@ impl Event {
             ("cs1", &self.rule),
             ("shost", &self.helo),
             ("suser", &self.sender),
+            ("suid", &self.account),
             ("duser", &self.recipient),
             ("externalId", &self.id),
             ("end", &self.until),
@@ -156,10 +191,10 @@ impl Event {
         line
     }
 
-    /// The RFC 5424 frame: facility mail (2), severity notice (5) or, for all but refusals, warning (4).
+    /// The RFC 5424 frame: facility mail (2), severity notice (5) where somebody was only turned away, else warning (4).
     #[must_use]
     pub fn syslog(&self, format: SyslogFormat, hostname: &str, process: u32) -> String {
-        let severity = if self.event == "refusal" { 5 } else { 4 };
+        let severity = if matches!(self.event, "refusal" | "tls") { 5 } else { 4 };
         let text = match format {
             SyslogFormat::Cef => self.cef(),
             SyslogFormat::Json => self.json(),
@@ -168,6 +203,10 @@ impl Event {
         let mark = if text.is_ascii() { "" } else { "\u{feff}" };
         format!("<{}>1 {} {hostname} luytre {process} {} - {mark}{text}", 2 * 8 + severity, self.time, self.event)
     }
+}
+
+fn account(client: &ClientFacts) -> String {
+    client.tls.as_ref().and_then(|tls| tls.account.as_ref()).map_or_else(String::new, |account| bounded(&account.name))
 }
 
 /// CEF: backslash, equals sign and line ends are escaped in values; other controls have no place in a line.

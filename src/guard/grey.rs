@@ -64,6 +64,22 @@ pub struct Terms {
     pub keep: Span,
 }
 
+/// Since when a pair must have been seen to be remembered still.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Horizon {
+    /// Those who came back.
+    pub passed: Timestamp,
+    /// Those who have not.
+    pub waiting: Timestamp,
+}
+
+impl Terms {
+    #[must_use]
+    pub fn horizon(self, now: Timestamp) -> Horizon {
+        Horizon { passed: now - self.keep, waiting: now - PATIENCE.max(self.wait.doubled(1)) }
+    }
+}
+
 /// All pairs.
 #[derive(Debug)]
 pub struct Greylist {
@@ -144,12 +160,11 @@ impl Greylist {
         self.known.get(pair).copied()
     }
 
-    /// Forgets what is over; the pairs that went.
-    pub fn expire(&mut self, terms: Terms, now: Timestamp) -> Vec<Pair> {
+    /// Forgets what is over.
+    pub fn expire(&mut self, terms: Terms, now: Timestamp) {
         let over = self.known.iter().filter(|(_, known)| is_over(known, terms, now));
         let gone: Vec<Pair> = over.map(|(pair, _)| pair.clone()).collect();
         gone.iter().for_each(|pair| self.remove(pair));
-        gone
     }
 
     #[must_use]
@@ -208,5 +223,6 @@ impl Greylist {
 }
 
 fn is_over(known: &Known, terms: Terms, now: Timestamp) -> bool {
-    now.since(known.last) > if known.passed { terms.keep } else { PATIENCE.max(terms.wait.doubled(1)) }
+    let horizon = terms.horizon(now);
+    known.last < if known.passed { horizon.passed } else { horizon.waiting }
 }

@@ -26,18 +26,22 @@ use super::pace::{Kind, Pace, Rate, Secret};
 use super::record::Record;
 use super::settings::{Action, Events};
 use super::weigh::{Assessment, Band};
+use crate::env::tls::handshake::HandshakeError;
 use crate::env::{Clock, Dice, Dns};
 use crate::listen::admit::key;
 use crate::listen::stress::Turn;
 use crate::listen::{ClientFacts, Role};
 use crate::mail::{AgencyId, Mailbox, Reply, ReversePath, Timestamp};
-use crate::session::desk::{Opening, Refusal};
+use crate::session::desk::{Opening, Refusal, Sudden};
 use keeper::Keeper;
 use sink::Sink;
 use store::Store;
 
 /// Sessions that may be slowed at the same time; beyond it nobody is, for each holds a connection of ours.
 const SLOWED: usize = 500;
+/// Failed handshakes of one address that become events in an hour: a client that cannot do our TLS tries for ever, and
+/// the metric counts them all.
+const HANDSHAKES: Rate = Rate::hourly(10);
 /// Clients that are looked up before they said who they are, at the same time.
 const LOOKING: usize = 256;
 
@@ -65,6 +69,8 @@ struct Tables {
     greylist: Greylist,
     health: Health,
     fame: Fame,
+    /// Failed handshakes that became events, by address; not worth keeping over a restart.
+    told: Pace,
 }
 
 impl Guard {
@@ -286,6 +292,19 @@ impl Guard {
         }
     }
 
+    /// A TLS handshake failed: that becomes an event, and nobody's conduct. Many honest servers are only old.
+    pub fn handshake_failed(&self, client: &ClientFacts, error: &HandshakeError, at: Timestamp) {
+        let address = key(client.address.ip()).to_string();
+        if self.tables().told.take(Kind::Address, &address, HANDSHAKES, at).is_ok() {
+            self.0.sink.tell(Event::handshake(client, error, at));
+        }
+    }
+
+    /// An account suddenly sends much: that becomes an event.
+    pub fn sudden(&self, sudden: &Sudden<'_>) {
+        self.0.sink.tell(Event::sudden(sudden));
+    }
+
     /// Stress began or ended: that becomes an event.
     pub fn stressed(&self, turn: Turn, at: Timestamp) {
         self.0.sink.tell(Event::stress(turn, at));
@@ -322,8 +341,9 @@ impl Guard {
 
     /// Done once an hour: what is over is forgotten.
     pub fn forget(&self, rules: &Rules) {
-        let gone = self.tables().greylist.expire(terms(rules), self.0.clock.now());
-        gone.into_iter().for_each(|pair| self.0.store.remove(pair));
+        let (terms, now) = (terms(rules), self.0.clock.now());
+        self.tables().greylist.expire(terms, now);
+        self.0.store.forget(terms.horizon(now));
     }
 
     /// Returns when everything so far is on disk.

@@ -190,10 +190,28 @@ pub enum DmarcPolicy {
     Reject,
 }
 
+/// Which parts of a message the virus engines are shown; each level holds those before it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
+pub enum WantsParts {
+    #[default]
+    None,
+    /// What an engine that opens mail and archives does not find in the whole message: what was behind a password, what
+    /// lies three containers deep, and other readings of an ambiguous message.
+    Hidden,
+    /// And every part of the message but the text of the letter, as it is attached.
+    Attached,
+    /// And every member of an archive or document.
+    Opened,
+    /// And the text of the letter.
+    All,
+}
+
 /// Octets that left the cage beside the facts, and what they are. The octets themselves are in [`Released`].
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Outgoing {
     pub kind: OutgoingKind,
+    /// For the engines that want this level or a higher one; `None` for a message.
+    pub level: WantsParts,
     /// Where they lie in the memory handed out.
     pub offset: u64,
     pub length: u64,

@@ -13,7 +13,7 @@ use super::checks::content::archive::{self, Budget, Passwords};
 use super::checks::content::document;
 use super::checks::content::{self, ContentCheck, Outbox, View, kind, objects, outbox};
 use super::rules::surface::{Form, Outer, Surface, Surfaces};
-use super::{ContentFacts, Finding, OutgoingKind};
+use super::{ContentFacts, Finding, OutgoingKind, WantsParts};
 use crate::env::Clock;
 use crate::env::jail::wire::Inner;
 use crate::env::jail::{cage, memory, probe};
@@ -54,19 +54,6 @@ pub struct Strip {
     /// Paths as in the list of parts.
     pub parts: Vec<String>,
     pub notice: String,
-}
-
-/// Which parts the engines of the policy are shown.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
-pub enum WantsParts {
-    #[default]
-    None,
-    /// What an engine that opens mail and archives does not find in the whole message: what was behind a password, what
-    /// lies three containers deep, and other readings of an ambiguous message.
-    Hidden,
-    /// All but the text of the letter, which stands in the whole message.
-    Attachments,
-    All,
 }
 
 impl Wants {

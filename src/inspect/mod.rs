@@ -15,8 +15,9 @@ pub mod settings;
 
 pub use case::{
     AuthFacts, AuthResult, Case, ContentFacts, Outgoing, OutgoingKind, PartFact, Released, SmimeFact, SmimeStatus,
+    WantsParts,
 };
 pub use check::{Certainty, Finding};
-pub use inspector::{Wants, WantsParts};
+pub use inspector::Wants;
 pub use policy::Policy;
 pub use run::{Examined, InspectError, Pool};

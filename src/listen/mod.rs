@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 pub use network::Networks;
 use serde::{Deserialize, Serialize};
 
-use crate::env::tls::server::Negotiated;
+use crate::env::tls::server::{ClientCertificate, Negotiated};
 use crate::mail::AgencyId;
 
 /// What a listener is for.
@@ -44,11 +44,10 @@ pub struct TlsFacts {
     pub version: String,
     pub cipher: String,
     pub bits: u32,
-    /// SHA-256 of the client's certificate, whose key it proved to hold; lower-case hexadecimal.
-    pub client_certificate: Option<String>,
-    /// The names in it, in lower case; empty unless an authority of the listener vouches for them.
+    /// The client's certificate, whose key it proved to hold. Boxed: next to nobody shows one, and everybody's session has
+    /// room for it.
     #[serde(default)]
-    pub client_names: Vec<String>,
+    pub client: Option<Box<ClientCertificate>>,
     /// The account that logged in. It stands here because AUTH exists inside TLS only.
     #[serde(default)]
     pub account: Option<Account>,
@@ -63,8 +62,7 @@ pub struct Account {
 
 impl From<Negotiated> for TlsFacts {
     fn from(n: Negotiated) -> Self {
-        let (client_certificate, client_names) =
-            n.client.map_or((None, Vec::new()), |client| (Some(client.fingerprint), client.names));
-        Self { version: n.version, cipher: n.cipher, bits: n.bits, client_certificate, client_names, account: None }
+        let client = n.client.map(Box::new);
+        Self { version: n.version, cipher: n.cipher, bits: n.bits, client, account: None }
     }
 }

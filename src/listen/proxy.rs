@@ -56,7 +56,10 @@ fn version1(bytes: &[u8]) -> Header {
         ["PROXY", family @ ("TCP4" | "TCP6"), from, to, from_port, to_port] => {
             let address = |ip: &str, port: &str| -> Option<SocketAddr> {
                 let ip: IpAddr = ip.parse().ok()?;
-                (ip.is_ipv4() == (*family == "TCP4")).then_some(SocketAddr::new(ip, port.parse().ok()?))
+                let is_number = port.bytes().all(|b| b.is_ascii_digit());
+                // An IPv4 client is one however it is written, as in version 2: lists and limits know it by that.
+                (ip.is_ipv4() == (*family == "TCP4") && is_number)
+                    .then_some(SocketAddr::new(ip.to_canonical(), port.parse().ok()?))
             };
             match (address(from, from_port), address(to, to_port)) {
                 (Some(client), Some(local)) => {
@@ -129,6 +132,9 @@ mod tests {
         for cut in 0..line.len() {
             assert_eq!(parse(&line[..cut]), Header::Incomplete, "{cut}");
         }
+        let mapped = b"PROXY TCP6 ::ffff:192.0.2.25 ::1 40000 25\r\n";
+        let Header::Complete { addresses: Some(mapped), .. } = parse(mapped) else { panic!("{:?}", parse(mapped)) };
+        assert_eq!(mapped.client, "192.0.2.25:40000".parse().unwrap(), "an IPv4 client however it is written");
         assert_eq!(parse(b"PROXY UNKNOWN\r\n"), Header::Complete { length: 15, addresses: None });
     }
 
@@ -153,12 +159,13 @@ mod tests {
         huge.extend([0x21, 0x11, 0xff, 0xff]);
         let mut short = SIGNATURE.to_vec();
         short.extend([0x21, 0x11, 0, 4, 1, 2, 3, 4]);
-        let lines: [&[u8]; 9] = [
+        let lines: [&[u8]; 10] = [
             b"EHLO x\r\n",
             b"PROXY TCP4 1.2.3.4 5.6.7.8 1\r\n",
             b"PROXY TCP4 ::1 ::1 1 2\r\n",
             b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\n",
             b"PROXY TCP4 1.2.3.4 5.6.7.8 1 99999\r\n",
+            b"PROXY TCP4 1.2.3.4 5.6.7.8 1 +25\r\n",
             &long,
             &huge,
             &short,

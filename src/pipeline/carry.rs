@@ -220,6 +220,8 @@ impl Pipeline {
             size_bytes: parcel.size_bytes(),
             from: judged.case().auth().from.as_ref().map(ToString::to_string).unwrap_or_default(),
             client_ip: envelope.client().address.ip().to_string(),
+            helo: envelope.helo().to_owned(),
+            auth: judged.case().auth().clone(),
             codes: codes(group),
             sha256: String::new(),
         };

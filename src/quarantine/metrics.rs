@@ -3,7 +3,8 @@
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use super::Kind;
-use crate::mail::Span;
+use super::settings::Quarantine;
+use crate::mail::{AgencyId, Span};
 
 /// What operators see of held mail. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -13,6 +14,8 @@ pub struct Metrics {
     index_up: IntGauge,
     disk: IntGauge,
     quota: IntGauge,
+    agencies: IntGaugeVec,
+    agency_quota: IntGauge,
     oldest: IntGauge,
     keep: IntGauge,
     turned_away: IntCounter,
@@ -52,6 +55,13 @@ impl Metrics {
             "Octets of the quarantine's files; an identical mass mailing is held once.",
         )?;
         let quota = gauge("luytre_quarantine_quota_bytes", "Octets those files may take; 0: no limit.")?;
+        let agency_quota =
+            gauge("luytre_quarantine_agency_quota_bytes", "Octets that one agency's held mail may take; 0: no limit.")?;
+        let agencies = IntGaugeVec::new(
+            Opts::new("luytre_quarantine_agency_bytes", "Octets of the files that hold mail of one agency."),
+            &["agency"],
+        )?;
+        registry.register(Box::new(agencies.clone()))?;
         let oldest = gauge(
             "luytre_quarantine_oldest_seconds",
             "For how long the oldest message in the quarantine is held; looked at each hour and at each change.",
@@ -78,7 +88,20 @@ impl Metrics {
         for kind in Kind::ALL {
             messages.with_label_values(&[kind.word()]).set(0);
         }
-        Ok(Self { messages, bytes, index_up, disk, quota, oldest, keep, turned_away, pushed_out, releases })
+        Ok(Self {
+            messages,
+            bytes,
+            index_up,
+            disk,
+            quota,
+            agencies,
+            agency_quota,
+            oldest,
+            keep,
+            turned_away,
+            pushed_out,
+            releases,
+        })
     }
 
     pub(super) fn came(&self, kind: Kind, bytes: u64) {
@@ -99,10 +122,16 @@ impl Metrics {
         self.bytes.set(bytes);
     }
 
-    pub(super) fn disk(&self, bytes: u64, quota: u64, keep: Span) {
-        self.keep.set(i64::try_from(keep.as_seconds()).unwrap_or(i64::MAX));
-        self.disk.set(i64::try_from(bytes).unwrap_or(i64::MAX));
-        self.quota.set(i64::try_from(quota).unwrap_or(i64::MAX));
+    pub(super) fn disk(&self, bytes: u64, settings: &Quarantine) {
+        let whole = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        self.keep.set(whole(settings.keep.as_seconds()));
+        self.disk.set(whole(bytes));
+        self.quota.set(whole(settings.quota.as_u64()));
+        self.agency_quota.set(whole(settings.agency_quota.as_u64()));
+    }
+
+    pub(super) fn agency(&self, agency: &AgencyId, bytes: u64) {
+        self.agencies.with_label_values(&[agency.as_str()]).set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     pub(super) fn oldest(&self, age: Option<Span>) {

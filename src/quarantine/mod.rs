@@ -16,6 +16,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
+use crate::inspect::AuthFacts;
 use crate::mail::{ParcelMeta, Timestamp};
 
 pub use file::{Deed, Entry, HeldKey, What};
@@ -47,6 +48,11 @@ pub struct Held {
     pub size_bytes: u64,
     pub from: String,
     pub client_ip: String,
+    #[serde(default)]
+    pub helo: String,
+    /// What was found out about its sender when it came: for a second look, which cannot find it out again.
+    #[serde(default)]
+    pub auth: AuthFacts,
     /// Every finding it had, whatever it was worth; a second look is compared with these.
     #[serde(default)]
     pub codes: Vec<String>,

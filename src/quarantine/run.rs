@@ -8,10 +8,10 @@ mod indexer;
 pub mod keys;
 mod recent;
 mod release;
+mod room;
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -21,20 +21,20 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::file::{Deed, Entry, HeldKey};
 use super::metrics::Metrics;
-use super::settings::WhenFull;
 use super::shelf::{Filter, Page};
 use super::store::{Keep, Store, Stored, Swept};
-use super::{Held, Kind, settings};
+use super::{Held, settings};
 use crate::env::Clock;
 use crate::env::disk::{Disk, is_full};
 use crate::env::vault::{Keys, MasterKey, VaultError};
-use crate::mail::{MailId, Parcel, Reply, Timestamp};
+use crate::mail::{AgencyId, MailId, Parcel, Reply, Timestamp};
 
 use index::Index;
 use indexer::Indexer;
 use keys::{KeyError, Source};
 use recent::{Recent, WINDOW};
 pub use release::Releasing;
+use room::{Place, Room};
 
 /// Changes that may wait for the index; beyond that it is brought up to date from the files.
 const MOST_WAITING: usize = 10_000;
@@ -60,6 +60,8 @@ pub enum ShelfError {
     Vault(#[from] VaultError),
     #[error("the quarantine is full: {0} octets, as [quarantine] quota says")]
     Full(u64),
+    #[error("the share of {0} in the quarantine is used up: {1} octets, as [quarantine] agency_quota says")]
+    AgencyFull(AgencyId, u64),
     #[error("the message was already released by {} at {}", .0.by, .0.at)]
     Released(Deed),
     #[error("the message is held beside others of the same mailing: its id is {0}")]
@@ -73,7 +75,9 @@ impl ShelfError {
     #[must_use]
     pub fn reply(&self) -> Reply {
         match self {
-            Self::Full(_) => Reply::new(452, "4.3.1", "Not enough disk space here now, please try again later"),
+            Self::Full(_) | Self::AgencyFull(..) => {
+                Reply::new(452, "4.3.1", "Not enough disk space here now, please try again later")
+            }
             Self::Disk(error) if is_full(error) => {
                 Reply::new(452, "4.3.1", "Not enough disk space here now, please try again later")
             }
@@ -115,8 +119,7 @@ struct Inner {
     metrics: Metrics,
     releasing: Mutex<HashSet<HeldKey>>,
     recent: Recent,
-    /// Octets of all files.
-    bytes: AtomicU64,
+    room: Room,
 }
 
 /// What the index is told.
@@ -153,7 +156,7 @@ impl Shelf {
             metrics: metrics.clone(),
             releasing: Mutex::default(),
             recent: Recent::default(),
-            bytes: AtomicU64::new(swept.bytes),
+            room: Room::new(swept.bytes),
         });
         let shelf = Self(inner);
         shelf.measure();
@@ -199,9 +202,9 @@ impl Shelf {
         if held.expires_at <= held.held_at {
             held.expires_at = held.held_at + settings.keep;
         }
-        self.make_room(parcel.size_bytes(), &settings).await?;
+        let place = self.make_room(parcel.meta.destination.agency(), parcel.size_bytes(), &settings).await?;
         let (inner, keep) = (Arc::clone(&self.0), Keep { parcel: parcel.clone(), held, original });
-        let stored = blocking(move || inner.put(&keep)).await?;
+        let stored = blocking(move || inner.put(&keep, place)).await?;
         let key = stored.entry.key;
         self.measure();
         self.tell(Change::Put(Box::new(stored)));
@@ -220,10 +223,30 @@ impl Shelf {
         blocking(move || walk(&store, &filter)).await
     }
 
-    /// One message: what is known of it, and its bytes. A message that shares another's file is found by its own id too.
+    /// One message: what is known of it, and its bytes.
     pub async fn show(&self, key: HeldKey) -> Result<(Entry, Keep), ShelfError> {
-        let store = self.0.store.clone();
-        match blocking(move || store.parcel(key)).await {
+        self.find(key, Store::parcel).await
+    }
+
+    /// What is known of a message, and its header section as it was to be sent. The body stays sealed.
+    pub async fn describe(&self, key: HeldKey) -> Result<(Entry, Bytes), ShelfError> {
+        self.find(key, Store::describe).await
+    }
+
+    /// Octets of the message as it came (as it was to be sent, where that is all that is known) from `offset` on: some of
+    /// them, none at the end. Each octet of the file is opened once when they are asked for in order.
+    pub async fn read(&self, key: HeldKey, offset: u64) -> Result<Bytes, ShelfError> {
+        self.find(key, move |store, key| store.read(key, offset)).await
+    }
+
+    /// Asks the store for a message. One that shares another's file is found by its own id too.
+    async fn find<T: Send + 'static>(
+        &self,
+        key: HeldKey,
+        get: impl Fn(&Store, HeldKey) -> Result<T, ShelfError> + Clone + Send + 'static,
+    ) -> Result<T, ShelfError> {
+        let (store, first) = (self.0.store.clone(), get.clone());
+        match blocking(move || first(&store, key)).await {
             Err(ShelfError::Unknown(text)) if key.member == 0 => {
                 let filter = Filter { id: Some(key.id), released: true, limit: 100, ..Filter::default() };
                 let page = self.list(&filter).await?;
@@ -232,7 +255,7 @@ impl Shelf {
                     return Err(ShelfError::Unknown(text));
                 };
                 let store = self.0.store.clone();
-                blocking(move || store.parcel(other.key)).await
+                blocking(move || get(&store, other.key)).await
             }
             found => found,
         }
@@ -244,9 +267,10 @@ impl Shelf {
         let inner = Arc::clone(&self.0);
         blocking(move || {
             let bytes = inner.store.file_bytes(key).unwrap_or(0);
+            let agency = inner.store.entry(key).ok().map(|stored| stored.entry.held.meta.destination.agency().clone());
             inner.store.remove(key, &deed)?;
             let left = inner.store.file_bytes(key).unwrap_or(0);
-            inner.shrunk(bytes.saturating_sub(left));
+            inner.room.less(agency.as_ref(), bytes.saturating_sub(left));
             Ok(())
         })
         .await?;
@@ -269,14 +293,21 @@ impl Shelf {
                 }
             }
             if all.len() == before {
-                // Looked at each hour, so the age of what is left is told again.
-                if let Some(index) = self.settled_index().await
-                    && let Ok(oldest) = index.oldest_time().await
-                {
-                    self.0.metrics.oldest(oldest.map(|at| now.since(at)));
-                }
+                self.take_stock(now).await;
                 return Ok(all);
             }
+        }
+    }
+
+    /// Each hour: how old the oldest is, and what each agency has.
+    async fn take_stock(&self, now: Timestamp) {
+        let Some(index) = self.settled_index().await else { return };
+        if let Ok(oldest) = index.oldest_time().await {
+            self.0.metrics.oldest(oldest.map(|at| now.since(at)));
+        }
+        if let Ok(agencies) = index.by_agency().await {
+            self.0.room.counted(agencies);
+            self.measure();
         }
     }
 
@@ -319,41 +350,6 @@ impl Shelf {
     pub fn key_names(&self) -> (PathBuf, Vec<String>) {
         let ids = self.0.store.keys_in_use().ids();
         (self.0.source.path().to_owned(), ids.iter().map(ToString::to_string).collect())
-    }
-
-    fn measure(&self) {
-        let settings = self.0.settings.load();
-        self.0.metrics.disk(self.0.bytes.load(Ordering::Relaxed), settings.quota.as_u64(), settings.keep);
-    }
-
-    /// Refuses what would not fit the quota, or lets the oldest spam go, as `[quarantine] when_full` says.
-    async fn make_room(&self, size: u64, settings: &settings::Quarantine) -> Result<(), ShelfError> {
-        let quota = settings.quota.as_u64();
-        let fits = || quota == 0 || self.0.bytes.load(Ordering::Relaxed).saturating_add(size) <= quota;
-        if fits() {
-            return Ok(());
-        }
-        if settings.when_full == WhenFull::Oldest
-            && let Some(index) = self.settled_index().await
-            && let Ok(oldest) = index.oldest(Kind::Spam, BATCH).await
-        {
-            for key in oldest {
-                if fits() {
-                    break;
-                }
-                tracing::warn!(%key, "the quarantine is full: the oldest spam makes room");
-                match self.remove(key, "", "the quarantine was full").await {
-                    Ok(()) => self.0.metrics.pushed_out(),
-                    Err(ShelfError::Unknown(_)) => self.tell(Change::Gone(key)),
-                    Err(error) => return Err(error),
-                }
-            }
-        }
-        if fits() {
-            return Ok(());
-        }
-        self.0.metrics.turned_away();
-        Err(ShelfError::Full(quota))
     }
 
     async fn expired(&self, now: crate::mail::Timestamp) -> Result<Vec<HeldKey>, ShelfError> {
@@ -407,7 +403,7 @@ impl Shelf {
 
 impl Inner {
     /// Keeps a message: where its body is held already, beside that one; else in a file of its own.
-    fn put(&self, keep: &Keep) -> Result<Stored, ShelfError> {
+    fn put(&self, keep: &Keep, room: Place) -> Result<Stored, ShelfError> {
         let now = keep.held.held_at;
         let digest: [u8; 32] = Sha256::digest(&keep.parcel.body).into();
         let slot = self.recent.slot((keep.held.meta.destination.agency().clone(), digest), now);
@@ -416,7 +412,7 @@ impl Inner {
             let before = self.store.file_bytes(file).unwrap_or(0);
             match self.store.add(file, keep) {
                 Ok(Some(stored)) => {
-                    self.bytes.fetch_add(stored.file_bytes.saturating_sub(before), Ordering::Relaxed);
+                    room.used(stored.file_bytes.saturating_sub(before));
                     return Ok(stored);
                 }
                 Ok(None) => {}
@@ -429,13 +425,8 @@ impl Inner {
         }
         let stored = self.store.write(keep)?;
         *place = Some((stored.entry.key, now));
-        self.bytes.fetch_add(stored.file_bytes, Ordering::Relaxed);
+        room.used(stored.file_bytes);
         Ok(stored)
-    }
-
-    fn shrunk(&self, bytes: u64) {
-        let less = |all: u64| Some(all.saturating_sub(bytes));
-        let _ = self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
     }
 }
 

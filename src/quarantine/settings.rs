@@ -16,6 +16,8 @@ pub struct Quarantine {
     pub key: PathBuf,
     /// Octets that held mail may take; 0: as much as there is.
     pub quota: ByteSize,
+    /// Octets that one agency's held mail may take of that; 0: all of it.
+    pub agency_quota: ByteSize,
     pub when_full: WhenFull,
 }
 
@@ -37,6 +39,8 @@ impl Default for Quarantine {
             key: PathBuf::new(),
             // A flood of hostile mail takes a part of the disk, never all of it.
             quota: ByteSize::gib(10),
+            // A flood at one agency leaves room for the others'.
+            agency_quota: ByteSize::gib(5),
             when_full: WhenFull::Refuse,
         }
     }

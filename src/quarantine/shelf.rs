@@ -201,10 +201,44 @@ pub fn may_release(entry: &Entry, order: &Order) -> Result<(), Deed> {
     if order.to.is_empty() { entry.released.clone().map_or(Ok(()), Err) } else { Ok(()) }
 }
 
-/// What a second look says against letting a message go: malware always; else what is acted on now and was not known
-/// when it was held. Both lists are codes of findings; `acting`: those that by themselves hold or refuse mail.
+/// What a second look says against letting a message go: malware always; else what acts now and did not act when it was
+/// held. `acting`: codes of findings that hold or refuse it today; `alone`: whether one does so by itself, not by points.
+/// Where points held it then, those that were counted then are no news.
 #[must_use]
-pub fn objections(held: &Held, acting: &[String]) -> Vec<String> {
-    let known = |code: &String| held.codes.contains(code) || held.because.contains(code);
+pub fn objections(held: &Held, acting: &[String], alone: impl Fn(&str) -> bool) -> Vec<String> {
+    let by_points = held.because.iter().any(|code| !alone(code));
+    let counted = |code: &String| by_points && !alone(code) && held.codes.contains(code);
+    let known = |code: &String| held.because.contains(code) || counted(code);
     acting.iter().filter(|code| code.starts_with("malware.") || !known(code)).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_look_objects_to_malware_and_to_whatever_did_not_act_then() {
+        let sent = crate::quarantine::tests::parcel(1, "x");
+        let held = |because: &[&str], codes: &[&str]| Held {
+            because: because.iter().map(ToString::to_string).collect(),
+            codes: codes.iter().map(ToString::to_string).collect(),
+            ..crate::quarantine::tests::held(&sent, Kind::Spam)
+        };
+        let check = |held: Held, acting: &[&str], expected: &[&str]| {
+            let acting: Vec<String> = acting.iter().map(ToString::to_string).collect();
+            let alone = |code: &str| ["malware.", "archive.", "policy.", "dmarc."].iter().any(|p| code.starts_with(p));
+            assert_eq!(objections(&held, &acting, alone), expected, "{held:?} {acting:?}");
+        };
+        // Known then, acted then: the officer has decided about it.
+        check(held(&["archive.encrypted"], &["archive.encrypted", "rule.A"]), &["archive.encrypted"], &[]);
+        check(held(&["malware.x"], &["malware.x"]), &["malware.x"], &["malware.x"]);
+        // Seen then, acted on only today.
+        check(held(&["archive.encrypted"], &["archive.encrypted", "rule.A"]), &["rule.A"], &["rule.A"]);
+        check(held(&["rule.A"], &["rule.A", "dmarc.reject"]), &["dmarc.reject"], &["dmarc.reject"]);
+        // Points held it then; that others of them weigh most today is no news, but a new one is.
+        check(held(&["rule.A"], &["rule.A", "rule.B"]), &["rule.B"], &[]);
+        check(held(&["rule.A"], &["rule.A", "rule.B"]), &["rule.B", "rule.C"], &["rule.C"]);
+        // It was never looked into for its content: mail that could not be delivered.
+        check(held(&["550 no such user"], &[]), &["policy.programs", "rule.A"], &["policy.programs", "rule.A"]);
+    }
 }

@@ -225,6 +225,35 @@ impl Store {
         Ok((entry.clone(), Keep { parcel, held: entry.held, original }))
     }
 
+    /// One copy without its body: what is known of it, and the header section as it was to be sent.
+    pub fn describe(&self, key: HeldKey) -> Result<(Entry, Bytes), ShelfError> {
+        let found = self.file(key, Open::Read)?.copy(key);
+        found.map(|(entry, head, _)| (entry, head)).ok_or_else(|| ShelfError::Unknown(key.to_string()))
+    }
+
+    /// Octets of one copy as it came (as it was to be sent, where that is all that is known) from `offset` on: to the end
+    /// of the header section, or of a piece of the body, of which no other is opened. None at the end.
+    pub fn read(&self, key: HeldKey, offset: u64) -> Result<Bytes, ShelfError> {
+        let file = self.file(key, Open::Read)?;
+        let (_, sent, original) = file.copy(key).ok_or_else(|| ShelfError::Unknown(key.to_string()))?;
+        let head = if original.is_empty() { sent } else { original };
+        let Some(offset) = offset.checked_sub(head.len() as u64) else {
+            let from = usize::try_from(offset).unwrap_or(usize::MAX);
+            let to = from.saturating_add(PIECE as usize).min(head.len());
+            return Ok(head.slice(from.min(to)..to));
+        };
+        if offset >= file.body_len() {
+            return Ok(Bytes::new());
+        }
+        if offset == 0 && matches!(file.sort, Sort::Plain { .. }) {
+            // Its pieces have no seals of their own.
+            file.body()?;
+        }
+        let piece = Bytes::from(file.piece(offset / PIECE)?);
+        let from = usize::try_from(offset % PIECE).unwrap_or(usize::MAX);
+        Ok(piece.slice(from.min(piece.len())..))
+    }
+
     /// Appends what was done with a copy, synced.
     pub fn mark(&self, key: HeldKey, deed: &Deed) -> Result<Stored, ShelfError> {
         let _lane = self.lane(key);

@@ -20,7 +20,7 @@ use crate::mail::{Destination, MailId, MailParams, Parcel, Recipient, ReversePat
 
 const NOW: Timestamp = Timestamp::from_seconds(1_795_302_082);
 
-fn parcel(number: u128, subject: &str) -> Parcel {
+pub(super) fn parcel(number: u128, subject: &str) -> Parcel {
     let agency: crate::mail::AgencyId = if number.is_multiple_of(2) { "so-tttt" } else { "so-yte" }.parse().unwrap();
     let recipient = Recipient {
         mailbox: format!("can.bo{number}@tinh.gov.vn").parse().unwrap(),
@@ -42,7 +42,7 @@ fn parcel(number: u128, subject: &str) -> Parcel {
     Parcel { meta, head: head.into(), body: Bytes::from(vec![number as u8; 700]) }
 }
 
-fn held(parcel: &Parcel, kind: Kind) -> Held {
+pub(super) fn held(parcel: &Parcel, kind: Kind) -> Held {
     Held {
         meta: parcel.meta.clone(),
         kind,
@@ -53,6 +53,8 @@ fn held(parcel: &Parcel, kind: Kind) -> Held {
         size_bytes: 0,
         from: "\"Kẻ Gian\" <ke.gian@xau.vn>".into(),
         client_ip: "192.0.2.7".into(),
+        helo: String::new(),
+        auth: crate::inspect::AuthFacts::default(),
         codes: vec!["malware.eicar".into(), "spf.fail".into()],
         sha256: String::new(),
     }

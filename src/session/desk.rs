@@ -8,9 +8,12 @@ use std::future::Future;
 
 use bytes::Bytes;
 
+use crate::env::tls::handshake::HandshakeError;
 use crate::listen::ClientFacts;
 use crate::listen::stress::Turn;
-use crate::mail::{MailId, MailParams, Mailbox, Recipient, Reply, ReversePath, Timestamp, transaction::Notify};
+use crate::mail::{
+    AgencyId, MailId, MailParams, Mailbox, Recipient, Reply, ReversePath, Timestamp, transaction::Notify,
+};
 
 /// Everything said before the first recipient.
 #[derive(Clone, Debug)]
@@ -71,6 +74,17 @@ pub struct Refusal<'a> {
     pub recipient: Option<&'a str>,
     pub reason: Reason,
     pub reply: &'a Reply,
+}
+
+/// A sender on a relay listener that suddenly sends far more than it ever does (DOMAIN R17).
+#[derive(Clone, Debug)]
+pub struct Sudden<'a> {
+    pub at: Timestamp,
+    /// The transaction in which it was noticed.
+    pub opening: &'a Opening,
+    /// The account that logged in, the fingerprint of a client certificate, or an address.
+    pub account: &'a str,
+    pub agency: &'a AgencyId,
 }
 
 /// Why the session said no, as a metric label and in logs. Stable words.
@@ -216,6 +230,14 @@ pub trait Desk: Send + Sync + 'static {
     /// Something was refused, whatever it was. Must not block.
     fn noticed(&self, refusal: &Refusal<'_>) {
         let _ = refusal;
+    }
+    /// A TLS handshake came to nothing; the connection is over. Must not block.
+    fn handshake_failed(&self, client: &ClientFacts, error: &HandshakeError, at: Timestamp) {
+        let _ = (client, error, at);
+    }
+    /// Somebody's mail is taken, and an officer should look at it. Must not block.
+    fn sudden(&self, sudden: &Sudden<'_>) {
+        let _ = sudden;
     }
     /// Something was refused before that. Must not block; called for [`Reason::concerns_mail`] only.
     fn refused(&self, refusal: &Refusal<'_>);

@@ -10,6 +10,7 @@ use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 use super::desk::Reason;
 use super::lockout::Locked;
 use super::pace::Pace;
+use crate::env::tls::handshake;
 use crate::listen::Role;
 use crate::listen::stress::{Cause, Turn};
 use crate::mail::{AgencyId, Timestamp};
@@ -20,6 +21,7 @@ pub struct Metrics {
     sessions: IntCounterVec,
     open: IntGaugeVec,
     tls: IntCounterVec,
+    handshakes: IntCounterVec,
     refusals: IntCounterVec,
     logins: IntCounterVec,
     locks: IntCounterVec,
@@ -157,6 +159,12 @@ impl Metrics {
         let stresses =
             counter("luytre_stress_total", "How often connections or memory began to run short.", &["cause"])?;
         Cause::ALL.iter().for_each(|cause| drop(stresses.with_label_values(&[cause.as_str()])));
+        let handshakes = counter(
+            "luytre_tls_handshakes_failed_total",
+            "TLS handshakes with clients that failed, by cause.",
+            &["cause"],
+        )?;
+        handshake::Cause::ALL.iter().for_each(|cause| drop(handshakes.with_label_values(&[cause.as_str()])));
         Ok(Self {
             sessions: counter(
                 "luytre_sessions_total",
@@ -165,6 +173,7 @@ impl Metrics {
             )?,
             open,
             tls: tls_sessions(registry, Side::Server)?,
+            handshakes,
             refusals: counter(
                 "luytre_refusals_total",
                 "Commands and messages refused before inspection, and why.",
@@ -209,6 +218,9 @@ impl Metrics {
     }
     pub(super) fn secured(&self, version: &str) {
         self.tls.with_label_values(&[version]).inc();
+    }
+    pub(super) fn handshake_failed(&self, cause: handshake::Cause) {
+        self.handshakes.with_label_values(&[cause.as_str()]).inc();
     }
     pub(super) fn login(&self, outcome: Login) {
         self.logins.with_label_values(&[outcome.as_str()]).inc();

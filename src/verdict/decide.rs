@@ -240,7 +240,8 @@ fn weigh(case: &Case, policy: &Policy, settings: &Verdict, outward: bool) -> Vec
 }
 
 /// Findings that speak of an outside sender: our own users' outgoing mail has none of them.
-fn is_about_sender(code: &str) -> bool {
+#[must_use]
+pub fn is_about_sender(code: &str) -> bool {
     ["spf.", "dkim.", "dmarc.", "arc.", "iprev.", "helo.", "dnsbl.", "from.own-domain"]
         .iter()
         .any(|p| code.starts_with(p))
@@ -405,6 +406,14 @@ impl Policy {
     #[must_use]
     pub fn for_agency(&self, id: &crate::mail::AgencyId) -> &Verdict {
         self.agencies.get(id).unwrap_or(&self.default)
+    }
+
+    /// Whether a finding by itself leads an agency to hold or refuse mail, whatever its points are.
+    #[must_use]
+    pub fn acts_alone(&self, id: &crate::mail::AgencyId, code: &str) -> bool {
+        let of_class =
+            class_of(code, self, self.for_agency(id)).is_some_and(|(_, action)| action >= Action::Quarantine);
+        of_class || code.starts_with("policy.")
     }
 
     /// What the attachment policy of an agency says of a message: its own rules first, then the general ones.

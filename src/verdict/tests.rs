@@ -107,10 +107,17 @@ fn classes_have_actions_of_their_own() {
 /// What left the cage decides whether the copy can go on in the original's place.
 #[test]
 fn ambiguous_mail_is_held_scanned_refused_or_rewritten() {
-    use crate::inspect::case::{Outgoing, OutgoingKind, Released};
+    use crate::inspect::case::{Outgoing, OutgoingKind, Released, WantsParts};
     let released = || {
         let sha256 = String::new();
-        let item = Outgoing { kind: OutgoingKind::Message, offset: 0, length: 4, sha256, path: "canonical".into() };
+        let item = Outgoing {
+            kind: OutgoingKind::Message,
+            level: WantsParts::None,
+            offset: 0,
+            length: 4,
+            sha256,
+            path: "canonical".into(),
+        };
         Released::new(vec![item], Bytes::from_static(b"copy")).unwrap()
     };
     let octets = |judged: &Judged| judged.octets(&judged.groups()[0]);

@@ -15,8 +15,7 @@ use luytre::inspect::policy::Loaded;
 use luytre::inspect::{ContentFacts, Policy, Pool, settings};
 use luytre::mail::{ReversePath, Span, Timestamp};
 
-#[path = "../../fuzz/archive.rs"]
-mod body;
+use crate::opened::bodies;
 
 fn loaded() -> Loaded {
     let checks = ["mime", "yara"].map(str::to_owned).to_vec();
@@ -356,7 +355,7 @@ fn mutant_archives_never_panic_or_burst() {
                 data.push(0);
             }
         }
-        let outcome = std::panic::catch_unwind(|| body::archive(&data));
+        let outcome = std::panic::catch_unwind(|| bodies::archive(&data));
         assert!(outcome.is_ok(), "{name}: seed {seed}, round {round}");
     }
     println!("archives: {rounds} inputs, seed {seed}");

@@ -100,14 +100,19 @@ const SLAPD: &str = "/usr/sbin/slapd";
 
 impl Slapd {
     fn start() -> Self {
+        Self::start_with("", "")
+    }
+
+    /// With more entries, and more lines about its database.
+    fn start_with(entries: &str, lines: &str) -> Self {
         let folder = Folder::in_temp("slapd");
         let dir = folder.path().to_owned();
         std::fs::create_dir_all(dir.join("db")).unwrap();
         let (key, certificate) = key_and_certificate("localhost");
         folder.write("ldap.key", key.private_key_to_pem_pkcs8().unwrap());
         folder.write("ldap.pem", certificate.to_pem().unwrap());
-        let config = folder.write("slapd.conf", slapd_conf(&dir));
-        let people = folder.write("people.ldif", PEOPLE);
+        let config = folder.write("slapd.conf", slapd_conf(&dir) + lines);
+        let people = folder.write("people.ldif", format!("{PEOPLE}{entries}"));
         let added = Command::new("/usr/sbin/slapadd").arg("-f").arg(&config).arg("-l").arg(&people).output().unwrap();
         assert!(added.status.success(), "slapadd: {}", String::from_utf8_lossy(&added.stderr));
         let [port, tls_port] = [free_port(), free_port()];
@@ -132,7 +137,8 @@ impl Drop for Slapd {
     }
 }
 
-/// An has a mailbox with another address; Binh has left; the meeting room is nobody's account; a branch is elsewhere.
+/// An has a mailbox with another address; Binh has left; the meeting room is nobody's account. What holds nobody is
+/// elsewhere, as in Active Directory.
 const PEOPLE: &str = "dn: dc=agency,dc=test
 objectClass: dcObject
 objectClass: organization
@@ -176,11 +182,20 @@ mail: phonghop@agency.test
 userAccountControl: 514
 msExchRecipientTypeDetails: 16
 
-dn: ou=elsewhere,dc=agency,dc=test
+dn: dc=DomainDnsZones,dc=agency,dc=test
 objectClass: referral
 objectClass: extensibleObject
-ou: elsewhere
-ref: ldap://127.0.0.1:9/ou=elsewhere,dc=agency,dc=test
+dc: DomainDnsZones
+ref: ldap://127.0.0.1:9/DC=DomainDnsZones,dc=agency,dc=test
+";
+
+/// Another domain of the forest.
+const BRANCH: &str = "
+dn: dc=branch,dc=agency,dc=test
+objectClass: referral
+objectClass: extensibleObject
+dc: branch
+ref: ldap://127.0.0.1:9/dc=branch,dc=agency,dc=test
 ";
 
 /// The attributes of Active Directory that we know, with their own numbers.
@@ -284,6 +299,42 @@ fn rfc4511_a_real_directory_is_asked_and_its_absence_is_bridged() {
     check(&gateway, "unheard@agency.test", 250);
     assert!(gateway.metric("luytre_recipient_checks_total{answer=\"unsure\",source=\"ldap\"}") >= 1.0);
     assert!(gateway.metric("luytre_recipient_checks_total{answer=\"unknown\",source=\"memory\"}") >= 1.0);
+}
+
+#[test]
+fn rfc4511_4_5_3_an_answer_that_is_not_whole_refuses_nobody() {
+    if !Path::new(SLAPD).exists() {
+        println!("skipped: slapd is not installed");
+        return;
+    }
+    let unsure = |gateway: &Gateway| gateway.metric("luytre_recipient_checks_total{answer=\"unsure\",source=\"ldap\"}");
+    // Ghost may work in the branch, which another server knows.
+    let forest = Slapd::start_with(BRANCH, "");
+    let ca = forest.folder.path().join("ldap.pem");
+    let inside = format!("ldaps://localhost:{}", forest.tls_port);
+    let first = site("ldap-forest");
+    let gateway = start(&first, &asking(&inside, &ca, ""));
+    check(&gateway, "an@agency.test", 250);
+    check(&gateway, "ghost@agency.test", 250);
+    assert_eq!(unsure(&gateway), 1.0);
+    gateway.wait_for_line("where the rest is", |line| line.contains("dc=branch") && line.contains("global catalogue"));
+
+    // A base that is on another server altogether.
+    let second = site("ldap-branch");
+    let asked = asking(&inside, &ca, "").replace("base = \"dc=agency", "base = \"dc=branch,dc=agency");
+    let branch = start(&second, &asked);
+    check(&branch, "ghost@agency.test", 250);
+    assert_eq!(unsure(&branch), 1.0);
+
+    // One entry is all it gives: that Binh's account is switched off says nothing about those behind him.
+    let short = Slapd::start_with("", "sizelimit 1\n");
+    let third = site("ldap-short");
+    let more = ", disabled_accounts = \"refuse\", filter = \"(|(mail={})(userAccountControl=514))\"";
+    let url = format!("ldaps://localhost:{}", short.tls_port);
+    let limited = start(&third, &asking(&url, &short.folder.path().join("ldap.pem"), more));
+    check(&limited, "ghost@agency.test", 250);
+    assert_eq!(unsure(&limited), 1.0);
+    limited.wait_for_line("that it was cut short", |line| line.contains("sizeLimitExceeded"));
 }
 
 #[test]

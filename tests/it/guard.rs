@@ -162,3 +162,42 @@ fn threats_dns_that_is_dead_lies_or_floods_refuses_nobody() {
         println!("{client}: answered after {:?}", begun.elapsed());
     }
 }
+
+#[test]
+fn domain_r10_r17_failed_handshakes_and_sudden_senders_are_events() {
+    let site = Site::new("silent-events").relay();
+    let pair = crate::talk::certificate(site.folder.path());
+    let tls =
+        format!("tls = {{ certificate = \"{}\", key = \"{}\" }}\n", pair.certificate.display(), pair.key.display());
+    let site = site.listeners(&format!(
+        "[[listener]]\naddress = \"127.0.0.1:0\"\nrole = \"mx\"\n{tls}\n[[listener]]\naddress = \"127.0.0.2:0\"\nrole = \"relay\"\n\n"
+    ));
+    let gateway = site.start();
+    // More than become events in an hour.
+    for _ in 0..15 {
+        let mut client = Client::connect(gateway.address("mx")).unwrap();
+        client.say("EHLO mail.partner.example").unwrap();
+        assert_eq!(client.say("STARTTLS").unwrap().code, 220);
+        assert!(client.say("EHLO mail.partner.example").is_err(), "that is no handshake");
+    }
+    let mut infected = Client::connect(gateway.address("relay")).unwrap();
+    infected.say("EHLO pc7.agency.test").unwrap();
+    assert_eq!(infected.say("MAIL FROM:<an@agency.test>").unwrap().code, 250);
+    for n in 0..60 {
+        assert_eq!(infected.say(&format!("RCPT TO:<u{n}@outside.example>")).unwrap().code, 250);
+    }
+    let is = |event: &Value, kind: &str| event["event"] == kind;
+    let found = events(&site, "the sudden sender", |e| e.iter().any(|e| is(e, "sudden")));
+    let failed: Vec<&Value> = found.iter().filter(|e| is(e, "tls")).collect();
+    assert_eq!(failed.len(), 10, "{found:#?}");
+    for event in failed {
+        assert_eq!((&event["reason"], &event["address"]), (&json!("protocol"), &json!("127.0.0.1")));
+        assert_eq!((&event["listener"], &event["reply"]), (&json!("mx"), &json!("")));
+        assert!(event["port"].as_u64().unwrap() > 0 && !event["rule"].as_str().unwrap().is_empty());
+    }
+    let sudden: Vec<&Value> = found.iter().filter(|e| is(e, "sudden")).collect();
+    assert_eq!(sudden.len(), 1);
+    assert_eq!((&sudden[0]["account"], &sudden[0]["rule"]), (&json!("127.0.0.1"), &json!("agency:so-tttt")));
+    assert_eq!((&sudden[0]["sender"], &sudden[0]["listener"]), (&json!("an@agency.test"), &json!("relay")));
+    assert_eq!(gateway.metric("luytre_tls_handshakes_failed_total{cause=\"protocol\"}"), 15.0);
+}

@@ -91,15 +91,15 @@ async fn parts_leave_the_cage_sealed_and_only_where_they_are_wanted() {
     let (pool, _) = pool(2, Span::seconds(60)).await;
     let nothing = pool.examine(&Bytes::from_static(EICAR_LETTER), task()).await.unwrap();
     assert!(nothing.released.is_empty() && nothing.facts.outgoing.is_empty());
-    for (parts, paths) in [(WantsParts::Attachments, vec!["2"]), (WantsParts::All, vec!["1", "2"])] {
+    for (parts, paths) in [(WantsParts::Attached, vec!["2"]), (WantsParts::All, vec!["2", "1"])] {
         let wants = Wants { parts, ..Wants::default() };
         let examined = pool.examine(&Bytes::from_static(EICAR_LETTER), Task { wants, ..task() }).await.unwrap();
         let found: Vec<_> = examined.released.iter().map(|(item, bytes)| (item.path.clone(), bytes)).collect();
         assert_eq!(found.iter().map(|(path, _)| path.as_str()).collect::<Vec<_>>(), paths);
-        let (_, program) = found.last().unwrap();
+        let (_, program) = found.first().unwrap();
         assert!(program.ends_with(b"$H+H*") && program.len() == 68, "{program:?}");
         let fact = examined.facts.parts.iter().find(|p| p.path == "2").unwrap();
-        assert_eq!(examined.facts.outgoing.last().unwrap().sha256, fact.sha256);
+        assert_eq!(examined.facts.outgoing.first().unwrap().sha256, fact.sha256);
         assert!(examined.released.first(OutgoingKind::Message).is_none());
     }
     pool.drain().await;

@@ -26,10 +26,30 @@ use openssl::x509::{X509, X509Builder, X509NameBuilder};
 
 use crate::talk::{ACCOUNT, Gate, accounts, listener, open_with, policy};
 
+/// The pin of a certificate's public key.
+pub fn key_of((own, _): &(X509, PKey<Private>)) -> ClientCertificate {
+    let der = own.public_key().unwrap().public_key_to_der().unwrap();
+    let digest: String = openssl::sha::sha256(&der).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("key:sha256:{digest}").parse().unwrap()
+}
+
 /// A certificate for `name` (an authority where `issuer` is none), valid for `days`; 0: its days are over.
 pub fn made(name: &str, days: u32, issuer: Option<&(X509, PKey<Private>)>) -> (X509, PKey<Private>) {
     let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
-    let key = PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap();
+    with_key(name, days, issuer, PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap())
+}
+
+/// A new certificate for a key that has one.
+fn again(name: &str, days: u32, key: &PKey<Private>) -> (X509, PKey<Private>) {
+    with_key(name, days, None, key.clone())
+}
+
+fn with_key(
+    name: &str,
+    days: u32,
+    issuer: Option<&(X509, PKey<Private>)>,
+    key: PKey<Private>,
+) -> (X509, PKey<Private>) {
     let mut subject = X509NameBuilder::new().unwrap();
     subject.append_entry_by_text("CN", name).unwrap();
     let subject = subject.build();
@@ -185,6 +205,9 @@ async fn domain_r17_an_account_sends_so_much_an_hour_and_an_alert_says_when_it_i
     }
     assert!(client.say("RCPT TO:<u60@outside.example>").1.starts_with("450 4.7.1 "));
     assert_eq!(client.code("RCPT TO:<bob@agency.test>"), 250, "what stays inside is not counted");
+    let told = gate.desk.noticed.lock().unwrap().clone();
+    let sudden: Vec<&str> = told.iter().filter(|(kind, _)| *kind == "sudden").map(|(_, who)| who.as_str()).collect();
+    assert_eq!(sudden, ["unit@agency.test agency"], "an event, once");
     let text = metrics(&gate);
     assert!(text.contains("luytre_outgoing_sudden_total{agency=\"agency\"} 1"), "{text}");
     assert!(text.contains("luytre_outgoing_limited_total{agency=\"agency\",by=\"sender\"} 1"), "{text}");
@@ -216,6 +239,8 @@ async fn client_certificates_speak_for_the_agency_that_names_them() {
     let named = made("mail.unit.agency.test", 30, Some(&authority));
     let forged = made("mail.unit.agency.test", 30, Some(&made("another ca", 30, None)));
     let (pinned, ended) = (made("self-signed", 30, None), made("self-signed", 0, None));
+    let (first, last) = (made("keyed", 30, None), made("keyed", 0, None));
+    let renewed = again("keyed, renewed", 60, &first.1);
     let pin = |(own, _): &(X509, PKey<Private>)| -> ClientCertificate {
         let digest = own.digest(MessageDigest::sha256()).unwrap();
         let digest: String = digest.iter().map(|byte| format!("{byte:02X}:")).collect();
@@ -226,6 +251,8 @@ async fn client_certificates_speak_for_the_agency_that_names_them() {
         ("name:mail.unit.agency.test".parse().unwrap(), agency()),
         (pin(&pinned), agency()),
         (pin(&ended), agency()),
+        (key_of(&first), agency()),
+        (key_of(&last), agency()),
     ];
     let listener =
         Listener { role: Role::Relay, client_certificates: true, client_trust: vec![trust], ..listener(folder.path()) };
@@ -237,6 +264,9 @@ async fn client_certificates_speak_for_the_agency_that_names_them() {
         ("a pinned certificate of nobody's authority", Some(&pinned), 250),
         ("the same name from another authority", Some(&forged), 550),
         ("a pinned certificate on the day after its last", Some(&ended), 550),
+        ("a pinned key", Some(&first), 250),
+        ("a pinned key in a new certificate", Some(&renewed), 250),
+        ("a pinned key whose certificate has ended", Some(&last), 550),
         ("none", None, 550),
     ] {
         let mut client = Client::connect(gate.address(), "gw.test", own);

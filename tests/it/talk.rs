@@ -185,10 +185,11 @@ fn play_all(scripts: &[(Script, String)]) -> Vec<String> {
                         runtime.block_on(gate.desk.arm(folder.path(), &guard, zone));
                     }
                     let played = play(script, gate.address());
-                    let told = gate.desk.noticed.lock().unwrap().clone();
                     let mut found = check_played(script, &played, gate.address(), &|| gate.desk.sink());
-                    found.extend(untold(&played.replies, &told));
                     let left = runtime.block_on(gate.front.drain(Span::seconds(5)));
+                    let told = gate.desk.noticed.lock().unwrap().clone();
+                    found.extend(untold(&played.replies, &told));
+                    found.extend(unlike(&script.header("event").collect::<Vec<_>>(), &told));
                     let mut failures = failures.lock().unwrap();
                     failures.extend(found.into_iter().map(|f| format!("{}: {f}", script.name)));
                     if left.cut > 0 {
@@ -272,6 +273,15 @@ fn untold(replies: &[(u16, String)], told: &[(&'static str, String)]) -> Vec<Str
         }
     }
     missing
+}
+
+/// What a script says of events that no reply shows (`# event: tls timeout`), against what was told.
+fn unlike(expected: &[&str], told: &[(&'static str, String)]) -> Option<String> {
+    let silent = told.iter().filter(|(kind, _)| ["tls", "sudden"].contains(kind));
+    let silent: Vec<String> = silent.map(|(kind, text)| format!("{kind} {text}")).collect();
+    let fits =
+        silent.len() == expected.len() && silent.iter().zip(expected).all(|(told, start)| told.starts_with(start));
+    (!expected.is_empty() && !fits).then(|| format!("events {expected:?}, told were {silent:?}"))
 }
 
 /// `vectors.json` written as a script: what the client sends, and the reply codes it must see.

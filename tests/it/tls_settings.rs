@@ -5,14 +5,10 @@ use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
+use luytre::mail::Span;
 use luytre::session::house::Submission;
 
 use crate::submission::relay;
-use crate::talk::Gate;
-
-fn metrics(gate: &Gate) -> String {
-    prometheus::TextEncoder::new().encode_to_string(&gate.registry.gather()).unwrap()
-}
 
 /// `openssl s_client` against the gate; what it printed, and whether a session came about.
 fn s_client(address: SocketAddr, arguments: &[&str]) -> Option<(bool, String)> {
@@ -60,7 +56,15 @@ async fn rfc9325_the_protocols_and_ciphers_of_today_and_no_others() {
             assert!(text.contains("Compression: NONE"), "{text}");
         }
     }
-    let text = metrics(&gate);
+    // Each failed handshake is an event that says why.
+    let (registry, desk) = (gate.registry.clone(), std::sync::Arc::clone(&gate.desk));
+    assert_eq!(gate.front.drain(Span::minutes(1)).await.cut, 0);
+    let told = desk.noticed.lock().unwrap().clone();
+    let why = |cause: &str| told.iter().filter(|(kind, text)| *kind == "tls" && text.starts_with(cause)).count();
+    assert!(why("version") >= 2 && why("cipher") >= 2, "{told:?}");
+    assert_eq!(why("ours"), 0, "{told:?}");
+    let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+    assert!(text.contains("luytre_tls_handshakes_failed_total{cause=\"version\"}"), "{text}");
     assert!(text.contains("luytre_tls_sessions_total{side=\"server\",version=\"TLSv1.3\"} 1"), "{text}");
 }
 

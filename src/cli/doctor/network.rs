@@ -7,12 +7,11 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::{Report, Weight, Words};
-use crate::deliver::KeyPin;
 use crate::deliver::profile::Traits;
 use crate::deliver::settings::{NextHop, TlsMode};
 use crate::env::dns::{Dns, DnsError, Options};
 use crate::env::tls::client::Connector;
-use crate::mail::Domain;
+use crate::mail::{Domain, KeyPin};
 use crate::policy::Policy;
 
 /// For a connection, and for each answer.

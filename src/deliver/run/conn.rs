@@ -10,7 +10,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::internet::{Witness, check_of};
-use crate::deliver::KeyPin;
 use crate::deliver::client::transaction::host_trouble;
 use crate::deliver::client::wire::Slices;
 use crate::deliver::client::{Abilities, Answers, Hello, Next, Replies, Stage, Transaction, Trouble, Wire, wire};
@@ -21,7 +20,7 @@ use crate::deliver::settings::TlsMode;
 use crate::env::net;
 use crate::env::tls::client::{Connector, Link};
 use crate::env::tls::guard::{Fault, FaultKind, Guard};
-use crate::mail::Reply;
+use crate::mail::{KeyPin, Reply};
 
 /// Slices handed to one writev; a message that is all dots takes several.
 const SLICES: usize = 64;

@@ -3,5 +3,6 @@
 pub mod client;
 pub mod dane;
 pub mod guard;
+pub mod handshake;
 pub mod pair;
 pub mod server;

@@ -22,12 +22,14 @@ use openssl::ssl::{
 };
 use openssl::x509::store::X509StoreBuilder;
 use openssl::x509::{X509, X509Ref, X509VerifyResult};
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_openssl::SslStream;
 
+use super::handshake::HandshakeError;
 use super::pair;
-use crate::mail::{Problem, Timestamp};
+use crate::mail::{KeyPin, Problem, Timestamp};
 
 /// Names taken from one client certificate; those beyond belong to nobody who is configured by hand.
 const CLIENT_NAMES: usize = 32;
@@ -74,10 +76,12 @@ pub struct Negotiated {
 }
 
 /// A client that proved to hold the key of this certificate.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ClientCertificate {
     /// SHA-256 of the certificate, lower-case hexadecimal.
     pub fingerprint: String,
+    /// Of its public key; it stays when a certificate is renewed with the same key.
+    pub key: KeyPin,
     /// DNS and mail names of the subject alternative name and the common name, in lower case; empty unless a configured
     /// authority vouches for them today.
     pub names: Vec<String>,
@@ -133,10 +137,10 @@ impl Acceptor {
     }
 
     /// The handshake as server. The caller bounds its time.
-    pub async fn accept(&self, tcp: TcpStream) -> io::Result<(TlsStream, Negotiated)> {
-        let ssl = Ssl::new(self.acceptor.context()).map_err(io::Error::other)?;
-        let mut stream = SslStream::new(ssl, tcp).map_err(io::Error::other)?;
-        Pin::new(&mut stream).accept().await.map_err(io::Error::other)?;
+    pub async fn accept(&self, tcp: TcpStream) -> Result<(TlsStream, Negotiated), HandshakeError> {
+        let ssl = Ssl::new(self.acceptor.context()).map_err(HandshakeError::ours)?;
+        let mut stream = SslStream::new(ssl, tcp).map_err(HandshakeError::ours)?;
+        Pin::new(&mut stream).accept().await?;
         let ssl = stream.ssl();
         let cipher = ssl.current_cipher();
         let negotiated = Negotiated {
@@ -177,6 +181,7 @@ fn client(certificate: &X509Ref, verified: X509VerifyResult) -> Option<ClientCer
         return None;
     }
     let digest = certificate.digest(MessageDigest::sha256()).ok()?;
+    let key = KeyPin::new(openssl::sha::sha256(&certificate.public_key().ok()?.public_key_to_der().ok()?));
     let mut names = Vec::new();
     if verified == X509VerifyResult::OK {
         for name in certificate.subject_alt_names().iter().flatten() {
@@ -187,7 +192,7 @@ fn client(certificate: &X509Ref, verified: X509VerifyResult) -> Option<ClientCer
         }
         names.truncate(CLIENT_NAMES);
     }
-    Some(ClientCertificate { fingerprint: hex(&digest), names })
+    Some(ClientCertificate { fingerprint: hex(&digest), key, names })
 }
 
 fn hex(bytes: &[u8]) -> String {

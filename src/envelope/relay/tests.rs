@@ -1,7 +1,9 @@
 //! The relay decision, case by case.
 
 use super::*;
+use crate::env::tls::server;
 use crate::listen::{Account, TlsFacts};
+use crate::mail::KeyPin;
 
 fn mailbox(text: &str) -> Mailbox {
     Mailbox::parse(text).unwrap()
@@ -115,6 +117,7 @@ fn proven(role: Role, tls: TlsFacts, from: &str) -> Result<Standing, u16> {
     let certificates = vec![
         ("name:mail.unit.test".parse().unwrap(), "one".parse().unwrap()),
         (format!("sha256:{}", "ab".repeat(32)).parse().unwrap(), "two".parse().unwrap()),
+        (format!("key:sha256:{}", "cd".repeat(32)).parse().unwrap(), "two".parse().unwrap()),
     ];
     policy().with_certificates(certificates).check_client(&client, &path).map_err(|reply| reply.code())
 }
@@ -126,8 +129,16 @@ fn an_account_or_a_certificate_speaks_for_its_agency_from_anywhere() {
         account: Some(Account { name: "unit".to_owned(), agency: agency.parse().unwrap() }),
         ..TlsFacts::default()
     };
-    let named = |name: &str| TlsFacts { client_names: vec![name.to_owned()], ..TlsFacts::default() };
-    let shown = || TlsFacts { client_certificate: Some("ab".repeat(32)), ..TlsFacts::default() };
+    let shows = |fingerprint: &str, key, names: &[&str]| TlsFacts {
+        client: Some(Box::new(server::ClientCertificate {
+            fingerprint: fingerprint.repeat(32),
+            key: KeyPin::new([key; 32]),
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
+        })),
+        ..TlsFacts::default()
+    };
+    let named = |name: &str| shows("00", 0, &[name]);
+    let shown = || shows("ab", 0, &[]);
     assert_eq!(proven(Role::Relay, account("one"), "x@agency.test"), outward("one"));
     assert_eq!(proven(Role::Relay, account("one"), ""), outward("one"));
     assert_eq!(proven(Role::Relay, account("one"), "x@sở.other.test"), Err(550), "another agency's domain");
@@ -135,6 +146,10 @@ fn an_account_or_a_certificate_speaks_for_its_agency_from_anywhere() {
     assert_eq!(proven(Role::Relay, named("mail.unit.test"), "x@agency.test"), outward("one"));
     assert_eq!(proven(Role::Relay, named("other.unit.test"), "x@agency.test"), Err(550));
     assert_eq!(proven(Role::Relay, shown(), "x@sở.other.test"), outward("two"));
+    let keyed = |octet| shows("00", octet, &[]);
+    assert_eq!(proven(Role::Relay, keyed(0xcd), "x@sở.other.test"), outward("two"));
+    assert_eq!(proven(Role::Relay, keyed(0xcd), "x@agency.test"), Err(550));
+    assert_eq!(proven(Role::Relay, keyed(0xab), "x@sở.other.test"), Err(550), "a key is no fingerprint");
     assert_eq!(proven(Role::Relay, shown(), "x@agency.test"), Err(550));
     let both = TlsFacts { account: account("one").account, ..shown() };
     assert_eq!(proven(Role::Relay, both, "x@sở.other.test"), Err(550), "the account decides alone");

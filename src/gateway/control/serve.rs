@@ -12,6 +12,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use super::peer::Peer;
 use super::{MOST_REPLY, MOST_REQUEST, Reply, Request, socket};
 
 /// Conversations at the same time; the next one waits in the kernel's queue.
@@ -21,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Whoever answers requests.
 pub trait Handler: Send + Sync + 'static {
-    fn handle(&self, request: Request) -> Pin<Box<dyn Future<Output = Reply> + Send + '_>>;
+    fn handle(&self, request: Request, peer: Peer) -> Pin<Box<dyn Future<Output = Reply> + Send + '_>>;
 }
 
 /// A bound control socket; its name goes when this is dropped.
@@ -78,10 +79,13 @@ impl Drop for Control {
     }
 }
 
-async fn converse(mut stream: UnixStream, handler: &dyn Handler) -> io::Result<()> {
+async fn converse(stream: UnixStream, handler: &dyn Handler) -> io::Result<()> {
+    let socket = stream.into_std()?;
+    let (socket, peer) = tokio::task::spawn_blocking(move || Peer::of(&socket).map(|peer| (socket, peer))).await??;
+    let mut stream = UnixStream::from_std(socket)?;
     while let Some(bytes) = timeout(PATIENCE, frame(&mut stream)).await?? {
         let reply = match serde_json::from_slice(&bytes) {
-            Ok(request) => handler.handle(request).await,
+            Ok(request) => handler.handle(request, peer.clone()).await,
             Err(error) => Reply::failed(format!("the gateway does not understand this request: {error}")),
         };
         let mut bytes = serde_json::to_vec(&reply)?;

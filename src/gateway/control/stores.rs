@@ -3,9 +3,8 @@
 use base64::Engine as _;
 use tokio::task::JoinSet;
 
-use super::{PAGE, PIECE, QueueFilter, Reply, Request};
+use super::{PAGE, QueueFilter, Reply, Request};
 use crate::env::Clock;
-use crate::mail::Parcel;
 use crate::quarantine::{HeldKey, Order, Page, Shelf};
 use crate::spool::{Job, JobKey, Spool, SpoolError};
 
@@ -45,11 +44,10 @@ impl Stores {
                 Ok(Page { entries, next }) => Reply::Held { entries, next },
                 Err(error) => Reply::failed(error),
             },
-            Request::QuarantineShow { key } => match self.shelf.show(key).await {
-                Ok((entry, keep)) => Reply::Message {
-                    entry: Box::new(entry),
-                    headers: String::from_utf8_lossy(&keep.parcel.head).into_owned(),
-                },
+            Request::QuarantineShow { key } => match self.shelf.describe(key).await {
+                Ok((entry, head)) => {
+                    Reply::Message { entry: Box::new(entry), headers: String::from_utf8_lossy(&head).into_owned() }
+                }
                 Err(error) => Reply::failed(error),
             },
             Request::QuarantineKeys => {
@@ -73,11 +71,8 @@ impl Stores {
 
     /// Octets of the message as it came (as it was to be sent, where that is all that is known).
     pub async fn piece(&self, key: HeldKey, offset: u64) -> Reply {
-        match self.shelf.show(key).await {
-            Ok((_, keep)) => {
-                let head = if keep.original.is_empty() { keep.parcel.head.clone() } else { keep.original.clone() };
-                Reply::Piece { octets: piece(&Parcel { head, ..keep.parcel }, offset) }
-            }
+        match self.shelf.read(key, offset).await {
+            Ok(octets) => Reply::Piece { octets: base64::engine::general_purpose::STANDARD.encode(octets) },
             Err(error) => Reply::failed(error),
         }
     }
@@ -154,13 +149,4 @@ impl Stores {
             }
         }
     }
-}
-
-/// Octets of head and body from `offset` on, in base64.
-fn piece(parcel: &Parcel, offset: u64) -> String {
-    let (offset, most) = (usize::try_from(offset).unwrap_or(usize::MAX), PIECE as usize);
-    let head = parcel.head.get(offset..).unwrap_or(&[]);
-    let body = parcel.body.get(offset.saturating_sub(parcel.head.len())..).unwrap_or(&[]);
-    let octets: Vec<u8> = head.iter().chain(body).copied().take(most).collect();
-    base64::engine::general_purpose::STANDARD.encode(octets)
 }

@@ -30,7 +30,7 @@ struct House {
 struct Desk(Stores);
 
 impl Handler for Desk {
-    fn handle(&self, request: Request) -> Pin<Box<dyn Future<Output = Reply> + Send + '_>> {
+    fn handle(&self, request: Request, _: super::peer::Peer) -> Pin<Box<dyn Future<Output = Reply> + Send + '_>> {
         Box::pin(async move { self.0.answer(request).await.unwrap_or_else(|| Reply::failed("not here")) })
     }
 }
@@ -223,6 +223,8 @@ async fn k08_a_held_message_is_shown_read_in_pieces_and_released_into_the_queue(
         size_bytes: 0,
         from: String::new(),
         client_ip: String::new(),
+        helo: String::new(),
+        auth: crate::inspect::AuthFacts::default(),
         codes: Vec::new(),
         sha256: String::new(),
     };

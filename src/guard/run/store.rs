@@ -1,5 +1,6 @@
 //! The greylist's copy in SQL, so that nobody waits twice because we were restarted. Written in batches, off the mail
-//! path; a database that fails costs a second wait after the next restart, no mail.
+//! path; a database that fails costs a second wait after the next restart, no mail. What is over is deleted by its age
+//! and what is too much by its number, not pair by pair: a table that forgets much at once would lose such orders.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -8,15 +9,15 @@ use sqlx::Row;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::guard::grey::{Known, Pair};
+use crate::guard::grey::{Horizon, Known, Pair};
 use crate::guard::metrics::Metrics;
 use crate::mail::Timestamp;
 
 /// Changes that may wait to be written; one that finds no room is lost and made good by the pair's next attempt.
 const WAITING: usize = 8192;
 const BATCH: usize = 512;
-/// Rows that are taken back at a start.
-const MOST: i64 = 100_000;
+/// Rows that are taken back at a start; twice as many may stand there for a while.
+const MOST: usize = 100_000;
 
 /// Handle on the writer.
 #[derive(Debug)]
@@ -27,7 +28,7 @@ pub struct Store {
 #[derive(Debug)]
 enum Change {
     Put(Pair, Known),
-    Remove(Pair),
+    Forget(Horizon),
     Settle(oneshot::Sender<()>),
 }
 
@@ -60,8 +61,9 @@ impl Store {
         let _ = self.changes.try_send(Change::Put(pair, known));
     }
 
-    pub fn remove(&self, pair: Pair) {
-        let _ = self.changes.try_send(Change::Remove(pair));
+    /// Deletes what is over. One that finds no room is made good by the next.
+    pub fn forget(&self, horizon: Horizon) {
+        let _ = self.changes.try_send(Change::Forget(horizon));
     }
 
     /// Returns when what was sent before is written.
@@ -89,7 +91,7 @@ async fn open(path: &Path) -> Result<(SqlitePool, Vec<(Pair, Known)>), sqlx::Err
     .execute(&pool)
     .await?;
     let query = sqlx::query("SELECT network, domain, first, last, passed FROM greylist ORDER BY last DESC LIMIT ?");
-    let rows = query.bind(MOST).fetch_all(&pool).await?;
+    let rows = query.bind(limit(MOST)).fetch_all(&pool).await?;
     let mut known = Vec::with_capacity(rows.len());
     for row in rows {
         let Ok(network) = row.try_get::<String, _>(0)?.parse() else { continue };
@@ -118,18 +120,24 @@ fn put_aside(path: &Path) {
 
 async fn write(pool: Option<SqlitePool>, mut waiting: mpsc::Receiver<Change>, metrics: Metrics) {
     let mut batch = Vec::new();
+    let mut since_trim = MOST;
     while waiting.recv_many(&mut batch, BATCH).await > 0 {
         // The last change of a pair counts.
-        let (mut last, mut settled) = (HashMap::new(), Vec::new());
+        let (mut last, mut horizon, mut settled) = (HashMap::new(), None, Vec::new());
         for change in batch.drain(..) {
             match change {
-                Change::Put(pair, known) => drop(last.insert(pair, Some(known))),
-                Change::Remove(pair) => drop(last.insert(pair, None)),
+                Change::Put(pair, known) => drop(last.insert(pair, known)),
+                Change::Forget(at) => horizon = Some(at),
                 Change::Settle(answer) => settled.push(answer),
             }
         }
         if let Some(pool) = &pool {
-            let written = apply(pool, last).await;
+            since_trim = since_trim.saturating_add(last.len());
+            let is_long = since_trim > MOST;
+            let written = apply(pool, last, horizon, is_long.then_some(MOST)).await;
+            if is_long && written.is_ok() {
+                since_trim = 0;
+            }
             metrics.greylist_is_kept(written.is_ok());
             if let Err(error) = written {
                 tracing::error!(%error, "the greylist's copy could not be written");
@@ -142,30 +150,74 @@ async fn write(pool: Option<SqlitePool>, mut waiting: mpsc::Receiver<Change>, me
     }
 }
 
-async fn apply(pool: &SqlitePool, changes: HashMap<Pair, Option<Known>>) -> Result<(), sqlx::Error> {
+async fn apply(
+    pool: &SqlitePool,
+    changes: HashMap<Pair, Known>,
+    horizon: Option<Horizon>,
+    most: Option<usize>,
+) -> Result<(), sqlx::Error> {
     let mut work = pool.begin().await?;
     for (pair, known) in changes {
-        let network = pair.network.to_string();
-        match known {
-            None => {
-                let query = sqlx::query("DELETE FROM greylist WHERE network = ? AND domain = ?");
-                query.bind(network).bind(pair.domain).execute(&mut *work).await?;
-            }
-            Some(known) => {
-                sqlx::query(
-                    "INSERT INTO greylist (network, domain, first, last, passed) VALUES (?, ?, ?, ?, ?)
-                     ON CONFLICT (network, domain) DO UPDATE SET first = excluded.first, last = excluded.last,
-                     passed = excluded.passed",
-                )
-                .bind(network)
-                .bind(pair.domain)
-                .bind(known.first.millis())
-                .bind(known.last.millis())
-                .bind(i64::from(known.passed))
-                .execute(&mut *work)
-                .await?;
-            }
-        }
+        sqlx::query(
+            "INSERT INTO greylist (network, domain, first, last, passed) VALUES (?, ?, ?, ?, ?)
+             ON CONFLICT (network, domain) DO UPDATE SET first = excluded.first, last = excluded.last,
+             passed = excluded.passed",
+        )
+        .bind(pair.network.to_string())
+        .bind(pair.domain)
+        .bind(known.first.millis())
+        .bind(known.last.millis())
+        .bind(i64::from(known.passed))
+        .execute(&mut *work)
+        .await?;
+    }
+    if let Some(horizon) = horizon {
+        let query = sqlx::query("DELETE FROM greylist WHERE last < CASE WHEN passed THEN ? ELSE ? END");
+        query.bind(horizon.passed.millis()).bind(horizon.waiting.millis()).execute(&mut *work).await?;
+    }
+    if let Some(most) = most {
+        let query = sqlx::query(
+            "DELETE FROM greylist WHERE last < (SELECT last FROM greylist ORDER BY last DESC LIMIT 1 OFFSET ?)",
+        );
+        query.bind(limit(most.saturating_sub(1))).execute(&mut *work).await?;
     }
     work.commit().await
+}
+
+fn limit(rows: usize) -> i64 {
+    i64::try_from(rows).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mail::Span;
+
+    const START: Timestamp = Timestamp::from_seconds(1_800_000_000);
+
+    #[tokio::test]
+    async fn threats_r_12_the_copy_on_disk_is_bounded_and_forgets() {
+        let folder = tempfile::tempdir().unwrap();
+        let (pool, _) = open(&folder.path().join("luytre.db")).await.unwrap();
+        let rows = |numbers: std::ops::Range<u32>, passed| {
+            let row = move |n: u32| {
+                let at = START + Span::seconds(u64::from(n));
+                let pair = Pair { network: [192, 0, 2, 0].into(), domain: format!("d{n}.test") };
+                (pair, Known { first: at, last: at, passed })
+            };
+            numbers.map(row).collect::<HashMap<_, _>>()
+        };
+        let domains = async |pool: &SqlitePool| {
+            let rows = sqlx::query("SELECT domain FROM greylist ORDER BY last").fetch_all(pool).await.unwrap();
+            rows.iter().map(|row| row.get::<String, _>(0)).collect::<Vec<_>>()
+        };
+        apply(&pool, rows(0..10, false), None, Some(20)).await.unwrap();
+        assert_eq!(domains(&pool).await.len(), 10, "there is room");
+        apply(&pool, rows(10..14, true), None, Some(8)).await.unwrap();
+        let newest: Vec<String> = (6..14).map(|n| format!("d{n}.test")).collect();
+        assert_eq!(domains(&pool).await, newest);
+        let horizon = Horizon { passed: START + Span::seconds(11), waiting: START + Span::seconds(9) };
+        apply(&pool, HashMap::new(), Some(horizon), None).await.unwrap();
+        assert_eq!(domains(&pool).await, ["d9.test", "d11.test", "d12.test", "d13.test"]);
+    }
 }

@@ -103,10 +103,15 @@ impl Examiner {
         Ok(self.look(&mail, policy).await?.close(mail, auth, findings))
     }
 
-    /// What is known of a message that no inspector took: virus engines that see it whole, and who wrote it.
+    /// What is known of a message that no inspector took: virus engines, which see it whole, and who wrote it.
     pub async fn examine_uninspected(&self, mail: Mail, policy: &Arc<Policy>) -> Evidence {
         let inquiry = self.engines.open();
-        let (rows, (auth, findings)) = tokio::join!(inquiry.whole(mail.raw()), self.authenticate(&mail, policy));
+        let (mut rows, besides, (auth, findings)) = tokio::join!(
+            inquiry.whole(mail.raw()),
+            inquiry.whole_besides(mail.raw()),
+            self.authenticate(&mail, policy)
+        );
+        rows.extend(besides);
         let seen = Seen {
             content: ContentFacts::default(),
             rules: Arc::clone(&policy.compiled.verdict.rules),
@@ -116,13 +121,17 @@ impl Examiner {
         seen.close(mail, auth, findings)
     }
 
-    /// Inspector and virus engines: the engines see the whole message at once, its parts when they have been opened.
+    /// Inspector and virus engines: the engines see the whole message at once, its parts when they have been opened; those
+    /// that see only parts get the whole one where the parts may not be all there is.
     async fn look(&self, mail: &Mail, policy: &Arc<Policy>) -> Result<Seen, Reply> {
         let inquiry = self.engines.open();
         let wants = Wants { parts: inquiry.wants(), ..Wants::default() };
         let opened = async {
             let (content, rules, released) = self.inspect(mail, policy, wants).await?;
-            let rows = inquiry.parts(&released).await;
+            let mut rows = inquiry.parts(&released).await;
+            if policy.inspect.checks.is_empty() || content.findings.iter().any(hides_parts) {
+                rows.extend(inquiry.whole_besides(mail.raw()).await);
+            }
             Ok::<_, Reply>((content, rules, released, rows))
         };
         let (opened, mut rows) = tokio::join!(opened, inquiry.whole(mail.raw()));
@@ -250,6 +259,32 @@ impl Examiner {
                 .because("inspect:network")
         })
     }
+}
+
+/// Whether a finding says that a message was not opened, or may hold parts that we do not know as its reader's client
+/// does; and what makes the text of a letter more than text. Engines that see only parts are shown such mail whole.
+fn hides_parts(finding: &Finding) -> bool {
+    let code = &*finding.code;
+    ["inspect.", "mime.", "unpack."].iter().any(|room| code.starts_with(room))
+        || matches!(
+            code,
+            "engine.limit"
+                | "html.application"
+                | "html.data-page"
+                | "html.form"
+                | "html.local-program"
+                | "html.obfuscated"
+                | "html.password-field"
+                | "html.password-form"
+                | "html.redirect"
+                | "html.script"
+                | "html.smuggling"
+                | "smime.compressed"
+                | "smime.efail"
+                | "smime.encrypted"
+                | "smime.malformed"
+                | "smime.partial"
+        )
 }
 
 /// Whether some agency's recipients get a rewritten copy where a message can be read in several ways.

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::deliver::{self, Deliver};
-use crate::env::ldap::{self, Directory, Entry};
+use crate::env::ldap::{self, Directory, Entry, Found};
 use crate::env::{Clock, Dice};
 use crate::envelope::known::{Answer, Known, Memory};
 use crate::envelope::metrics::{Metrics, Source};
@@ -107,7 +107,12 @@ impl Census {
             DisabledAccounts::Refuse => &[ACCOUNT, RECIPIENT],
         };
         match directory.find(&settings.base, &filter, attributes).await {
-            Ok(found) if found.iter().any(receives) => Answer::Exists,
+            Ok(found) if found.entries.iter().any(receives) => Answer::Exists,
+            // Who is not in a part of the answer may be in the rest.
+            Ok(Found { missing: Some(why), .. }) => {
+                tracing::warn!(agency = %agency.id, %why, "a directory's answer is not whole: nobody is refused by it");
+                Answer::Unsure
+            }
             Ok(_) => Answer::Unknown,
             Err(error) => {
                 tracing::warn!(agency = %agency.id, %error, "a directory gave no answer");

@@ -17,6 +17,7 @@ use super::carry::Outcome;
 use super::names::{self, Names};
 use crate::deliver::client::Needs;
 use crate::deliver::{Deliver, Live, Question, Turned};
+use crate::env::tls::handshake::HandshakeError;
 use crate::env::{Clock, pool};
 use crate::envelope::Envelope;
 use crate::envelope::known::Answer;
@@ -34,7 +35,7 @@ use crate::quarantine::Shelf;
 use crate::report::metrics::{Metrics, Stage};
 use crate::report::record::run::Log;
 use crate::report::record::{self, Entry};
-use crate::session::desk::{Desk, Letter, Opening, Reason, Refusal, Request, Target};
+use crate::session::desk::{Desk, Letter, Opening, Reason, Refusal, Request, Sudden, Target};
 use crate::spool::Spool;
 use crate::verdict::receipt::{Reached, Receipt};
 use crate::verdict::{Action, Judged};
@@ -346,6 +347,14 @@ impl Desk for Pipeline {
     fn noticed(&self, refusal: &Refusal<'_>) {
         let policy = Arc::clone(&self.parts.policy.borrow());
         self.parts.guard.noticed(&policy.compiled.guard, refusal);
+    }
+
+    fn handshake_failed(&self, client: &ClientFacts, error: &HandshakeError, at: Timestamp) {
+        self.parts.guard.handshake_failed(client, error, at);
+    }
+
+    fn sudden(&self, sudden: &Sudden<'_>) {
+        self.parts.guard.sudden(sudden);
     }
 
     fn refused(&self, refusal: &Refusal<'_>) {

@@ -13,7 +13,7 @@ use sqlx::Row;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 
 use crate::env::vault::{DataKey, Keys};
-use crate::mail::Timestamp;
+use crate::mail::{AgencyId, Timestamp};
 use crate::quarantine::Kind;
 use crate::quarantine::file::{Entry, HeldKey};
 use crate::quarantine::shelf::{Cursor, Filter, Page};
@@ -179,10 +179,19 @@ impl Index {
         }
     }
 
-    /// The oldest of a kind that nobody has released.
-    pub async fn oldest(&self, kind: Kind, limit: usize) -> Result<Vec<HeldKey>, sqlx::Error> {
-        let query = sqlx::query("SELECT key FROM held WHERE kind = ? AND NOT released ORDER BY held_at LIMIT ?");
-        let rows = query.bind(kind.word()).bind(whole(limit as u64)).fetch_all(&self.pool).await?;
+    /// The oldest of a kind that nobody has released; of one agency, or of all.
+    pub async fn oldest(
+        &self,
+        kind: Kind,
+        agency: Option<&AgencyId>,
+        limit: usize,
+    ) -> Result<Vec<HeldKey>, sqlx::Error> {
+        let query = sqlx::query(
+            "SELECT key FROM held WHERE kind = ?1 AND (?2 IS NULL OR agency = ?2) AND NOT released ORDER BY held_at
+             LIMIT ?3",
+        );
+        let query = query.bind(kind.word()).bind(agency.map(ToString::to_string)).bind(whole(limit as u64));
+        let rows = query.fetch_all(&self.pool).await?;
         rows.iter().map(key).collect()
     }
 
@@ -221,6 +230,21 @@ impl Index {
         let query = sqlx::query("SELECT kind, count(*), sum(size) FROM held GROUP BY kind");
         let rows = query.fetch_all(&self.pool).await?;
         rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))).collect()
+    }
+
+    /// Octets of the files of each agency; a file holds mail of one agency only.
+    pub async fn by_agency(&self) -> Result<Vec<(AgencyId, u64)>, sqlx::Error> {
+        let query = sqlx::query(
+            "SELECT agency, sum(bytes) FROM (SELECT agency, max(file_bytes) AS bytes FROM held GROUP BY file)
+             GROUP BY agency",
+        );
+        let rows = query.fetch_all(&self.pool).await?;
+        let one = |row: &sqlx::sqlite::SqliteRow| -> Result<(AgencyId, u64), sqlx::Error> {
+            let agency: String = row.try_get(0)?;
+            let agency = agency.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+            Ok((agency, u64::try_from(row.try_get::<i64, _>(1)?).unwrap_or(0)))
+        };
+        rows.iter().map(one).collect()
     }
 
     fn sealed(&self, entry: &Entry) -> Result<Vec<u8>, sqlx::Error> {

@@ -159,6 +159,10 @@ impl Indexer {
             self.metrics.set(kind, found.map_or(0, |(_, count, _)| *count));
         }
         self.metrics.set_bytes(totals.iter().map(|(_, _, bytes)| *bytes).sum());
+        if let Some(inner) = self.inner.upgrade() {
+            inner.room.counted(index.by_agency().await?);
+            inner.room.kept().1.iter().for_each(|(agency, bytes)| self.metrics.agency(agency, *bytes));
+        }
         self.age(index).await?;
         Ok(())
     }

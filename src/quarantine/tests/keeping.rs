@@ -188,6 +188,57 @@ async fn a_full_quarantine_puts_mail_off_or_lets_the_oldest_spam_go() {
 }
 
 #[tokio::test]
+async fn one_agency_cannot_fill_the_room_of_the_others() {
+    let house = House::new("share");
+    let share = Quarantine { quota: ByteSize::kib(200), agency_quota: ByteSize::kib(80), ..Quarantine::default() };
+    let shelf = open(&house, share.clone()).await.unwrap();
+    shelf.settle().await;
+    // Odd numbers are mail of so-yte, even ones of so-tttt.
+    let hold = async |shelf: &Shelf, number: u128, kind| {
+        let sent = Parcel { body: Bytes::from(vec![number as u8; 30 << 10]), ..parcel(number, "x") };
+        shelf.hold(&sent, held(&sent, kind)).await.map(|shelved| shelved.key())
+    };
+    let first = hold(&shelf, 1, Kind::Spam).await.unwrap();
+    hold(&shelf, 3, Kind::Malware).await.unwrap();
+    let Err(ShelfError::AgencyFull(agency, quota)) = hold(&shelf, 5, Kind::Malware).await else { panic!("it fitted") };
+    assert_eq!((agency.as_str(), quota), ("so-yte", 80 << 10));
+    let other = hold(&shelf, 2, Kind::Spam).await.unwrap();
+    hold(&shelf, 4, Kind::Malware).await.unwrap();
+    drop(shelf);
+    // After a start the index tells who has what.
+    let shelf = open(&house, Quarantine { when_full: WhenFull::Oldest, ..share }).await.unwrap();
+    shelf.settle().await;
+    hold(&shelf, 5, Kind::Malware).await.unwrap();
+    assert!(matches!(shelf.show(first).await, Err(ShelfError::Unknown(_))), "its own oldest spam made room");
+    assert!(shelf.show(other).await.is_ok(), "and nobody else's");
+    assert_eq!(hold(&shelf, 7, Kind::Malware).await.unwrap_err().reply().code(), 452);
+}
+
+#[tokio::test]
+async fn a_message_is_read_to_its_end_and_each_piece_of_it_once() {
+    let mut house = House::new("read");
+    let shelf = house.open().await;
+    let body: Bytes =
+        (0..(5_u32 << 20) / 2).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect::<Vec<_>>().into();
+    let sent = Parcel { body: body.clone(), ..parcel(4, "x") };
+    let raw: Bytes = [b"Received: from far\r\nSubject: x4\r\n\r\n".as_slice(), &body].concat().into();
+    let key = shelf.hold_original(&sent, held(&sent, Kind::Policy), &raw).await.unwrap().key();
+    let (mut back, mut times) = (Vec::new(), 0);
+    loop {
+        let some = shelf.read(key, back.len() as u64).await.unwrap();
+        if some.is_empty() {
+            break;
+        }
+        (times, back) = (times + 1, [back, some.to_vec()].concat());
+    }
+    assert!(back == raw && times == 4, "the header section and three pieces: {times}");
+    assert_eq!(shelf.read(key, 100 + (1 << 20)).await.unwrap()[..9], raw[100 + (1 << 20)..][..9], "from anywhere");
+    assert!(shelf.read(key, u64::MAX).await.unwrap().is_empty());
+    let (entry, head) = shelf.describe(key).await.unwrap();
+    assert_eq!((entry.held.size_bytes, head), (sent.size_bytes(), sent.head));
+}
+
+#[tokio::test]
 async fn what_was_held_before_there_was_a_key_is_read_released_and_sealed_at_the_next_change() {
     let mut house = House::new("old");
     let sent = parcel(5, "cũ");

@@ -69,7 +69,9 @@ impl Dialogue {
         let own_literal = || {
             let local = self.client.local.ip();
             let inner = name.trim_matches(['[', ']']);
-            let inner = inner.strip_prefix("IPv6:").unwrap_or(inner);
+            // RFC 5321 §4.1.3: the tag in any case.
+            let tag = inner.get(..5).filter(|tag| tag.eq_ignore_ascii_case("IPv6:"));
+            let inner = inner.get(tag.map_or(0, str::len)..).unwrap_or(inner);
             local != self.client.address.ip() && inner.parse() == Ok(local)
         };
         // THREATS S-25: nobody else is us.
@@ -249,7 +251,7 @@ impl Dialogue {
         self.client.address = address;
         // What the proxy's own TLS session proved is about the proxy.
         if let Some(tls) = &mut self.client.tls {
-            (tls.account, tls.client_certificate, tls.client_names) = (None, None, Vec::new());
+            (tls.account, tls.client) = (None, None);
         }
         self.hello = name.map(|name| Hello { name, esmtp });
         (self.errors, self.junk) = (0, 0);

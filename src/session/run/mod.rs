@@ -4,6 +4,7 @@
 //! who are idle, time for messages in progress, then an end.
 
 mod certificates;
+mod gather;
 mod stress;
 mod submission;
 mod talk;

@@ -11,7 +11,7 @@ use crate::env::pool::Pool;
 use crate::listen::admit::key;
 use crate::listen::{Account, Role};
 use crate::mail::{Destination, Recipient, Reply, ReversePath, Span};
-use crate::session::desk::Desk;
+use crate::session::desk::{Desk, Sudden};
 use crate::session::dialogue::{AuthRefusal, Step};
 use crate::session::lockout::{Locked, Lockout};
 use crate::session::metrics::Login;
@@ -128,7 +128,7 @@ impl<D: Desk> Talk<D> {
         let tls = client.tls.as_ref();
         let sender = tls
             .and_then(|tls| tls.account.as_ref().map(|account| account.name.clone()))
-            .or_else(|| tls.and_then(|tls| tls.client_certificate.clone()))
+            .or_else(|| tls.and_then(|tls| tls.client.as_ref().map(|client| client.fingerprint.clone())))
             .unwrap_or_else(|| key(client.address.ip()).to_string());
         let domain = self.dialogue.opening().map(|opening| &opening.sender).and_then(ReversePath::domain);
         let limits = &self.dialogue.station().submission.outgoing;
@@ -140,6 +140,10 @@ impl<D: Desk> Talk<D> {
             Pace::Sudden => {
                 tracing::warn!(%agency, sender, "suddenly sends much: is a password stolen, or a machine infected?");
                 self.around.metrics.sudden(agency);
+                if let Some(opening) = self.dialogue.opening() {
+                    let at = self.around.clock.now();
+                    self.around.desk.sudden(&Sudden { at, opening, account: &sender, agency });
+                }
             }
             Pace::OverSender | Pace::OverDomain => {
                 self.around.metrics.limited(agency, pace);

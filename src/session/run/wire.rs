@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::env::tls::handshake::{Cause, HandshakeError};
 use crate::env::tls::server::{Acceptor, Negotiated, TlsStream};
 use crate::mail::Reply;
 
@@ -120,9 +121,9 @@ impl Wire {
     }
 
     /// The server's side of STARTTLS. Nothing read in clear survives it.
-    pub async fn secure(&mut self, acceptor: &Acceptor) -> io::Result<Negotiated> {
+    pub async fn secure(&mut self, acceptor: &Acceptor) -> Result<Negotiated, HandshakeError> {
         let Stream::Plain(tcp) = std::mem::replace(&mut self.stream, Stream::Gone) else {
-            return Err(io::Error::other("TLS inside TLS"));
+            return Err(HandshakeError { cause: Cause::Ours, detail: "TLS inside TLS".to_owned() });
         };
         (self.input, self.start) = (Vec::new(), 0);
         let (tls, negotiated) = acceptor.accept(tcp).await?;

@@ -2,8 +2,9 @@
 
 use std::io::Write as _;
 
+use luytre::deliver::Handover;
 use luytre::deliver::settings::{NextHop, Profile, TlsMode};
-use luytre::deliver::{Handover, KeyPin};
+use luytre::mail::KeyPin;
 
 use super::house::{House, hop, parcel, word};
 use crate::kit::site::Site;

@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use luytre::env::dns::zone::{Server, Zone};
+use luytre::env::tls::handshake::HandshakeError;
 use luytre::env::{Clock, Dice, Dns, dns};
 use luytre::envelope::relay::{Policy, Standing};
 use luytre::guard::weigh::Assessment;
 use luytre::guard::{self, Guard, Rules};
 use luytre::intake::run::{Basin, Store};
 use luytre::listen::ClientFacts;
-use luytre::mail::{Recipient, Reply};
-use luytre::session::desk::{Desk, Letter, Opening, Refusal, Request, Target};
+use luytre::mail::{Recipient, Reply, Timestamp};
+use luytre::session::desk::{Desk, Letter, Opening, Refusal, Request, Sudden, Target};
 
 use super::script::Delivered;
 
@@ -149,6 +150,14 @@ impl Desk for MemoryDesk {
         if let Some(a) = self.guard.get() {
             a.guard.noticed(&a.rules, refusal);
         }
+    }
+
+    fn handshake_failed(&self, _: &ClientFacts, error: &HandshakeError, _: Timestamp) {
+        self.noticed.lock().unwrap().push(("tls", error.to_string()));
+    }
+
+    fn sudden(&self, sudden: &Sudden<'_>) {
+        self.noticed.lock().unwrap().push(("sudden", format!("{} {}", sudden.account, sudden.agency)));
     }
 
     fn refused(&self, refusal: &Refusal<'_>) {

@@ -112,7 +112,11 @@ impl Gateway {
                 return line.clone();
             }
             let left = end.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero() && output.ended < 2, "the gateway did not say {what}:\n{}", output.lines.join("\n"));
+            assert!(
+                !left.is_zero() && output.ended < 2,
+                "the gateway did not say {what}:\n{}",
+                output.lines.join("\n")
+            );
             output = self.output.1.wait_timeout(output, left).unwrap().0;
         }
     }

@@ -10,9 +10,9 @@ use std::io::Write;
 use sha2::{Digest as _, Sha256};
 
 use super::{Object, Origin, View};
-use crate::inspect::case::{Outgoing, OutgoingKind};
-use crate::inspect::inspector::WantsParts;
+use crate::inspect::case::{Outgoing, OutgoingKind, WantsParts};
 use crate::inspect::{ContentFacts, Finding};
+use crate::mail::mime::Tree;
 
 /// Where a check leaves octets for the main process. Closed where nobody wants any: then nothing is ever in it.
 pub struct Outbox(RefCell<State>);
@@ -55,14 +55,15 @@ impl Outbox {
         self.0.borrow().sink.is_some()
     }
 
-    /// Hands `data` out; false when it does not fit, and then nothing of it leaves. `path` as in the list of parts.
+    /// Hands a message written anew out; false when it does not fit, and then nothing of it leaves.
     pub fn put(&self, kind: OutgoingKind, path: &str, data: &[u8]) -> bool {
-        let digest = Sha256::digest(data).iter().map(|b| format!("{b:02x}")).collect();
-        self.put_known(kind, path, data, digest)
+        self.put_at(WantsParts::None, kind, path, data)
     }
 
-    /// As [`Self::put`], for octets whose SHA-256 (hex) is at hand. The main process computes its own.
-    pub fn put_known(&self, kind: OutgoingKind, path: &str, data: &[u8], sha256: String) -> bool {
+    /// As [`Self::put`], for the engines that want `level`. `path` as in the list of parts. Octets that were put before
+    /// keep the level of then: put lower levels first.
+    fn put_at(&self, level: WantsParts, kind: OutgoingKind, path: &str, data: &[u8]) -> bool {
+        let sha256: String = Sha256::digest(data).iter().map(|b| format!("{b:02x}")).collect();
         let mut state = self.0.borrow_mut();
         if kind != OutgoingKind::Message && state.seen.contains(&sha256) {
             return true;
@@ -78,7 +79,7 @@ impl Outbox {
         let offset = state.offset;
         (state.room, state.items_left, state.offset) = (room, state.items_left - 1, offset + length);
         state.seen.insert(sha256.clone());
-        state.items.push(Outgoing { kind, offset, length, sha256, path: path.to_owned() });
+        state.items.push(Outgoing { kind, level, offset, length, sha256, path: path.to_owned() });
         true
     }
 
@@ -98,23 +99,15 @@ pub fn put_parts(view: &View<'_>, wants: WantsParts, facts: &mut ContentFacts) {
     if wants == WantsParts::None {
         return;
     }
-    let wanted = |object: &&Object<'_>| {
-        !object.data.is_empty()
-            && match wants {
-                WantsParts::None => false,
-                WantsParts::Hidden => {
-                    object.origin == Origin::Reading
-                        || object.depth >= DEEP
-                        || is_behind_a_password(object, view.unpacked)
-                }
-                WantsParts::Attachments => !is_letter(object),
-                WantsParts::All => true,
-            }
-    };
+    let mut wanted: Vec<(WantsParts, &Object<'_>)> =
+        view.objects.iter().filter(|o| !o.data.is_empty()).map(|o| (level(o, view), o)).collect();
+    wanted.retain(|(level, _)| *level <= wants);
+    // Those that most engines want come first, each level in the order of the message.
+    wanted.sort_by_key(|(level, _)| *level);
     let mut left_out = 0_usize;
-    for object in view.objects.iter().filter(wanted) {
+    for (level, object) in wanted {
         let kind = if object.origin == Origin::Member { OutgoingKind::Member } else { OutgoingKind::Part };
-        if !view.outbox.put(kind, &object.path, &object.data) {
+        if !view.outbox.put_at(level, kind, &object.path, &object.data) {
             left_out += 1;
         }
     }
@@ -136,13 +129,40 @@ fn is_behind_a_password(object: &Object<'_>, unpacked: &[Finding]) -> bool {
         })
 }
 
-/// The text of the letter itself: every engine that sees the whole message reads it there.
-fn is_letter(object: &Object<'_>) -> bool {
-    object.origin == Origin::Part
+/// From which level on engines are shown an object.
+fn level(object: &Object<'_>, view: &View<'_>) -> WantsParts {
+    if object.origin == Origin::Reading || object.depth >= DEEP || is_behind_a_password(object, view.unpacked) {
+        WantsParts::Hidden
+    } else if object.origin == Origin::Member {
+        WantsParts::Opened
+    } else if is_letter(object, view.tree) {
+        WantsParts::All
+    } else {
+        WantsParts::Attached
+    }
+}
+
+/// The text of the letter itself, shown by every client without a click: plain text or HTML by name and by content, not
+/// attached, not in a message that is attached.
+fn is_letter(object: &Object<'_>, tree: &Tree<'_>) -> bool {
+    let is_text = object.origin == Origin::Part
         && object.depth == 0
         && object.names.is_empty()
         && matches!(object.declared.as_str(), "" | "text/plain" | "text/html")
-        && object.kind.starts_with("text/")
+        && object.kind.starts_with("text/");
+    let mut part = tree.parts.iter().find(|part| is_text && part.path == object.path);
+    if part.is_none_or(|part| part.disposition == "attachment") {
+        return false;
+    }
+    // The message itself may stand at the top; one below it is attached.
+    for _ in 0..tree.parts.len() {
+        let Some(above) = part.and_then(|part| part.parent).and_then(|at| tree.parts.get(at)) else { return true };
+        if above.is_message() {
+            return false;
+        }
+        part = Some(above);
+    }
+    false
 }
 
 #[cfg(test)]

@@ -1,7 +1,11 @@
-//! clamd: `INSTREAM` over TCP or a Unix socket, many questions in one session (`IDSESSION`).
+//! clamd: `INSTREAM` over TCP or a Unix socket, many questions in one session (`IDSESSION`). Over a Unix socket the
+//! octets are handed over as sealed memory (`FILDES`): clamd copies nothing and writes no temporary file. Where it will
+//! not have that (its own confinement may forbid it) it is asked by `INSTREAM` from then on.
 //!
 //! clamd answers `OK` for what is larger than its MaxFileSize or MaxScanSize unless `AlertExceedsMax yes` stands in
 //! clamd.conf; with it, such data is reported as `Heuristics.Limits.Exceeded.*`, which is no virus and not clean.
+
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::fmt::strtime;
 
@@ -11,8 +15,11 @@ use crate::env::talk::Talk;
 /// Octets in one chunk of a stream.
 const CHUNK: usize = 256 << 10;
 
-#[derive(Clone, Copy, Debug)]
-pub struct Clamd;
+#[derive(Debug, Default)]
+pub struct Clamd {
+    /// It refused a descriptor.
+    only_streams: AtomicBool,
+}
 
 impl Engine for Clamd {
     fn greet<'a>(&'a self, talk: &'a mut Talk) -> Pending<'a, Result<(), Trouble>> {
@@ -21,6 +28,9 @@ impl Engine for Clamd {
 
     fn scan<'a>(&'a self, talk: &'a mut Talk, subject: &'a Subject) -> Pending<'a, Result<Seen, Trouble>> {
         Box::pin(async move {
+            if talk.is_local() && !self.only_streams.load(Ordering::Relaxed) {
+                return self.scan_memory(talk, subject).await.map(Into::into);
+            }
             // clamd stops reading at its StreamMaxLength and says so: the answer counts, not the broken pipe.
             let sent = stream(talk, &subject.bytes).await;
             match (talk.until(0, ANSWER).await, sent) {
@@ -40,6 +50,22 @@ impl Engine for Clamd {
 
     fn keeps(&self) -> bool {
         true
+    }
+}
+
+impl Clamd {
+    async fn scan_memory(&self, talk: &mut Talk, subject: &Subject) -> Result<Answer, Trouble> {
+        talk.send(b"zFILDES\0").await?;
+        talk.hand_over(&subject.bytes).await?;
+        let answer = String::from_utf8_lossy(&talk.until(0, ANSWER).await?).into_owned();
+        match read_answer(&answer) {
+            Err(trouble @ Trouble::Error(_)) => {
+                self.only_streams.store(true, Ordering::Relaxed);
+                tracing::warn!(%trouble, "clamd does not look at memory handed over; it gets streams from now on");
+                Err(Trouble::AskAgain)
+            }
+            said => said,
+        }
     }
 }
 

@@ -40,7 +40,7 @@ impl Door {
         })?;
         let host = address.host().to_owned();
         let engine: Box<dyn Engine> = match s.kind {
-            Kind::Clamd => Box::new(clamd::Clamd),
+            Kind::Clamd => Box::new(clamd::Clamd::default()),
             Kind::Icap => Box::new(icap::Icap::new(&host, if s.service.is_empty() { "avscan" } else { &s.service })),
             Kind::KasperskyAveserver => Box::new(aveserver::Aveserver),
             Kind::KasperskyKlms => Box::new(klms::Klms),

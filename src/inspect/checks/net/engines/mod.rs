@@ -94,6 +94,9 @@ pub enum Trouble {
     Down(String),
     #[error("all its connections are in use")]
     Busy,
+    /// Nothing is known of these octets; on a new connection it is asked in another way.
+    #[error("it wants to be asked in another way")]
+    AskAgain,
 }
 
 impl Trouble {
@@ -110,6 +113,7 @@ impl Trouble {
             Self::TooLarge(_) => "too-large",
             Self::Down(_) => "down",
             Self::Busy => "busy",
+            Self::AskAgain => "ask-again",
         }
     }
 

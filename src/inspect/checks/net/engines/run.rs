@@ -17,7 +17,7 @@ use super::door::Wrong;
 use super::memory::Memory;
 use super::metrics::Metrics;
 use super::outcome::{Outcome, Row, Unscanned, conclude};
-use super::settings::{self, Role, WhenDown};
+use super::settings::{self, Role, Sees, WhenDown};
 use super::{Subject, Trouble};
 use crate::env::Clock;
 use crate::inspect::{Released, WantsParts};
@@ -48,6 +48,21 @@ struct Shared {
 struct Set {
     common: settings::Engines,
     stations: Vec<Arc<Station>>,
+}
+
+impl Set {
+    /// Those that are asked first: the primaries, or the backups where nothing else is configured.
+    fn leading(&self) -> impl Iterator<Item = &Arc<Station>> {
+        let role =
+            if self.stations.iter().any(|s| s.settings.role == Role::Primary) { Role::Primary } else { Role::Backup };
+        self.stations.iter().filter(move |station| station.settings.role == role)
+    }
+
+    /// Those that are asked when every one of the leading ones failed.
+    fn backups(&self) -> impl Iterator<Item = &Arc<Station>> {
+        let led = self.stations.iter().any(|s| s.settings.role == Role::Primary);
+        self.stations.iter().filter(move |station| led && station.settings.role == Role::Backup)
+    }
 }
 
 impl Engines {
@@ -221,23 +236,26 @@ impl Inquiry {
     /// Which parts an inspector should hand out.
     #[must_use]
     pub fn wants(&self) -> WantsParts {
-        let wants = |station: &Arc<Station>| match station.settings.sees() {
-            settings::Sees::Message => WantsParts::None,
-            settings::Sees::Both => WantsParts::Hidden,
-            settings::Sees::All => WantsParts::Attachments,
-            settings::Sees::Parts => WantsParts::All,
-        };
-        self.set.stations.iter().map(wants).max().unwrap_or_default()
+        self.set.leading().map(|station| station.settings.sees().level()).max().unwrap_or_default()
     }
 
-    /// The whole message, as soon as its bytes are there.
+    /// The whole message, as soon as its bytes are there, to the engines that see every message whole.
     pub async fn whole(&self, raw: &Bytes) -> Vec<Row> {
-        if !self.set.stations.iter().any(|station| station.settings.sees().message()) {
+        self.message(raw, |sees| sees.message()).await
+    }
+
+    /// The whole message to the engines that see only parts: nobody could open it, or what was opened may not be all.
+    pub async fn whole_besides(&self, raw: &Bytes) -> Vec<Row> {
+        self.message(raw, |sees| !sees.message()).await
+    }
+
+    async fn message(&self, raw: &Bytes, sees: impl Fn(Sees) -> bool) -> Vec<Row> {
+        if !self.set.leading().any(|station| sees(station.settings.sees())) {
             return Vec::new();
         }
         let digest = if raw.len() <= REMEMBERED { Some(digest(raw).await) } else { None };
         let subject = Subject { path: String::new(), bytes: raw.clone(), digest, file: String::new() };
-        self.look(subject, |sees| sees.message()).await
+        self.look(subject, sees).await
     }
 
     /// What an inspector handed out.
@@ -245,12 +263,12 @@ impl Inquiry {
         let mut rows = Vec::new();
         let mut asked = JoinSet::new();
         for (item, bytes) in released.iter().filter(|(item, _)| item.kind != crate::inspect::OutgoingKind::Message) {
-            let (inquiry, path) = (self.again(), item.path.clone());
+            let (inquiry, path, level) = (self.again(), item.path.clone(), item.level);
             asked.spawn(async move {
                 // Ours, not the inspector's: what it says of octets could teach the memory a lie.
                 let digest = Some(digest(&bytes).await);
                 let subject = Subject { path, bytes, digest, file: String::new() };
-                inquiry.look(subject, |sees| sees.parts()).await
+                inquiry.look(subject, |sees| sees.level() >= level).await
             });
         }
         while let Some(answered) = asked.join_next().await {
@@ -280,14 +298,15 @@ impl Inquiry {
         Self { set: Arc::clone(&self.set), shared: Arc::clone(&self.shared), began: self.began }
     }
 
-    /// All primaries that see such octets; the backups when every one of them failed.
-    async fn look(&self, subject: Subject, sees: impl Fn(settings::Sees) -> bool) -> Vec<Row> {
-        let of = |role| {
-            let fits = |s: &&Arc<Station>| s.settings.role == role && sees(s.settings.sees());
-            self.set.stations.iter().filter(fits).cloned().collect::<Vec<_>>()
-        };
-        let (primaries, backups) = (of(Role::Primary), of(Role::Backup));
-        let wants_file = primaries.iter().chain(&backups).any(|station| station.reads_files());
+    /// All primaries that see such octets; where every one of them failed, the backups see what they were shown.
+    async fn look(&self, subject: Subject, sees: impl Fn(Sees) -> bool) -> Vec<Row> {
+        let leading: Vec<Arc<Station>> =
+            self.set.leading().filter(|station| sees(station.settings.sees())).cloned().collect();
+        if leading.is_empty() {
+            return Vec::new();
+        }
+        let backups: Vec<Arc<Station>> = self.set.backups().cloned().collect();
+        let wants_file = leading.iter().chain(&backups).any(|station| station.reads_files());
         let shown = if wants_file {
             Shown::write(&self.set.common.folder, subject.clone()).await
         } else {
@@ -300,7 +319,7 @@ impl Inquiry {
                 Arc::new(Shown::plain(subject))
             }
         };
-        let mut rows = self.put(primaries, &shown).await;
+        let mut rows = self.put(leading, &shown).await;
         if rows.iter().all(|row| row.outcome.is_err()) {
             rows.extend(self.put(backups, &shown).await);
         }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::inspect::WantsParts;
 use crate::mail::{ByteSize, Span};
 
 /// `[[engine]]`: one virus engine.
@@ -91,20 +92,31 @@ pub enum Sees {
     /// The message, and beside it what an engine that opens mail and archives cannot find there: what was behind a password,
     /// and what only other readings of an ambiguous message show.
     Both,
-    /// Every part and every member of an archive as we opened them, not the message.
+    /// Every part but the text of the letter, and what an engine cannot open. The message only where something about it is
+    /// odd, so that it could hide a part from us.
+    Attachments,
+    /// Every part and every member of an archive as we opened them; the message as with `attachments`.
     Parts,
     /// The message, and every attachment and member beside it.
     All,
 }
 
 impl Sees {
+    /// Whether it sees the whole of every message.
     #[must_use]
     pub const fn message(self) -> bool {
         matches!(self, Self::Message | Self::Both | Self::All)
     }
+    /// Which parts it sees.
     #[must_use]
-    pub const fn parts(self) -> bool {
-        matches!(self, Self::Parts | Self::Both | Self::All)
+    pub const fn level(self) -> WantsParts {
+        match self {
+            Self::Message => WantsParts::None,
+            Self::Both => WantsParts::Hidden,
+            Self::Attachments => WantsParts::Attached,
+            Self::All => WantsParts::Opened,
+            Self::Parts => WantsParts::All,
+        }
     }
 }
 

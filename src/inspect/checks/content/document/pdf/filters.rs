@@ -21,16 +21,19 @@ pub struct Coding {
 }
 
 /// What decoding gave.
+#[derive(Default)]
 pub struct Decoded {
     pub data: Vec<u8>,
     /// The filter that is left: a picture's own coding, or one nobody knows.
     pub left: Option<String>,
     pub bomb: bool,
+    /// Octets that all its steps made, what was cut off among them.
+    pub made: usize,
 }
 
 /// Decodes `data`, at most `most` octets at each step.
 pub fn decode(data: &[u8], coding: &Coding, most: usize, budget: &Budget) -> Decoded {
-    let (mut current, mut left, mut bomb) = (data.to_vec(), None, false);
+    let (mut current, mut left, mut bomb, mut made) = (data.to_vec(), None, false, 0_usize);
     for filter in coding.filters.iter().take(CHAIN) {
         // Not counted here: that is decided by the caller, who knows what the stream is for.
         let next = match filter.as_str() {
@@ -53,10 +56,11 @@ pub fn decode(data: &[u8], coding: &Coding, most: usize, budget: &Budget) -> Dec
                 break;
             }
         };
+        made = made.saturating_add(next.len());
         current = next;
         current.truncate(most);
     }
-    Decoded { data: current, left, bomb }
+    Decoded { data: current, left, bomb, made }
 }
 
 fn lzw(data: &[u8], late: bool, most: usize) -> Vec<u8> {

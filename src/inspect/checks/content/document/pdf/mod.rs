@@ -20,7 +20,7 @@ use super::picture;
 use super::report::{Found, Report, Role};
 use crate::inspect::checks::content::archive::Budget;
 use crate::inspect::checks::content::{Object as Item, kind};
-use filters::decode;
+use filters::{Decoded, decode};
 use scan::{Object, Value};
 
 pub use revision::Change;
@@ -33,6 +33,10 @@ const PEEK: usize = 1 << 20;
 const PEEKED: usize = 16 << 20;
 /// Text of pages, all together.
 const TEXT: usize = 256 << 10;
+/// Octets that decoding all streams may make, those of steps between two filters among them.
+const DECODED: usize = 256 << 20;
+/// Dictionaries of encryption that are tried.
+const KEYS: usize = 16;
 /// Object streams, and pictures that are looked at.
 const STREAMS: usize = 5000;
 const PICTURES: usize = 20;
@@ -54,6 +58,9 @@ pub fn open(item: &Item<'_>, budget: &mut Budget, report: &mut Report<'_>) -> Ve
         }
         return Vec::new();
     }
+    if objects.len() >= scan::OBJECTS {
+        report.say("unpack.limit", "has more objects than are looked at");
+    }
     let (encrypted, key) = key(&objects, budget, report);
     let closed = encrypted && key.is_none();
     if closed {
@@ -62,7 +69,9 @@ pub fn open(item: &Item<'_>, budget: &mut Budget, report: &mut Report<'_>) -> Ve
     if let Some(key) = &key {
         objects.iter_mut().for_each(|object| open_strings(object, key));
     }
-    let mut file = File { data, key, peeked: 0, text: String::new(), searched: 0, found: Vec::new() };
+    // Streams lie side by side, so that reading them all reads the file once; they overlap where somebody wants work done.
+    let (reading, making) = (data.len().saturating_mul(2), DECODED);
+    let mut file = File { data, key, reading, making, peeked: 0, text: String::new(), searched: 0, found: Vec::new() };
     let mut inner: Vec<Object> = Vec::new();
     if !closed {
         for object in objects.iter().filter(|o| o.is("Type", "ObjStm")).take(STREAMS) {
@@ -83,8 +92,7 @@ pub fn open(item: &Item<'_>, budget: &mut Budget, report: &mut Report<'_>) -> Ve
 /// Whether the file is encrypted, and the key when no password is needed, or the message names it (§7.6.1).
 fn key(objects: &[Object], budget: &Budget, report: &mut Report<'_>) -> (bool, Option<crypt::Key>) {
     let mut encrypted = false;
-    for object in objects {
-        let Some(value) = object.get("Encrypt") else { continue };
+    for (object, value) in objects.iter().filter_map(|o| Some((o, o.get("Encrypt")?))).take(KEYS) {
         encrypted = true;
         let dictionary = match value {
             Value::Reference(number) => objects.iter().rev().find(|o| o.number == *number),
@@ -145,6 +153,9 @@ struct Roles {
 struct File<'d> {
     data: &'d [u8],
     key: Option<crypt::Key>,
+    /// Octets of streams that may still be read, and made by decoding them.
+    reading: usize,
+    making: usize,
     peeked: usize,
     text: String,
     /// Drawings that were searched for codes.
@@ -153,17 +164,35 @@ struct File<'d> {
 }
 
 impl File<'_> {
-    fn raw(&self, object: &Object) -> Cow<'_, [u8]> {
+    /// A stream in clear, of which `input` octets are read and at most `most` made at each step; nothing when the work for
+    /// this file is spent.
+    fn decoded(
+        &mut self,
+        object: &Object,
+        input: usize,
+        most: usize,
+        budget: &Budget,
+        report: &mut Report<'_>,
+    ) -> Decoded {
         let data = object.stream.clone().and_then(|range| self.data.get(range)).unwrap_or_default();
-        match &self.key {
+        let data = slice(data, 0, input);
+        let reading = self.reading.checked_sub(data.len());
+        let (Some(reading), false) = (reading, self.making == 0 || budget.is_late()) else {
+            report.say("unpack.limit", "its streams cost more work than they may");
+            return Decoded::default();
+        };
+        let raw = match &self.key {
             Some(key) if !object.is("Type", "XRef") => Cow::Owned(key.decrypt(object, data)),
             _ => Cow::Borrowed(data),
-        }
+        };
+        let decoded = decode(&raw, &object.coding(), most, budget);
+        (self.reading, self.making) = (reading, self.making.saturating_sub(decoded.made));
+        decoded
     }
 
     /// The objects in an object stream (§7.5.7): pairs of number and place, then the objects.
     fn object_stream(&mut self, object: &Object, budget: &mut Budget, report: &mut Report<'_>) -> Vec<Object> {
-        let decoded = decode(&self.raw(object), &object.coding(), FILE, budget);
+        let decoded = self.decoded(object, usize::MAX, FILE, budget, report);
         if decoded.bomb {
             report.say("archive.bomb", "an object stream unpacks to far more than it holds");
         }
@@ -198,7 +227,7 @@ impl File<'_> {
                 self.source(object, script, budget, report);
             } else if object.is("Subtype", "Image") {
                 if pictures < PICTURES {
-                    pictures += usize::from(self.picture(object, budget));
+                    pictures += usize::from(self.picture(object, budget, report));
                 }
             } else if self.peeked < PEEKED {
                 self.peek(object, budget, report);
@@ -207,7 +236,7 @@ impl File<'_> {
     }
 
     fn embedded(&mut self, object: &Object, name: &str, budget: &mut Budget, report: &mut Report<'_>) {
-        let decoded = decode(&self.raw(object), &object.coding(), FILE, budget);
+        let decoded = self.decoded(object, usize::MAX, FILE, budget, report);
         if decoded.bomb {
             report.say("archive.bomb", format!("{name} unpacks to far more than it holds"));
         }
@@ -222,7 +251,7 @@ impl File<'_> {
     }
 
     fn source(&mut self, object: &Object, script: bool, budget: &mut Budget, report: &mut Report<'_>) {
-        let decoded = decode(&self.raw(object), &object.coding(), FILE, budget);
+        let decoded = self.decoded(object, usize::MAX, FILE, budget, report);
         let text = lex::text(&decoded.data);
         if script {
             actions::script(&text, report);
@@ -236,9 +265,8 @@ impl File<'_> {
     }
 
     /// A picture for the reader of QR codes: a JPEG as it is, plain samples as a portable map (Netpbm).
-    fn picture(&mut self, object: &Object, budget: &mut Budget) -> bool {
-        let coding = object.coding();
-        let decoded = decode(&self.raw(object), &coding, PEEK * 8, budget);
+    fn picture(&mut self, object: &Object, budget: &mut Budget, report: &mut Report<'_>) -> bool {
+        let decoded = self.decoded(object, usize::MAX, PEEK * 8, budget, report);
         let data = match decoded.left.as_deref() {
             Some("DCTDecode" | "DCT") => decoded.data,
             None => match bitmap(object, &decoded.data) {
@@ -256,7 +284,7 @@ impl File<'_> {
 
     /// Content of pages, fonts and whatever nobody named: its text, and files that hide there.
     fn peek(&mut self, object: &Object, budget: &mut Budget, report: &mut Report<'_>) {
-        let decoded = decode(slice(&self.raw(object), 0, PEEK), &object.coding(), PEEK, budget);
+        let decoded = self.decoded(object, PEEK, PEEK, budget, report);
         self.peeked += decoded.data.len();
         let data = decoded.data;
         let kind = kind::of(&data);

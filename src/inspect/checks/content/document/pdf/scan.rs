@@ -13,10 +13,13 @@ use super::filters::Coding;
 use super::lex::{Hidden, Lexer, Token};
 
 /// Objects of one file, and pairs of all of them together.
-const OBJECTS: usize = 100_000;
+pub const OBJECTS: usize = 100_000;
 const PAIRS: usize = 1_000_000;
-/// Names of one list.
-const NAMES: usize = 16;
+/// Names in disguise that are kept of one object.
+const HIDDEN: usize = 1000;
+/// Names of one list, and letters of one: those of filters and actions are short.
+const NAMES: usize = 8;
+const LETTERS: usize = 24;
 
 /// Names whose values are looked at; all others are passed over.
 const KEYS: &[&str] = &[
@@ -109,7 +112,7 @@ pub struct Object {
     /// Where its content begins, and where the next object does.
     pub place: std::ops::Range<usize>,
     pub pairs: Vec<(String, Value)>,
-    /// Strings and pieces outside pairs: an object may be a lone string.
+    /// The first string outside pairs: an object may be a lone string.
     pub lone: Vec<Vec<u8>>,
     /// Names with letters written as numbers.
     pub hidden: Vec<String>,
@@ -217,8 +220,11 @@ pub fn resolve(objects: &mut [Object]) {
 
 /// All objects and trailers.
 pub fn objects(data: &[u8]) -> Vec<Object> {
-    let mut starts: Vec<(usize, u32, u32)> = memmem::find_iter(data, b"obj").filter_map(|at| head(data, at)).collect();
-    starts.extend(memmem::find_iter(data, b"trailer").map(|at| (at + 7, 0, 0)));
+    // One more than is read: where the last one ends.
+    let most = OBJECTS + 1;
+    let mut starts: Vec<(usize, u32, u32)> =
+        memmem::find_iter(data, b"obj").filter_map(|at| head(data, at)).take(most).collect();
+    starts.extend(memmem::find_iter(data, b"trailer").map(|at| (at + 7, 0, 0)).take(most));
     starts.sort_unstable();
     starts.dedup();
     let ends: Vec<usize> = starts.iter().skip(1).map(|s| s.0).chain([data.len()]).collect();
@@ -233,6 +239,7 @@ pub fn objects(data: &[u8]) -> Vec<Object> {
             break;
         }
     }
+    let mut ends = Ends { data, stream: Next::new(b"endstream"), object: Next::new(b"endobj") };
     let lengths: BTreeMap<u32, usize> = found.iter().filter_map(|o| Some((o.number, lone_number(o)?))).collect();
     resolve(&mut found);
     for object in &mut found {
@@ -242,7 +249,7 @@ pub fn objects(data: &[u8]) -> Vec<Object> {
                 Some(Value::Reference(r)) => lengths.get(r).copied(),
                 _ => None,
             };
-            object.stream = Some(range.start..stream_end(data, range.start, length));
+            object.stream = Some(range.start..ends.of(range.start, length));
         }
     }
     found
@@ -272,16 +279,49 @@ fn lone_number(object: &Object) -> Option<usize> {
     })
 }
 
-/// Where a stream ends: by its length when the word stands there, else at the next such word.
-fn stream_end(data: &[u8], start: usize, length: Option<usize>) -> usize {
-    if let Some(end) = length.and_then(|l| start.checked_add(l))
-        && slice(data, end, 32).trim_ascii_start().starts_with(b"endstream")
-    {
-        return end;
+/// Where streams end that are asked for in the order of their places: every octet is searched once.
+struct Ends<'d> {
+    data: &'d [u8],
+    stream: Next,
+    object: Next,
+}
+
+impl Ends<'_> {
+    /// By its length when the word stands there, else at the next such word.
+    fn of(&mut self, start: usize, length: Option<usize>) -> usize {
+        if let Some(end) = length.and_then(|l| start.checked_add(l))
+            && slice(self.data, end, 32).trim_ascii_start().starts_with(b"endstream")
+        {
+            return end;
+        }
+        let stop = self.stream.from(self.data, start).or_else(|| self.object.from(self.data, start));
+        stop.unwrap_or(self.data.len())
     }
-    let rest = data.get(start..).unwrap_or_default();
-    let stop = memmem::find(rest, b"endstream").or_else(|| memmem::find(rest, b"endobj"));
-    start + stop.unwrap_or(rest.len())
+}
+
+/// A word, and what is known of its places.
+struct Next {
+    word: &'static [u8],
+    /// Behind the first place, the word stands at the second next, if at all.
+    known: Option<(usize, Option<usize>)>,
+}
+
+impl Next {
+    const fn new(word: &'static [u8]) -> Self {
+        Self { word, known: None }
+    }
+    /// The first place of the word at or behind `at`.
+    fn from(&mut self, data: &[u8], at: usize) -> Option<usize> {
+        if let Some((since, found)) = self.known
+            && since <= at
+            && found.is_none_or(|found| found >= at)
+        {
+            return found;
+        }
+        let found = memmem::find(data.get(at..).unwrap_or_default(), self.word).map(|found| at + found);
+        self.known = Some((at, found));
+        found
+    }
 }
 
 /// The pairs of the object that begins at `at`; `data` ends where the next one begins.
@@ -306,10 +346,10 @@ pub fn read(data: &[u8], at: usize) -> Object {
                 }
             }
             Token::Name(name, hidden) => {
-                if hidden == Hidden::Yes {
+                if hidden == Hidden::Yes && object.hidden.len() < HIDDEN {
                     object.hidden.push(name.clone());
                 }
-                if !is_dictionary && object.names.len() < NAMES {
+                if !is_dictionary && object.names.len() < NAMES && name.len() <= LETTERS {
                     object.names.push(name.clone());
                 }
                 match key.take() {
@@ -319,7 +359,8 @@ pub fn read(data: &[u8], at: usize) -> Object {
             }
             Token::String(text) => match key.take() {
                 Some(key) => object.keep(key, Value::String(text)),
-                None => object.lone.push(text),
+                None if object.lone.is_empty() => object.lone.push(text),
+                None => {}
             },
             Token::Number(number) => {
                 let value = reference(number, &mut lexer, &mut tokens);

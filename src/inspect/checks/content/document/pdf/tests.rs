@@ -1,6 +1,7 @@
 //! Small files made here.
 
 mod encrypted;
+mod work;
 
 use std::io::Write as _;
 

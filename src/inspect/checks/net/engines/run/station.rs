@@ -213,12 +213,16 @@ impl Station {
         while let Some(mut talk) = self.take_idle() {
             match engine.scan(&mut talk, subject).await {
                 // It had hung up in the meantime: nothing is known of these octets yet.
-                Err(Trouble::Cut) => {}
+                Err(Trouble::Cut | Trouble::AskAgain) => {}
                 outcome => return self.keep(engine, talk, outcome),
             }
         }
         let mut talk = self.connect(address, engine).await?;
-        let outcome = engine.scan(&mut talk, subject).await;
+        let mut outcome = engine.scan(&mut talk, subject).await;
+        if matches!(outcome, Err(Trouble::AskAgain)) {
+            talk = self.connect(address, engine).await?;
+            outcome = engine.scan(&mut talk, subject).await;
+        }
         self.keep(engine, talk, outcome)
     }
 

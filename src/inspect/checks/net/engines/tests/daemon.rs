@@ -182,6 +182,11 @@ impl Session {
             }
             match command.as_slice() {
                 b"zIDSESSION\0" => assert_eq!(number, 0),
+                // One that does not take descriptors.
+                b"zFILDES\0" => {
+                    line.write_all(format!("{number}: UNKNOWN COMMAND\0").as_bytes()).await?;
+                    return Ok(());
+                }
                 b"zVERSION\0" => {
                     let base = self.signatures.load(Ordering::SeqCst);
                     let answer = format!("{number}: ClamAV 1.4.3/{base}/Sat Nov 21 09:41:02 2026\0");

@@ -1,5 +1,5 @@
-//! The public key of a next hop whose certificate no authority vouches for: Exchange and MDaemon make their own
-//! (DOMAIN §2.1). SHA-256 of the SubjectPublicKeyInfo, as RFC 7469 §2.4 counts it, so that a certificate renewed with
+//! A public key that is known by itself: of a next hop whose certificate no authority vouches for (Exchange and MDaemon
+//! make their own, DOMAIN §2.1), or of a client on a relay listener. SHA-256 of the SubjectPublicKeyInfo, as RFC 7469 §2.4 counts it, so that a certificate renewed with
 //! the same key keeps its pin.
 
 use std::fmt;

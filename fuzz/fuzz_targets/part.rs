@@ -1,0 +1,9 @@
+//! Runs `opened::part` on what the fuzzer invents.
+#![no_main]
+
+#[path = "../hook.rs"]
+mod hook;
+#[path = "../opened.rs"]
+mod opened;
+
+libfuzzer_sys::fuzz_target!(init: hook::ours_only(), |input: &[u8]| opened::part(input));
