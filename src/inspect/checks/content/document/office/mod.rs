@@ -86,6 +86,10 @@ pub fn compound(object: &Object<'_>, budget: &mut Budget, report: &mut Report<'_
     for entry in file.entries.iter().filter(|e| e.kind == Kind::Stream && e.size > 8).take(STREAMS) {
         let data = opened.read(entry, file.read(entry, STREAM));
         found.extend(stream(entry, data, budget, report));
+        if file.is_spent() {
+            report.say("unpack.limit", "its streams are longer than the file they lie in");
+            break;
+        }
     }
     found
 }
