@@ -99,6 +99,7 @@ pub const WEIGHTS: &[(&str, f64)] = &[
     ("pdf.hidden-name", 4.0),
     ("pdf.embedded-file", 0.5),
     ("pdf.embedded-program", 7.0),
+    ("pdf.polyglot", 7.0),
     ("pdf.malformed", 1.0),
     // A signature that does not hold promises what is not so; one of an unknown authority says nothing.
     ("pdf.signature-altered", 4.0),

@@ -62,6 +62,7 @@ const OPENERS: &[(Applies, Opener)] = &[
     (office::is_rtf, office::rtf),
     (office::is_notebook, office::notebook),
     (office::is_active_mime, office::open_active_mime),
+    (office::is_archive_behind, office::archive_behind),
     (office::is_part, office::part),
     (pdf::is_pdf, pdf::open),
     (page::is_page, page::open),
@@ -72,6 +73,7 @@ const OPENERS: &[(Applies, Opener)] = &[
     (link::is_mailbox, link::mailbox),
     (picture::is_picture, picture::open),
     (picture::is_drawn, picture::drawn),
+    (picture::is_vector, picture::vector),
 ];
 
 /// Everything inside `object` when it is a document of any kind.

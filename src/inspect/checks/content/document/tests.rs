@@ -34,7 +34,11 @@ pub fn examine_with(examiner: &Examiner<'_>, letter: &str, name: &str, declared:
          Content-Type: {declared}\r\nContent-Disposition: attachment; filename=\"{name}\"\r\n\
          Content-Transfer-Encoding: base64\r\n\r\n{coded}\r\n--x--\r\n"
     );
-    let task = Task {
+    examiner.examine(raw.as_bytes(), &task())
+}
+
+fn task() -> Task {
+    Task {
         now: Timestamp::from_seconds(1_795_302_082),
         sender: ReversePath::Null,
         recipients: Vec::new(),
@@ -42,8 +46,7 @@ pub fn examine_with(examiner: &Examiner<'_>, letter: &str, name: &str, declared:
         helo: String::new(),
         budget_ms: 20_000,
         wants: Wants::default(),
-    };
-    examiner.examine(raw.as_bytes(), &task)
+    }
 }
 
 /// Codes, each once, in order.
@@ -95,5 +98,25 @@ fn every_sample_has_a_sane_outcome() {
             facts.urls.iter().for_each(|u| println!("        url {u}"));
             facts.parts.iter().for_each(|u| println!("        part {} {:?} {} {}", u.path, u.name, u.kind, u.bytes));
         }
+    }
+}
+
+/// Rules for attachments ask about each part: the tenth document with macros must be known for one too.
+#[test]
+fn what_one_part_holds_is_told_however_many_others_hold_it() {
+    let policy = policy();
+    let loaded = policy.open(None).unwrap();
+    let part = |number: usize| {
+        format!(
+            "--x\r\nContent-Type: application/octet-stream\r\nContent-Disposition: attachment; \
+             filename=\"a{number}.csv\"\r\n\r\n=cmd|'/c calc'!A{number}\r\n=cmd|'/c calc'!B1\r\n"
+        )
+    };
+    let parts: String = (1..=90).map(part).collect();
+    let raw = format!("From: a@example.org\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n{parts}--x--\r\n");
+    let facts = Examiner::new(&loaded).examine(raw.as_bytes(), &task());
+    for number in [1, 50, 90] {
+        let told = |f: &&crate::inspect::Finding| f.code == "office.dde" && f.detail.starts_with(&format!("{number}:"));
+        assert!(facts.findings.iter().any(|f| told(&f)), "part {number} of {}", facts.findings.len());
     }
 }

@@ -1,6 +1,7 @@
 //! Compound files (MS-CFB), read leniently and in bounded memory: chains end at the first sector seen twice, entries
 //! that no storage leads to are listed too, and a cut file gives what is left of it.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 
 use super::super::bytes::{raw_u32_at, slice, u16_at, u32_at, utf16};
@@ -8,6 +9,9 @@ use super::super::bytes::{raw_u32_at, slice, u16_at, u32_at, utf16};
 /// Entries of one directory: number, and depth of a path.
 const ENTRIES: usize = 20_000;
 const DEPTH: usize = 32;
+/// How often all readers together may read the file: streams lie side by side in it, and overlap only where somebody wants
+/// work done.
+const OFTEN: usize = 8;
 /// From here on sector numbers are marks (MS-CFB §2.1).
 const LAST: u32 = 0xFFFF_FFFA;
 const NONE: u32 = 0xFFFF_FFFF;
@@ -55,6 +59,8 @@ pub struct Compound<'d> {
     pub entries: Vec<Entry>,
     /// Chains that loop or leave the file, entries outside the tree.
     pub damaged: bool,
+    /// Octets of streams that may still be read.
+    left: Cell<usize>,
 }
 
 /// A directory entry as it stands in the file.
@@ -84,6 +90,7 @@ impl<'d> Compound<'d> {
             mini: Vec::new(),
             entries: Vec::new(),
             damaged: false,
+            left: Cell::new(data.len().saturating_mul(OFTEN)),
         };
         file.read_fat();
         let directory = file.chain(raw_u32_at(data, 48)?, usize::MAX);
@@ -98,7 +105,8 @@ impl<'d> Compound<'d> {
 
     /// The octets of a stream, `most` at most.
     pub fn read(&self, entry: &Entry, most: usize) -> Vec<u8> {
-        let size = entry.size.min(most);
+        let size = entry.size.min(most).min(self.left.get());
+        self.left.set(self.left.get() - size);
         if entry.kind != Kind::Stream || size == 0 {
             return Vec::new();
         }
@@ -119,6 +127,11 @@ impl<'d> Compound<'d> {
         });
         out.truncate(size);
         out
+    }
+
+    /// Whether reading has cost more than a file of this length can; what was read since is cut off.
+    pub fn is_spent(&self) -> bool {
+        self.left.get() == 0
     }
 
     /// The stream at this path, letters compared without case (MS-CFB §2.6.4).

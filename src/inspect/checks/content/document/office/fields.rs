@@ -6,6 +6,8 @@ use super::super::report::Report;
 /// Fields of one document, characters of one.
 const FIELDS: usize = 5000;
 const LENGTH: usize = 4000;
+/// Characters of one document that are read behind marks: fields lie in each other, but not for ever.
+const READ: usize = 4 << 20;
 
 /// Judges one instruction.
 pub fn judge(instruction: &str, report: &mut Report<'_>) {
@@ -79,15 +81,20 @@ fn with_codes(text: &str) -> String {
 /// Fields in the text of a binary document (MS-DOC §2.8.25): between the marks 0x13 and 0x14 or 0x15, in one octet or
 /// two a letter. The table of pieces is not asked: what it leaves out, another program may show.
 pub fn in_word(data: &[u8], report: &mut Report<'_>) {
-    let mut seen = 0;
+    let (mut seen, mut left) = (0, READ);
     for at in memchr::memchr_iter(0x13, data) {
+        if left == 0 {
+            report.say("unpack.limit", "has more marks of fields than are read");
+            break;
+        }
         let wide = data.get(at + 1) == Some(&0);
         let step = if wide { 2 } else { 1 };
         let rest = data.get(at + step..).unwrap_or_default();
-        let units = rest.chunks_exact(step).take(LENGTH);
+        let units = rest.chunks_exact(step).take(LENGTH.min(left));
         let mut text = String::new();
         let mut closed = false;
         for unit in units {
+            left -= 1;
             let low = unit.first().copied().unwrap_or_default();
             let letter = if unit.get(1).is_some_and(|high| *high != 0) { '?' } else { char::from(low) };
             match letter {

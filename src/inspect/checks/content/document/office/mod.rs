@@ -26,7 +26,7 @@ use crate::inspect::checks::content::Object;
 use crate::inspect::checks::content::archive::Budget;
 use compound::{Compound, Entry, Kind};
 
-pub use mso::{is_active_mime, open_active_mime};
+pub use mso::{archive_behind, is_active_mime, is_archive_behind, open_active_mime};
 pub use onenote::{is_notebook, open as notebook};
 pub use part::{is_part, open as part};
 pub use rtf::{is_rtf, open as rtf};
@@ -86,6 +86,10 @@ pub fn compound(object: &Object<'_>, budget: &mut Budget, report: &mut Report<'_
     for entry in file.entries.iter().filter(|e| e.kind == Kind::Stream && e.size > 8).take(STREAMS) {
         let data = opened.read(entry, file.read(entry, STREAM));
         found.extend(stream(entry, data, budget, report));
+        if file.is_spent() {
+            report.say("unpack.limit", "its streams are longer than the file they lie in");
+            break;
+        }
     }
     found
 }

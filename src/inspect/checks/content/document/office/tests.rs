@@ -393,3 +393,27 @@ fn parts_that_fetch_or_start_something_are_told() {
         ),
     ]);
 }
+
+#[test]
+fn work_on_hostile_files_is_bounded_and_said_to_be() {
+    // Marks of fields inside each other; streams that all are the whole file.
+    let marks = vec![0x13_u8; 50_000];
+    let shared = {
+        let body = vec![b'x'; 30_000];
+        let names: Vec<String> = (0..30).map(|n| format!("s{n}")).collect();
+        let mut streams: Vec<(&str, &[u8])> = vec![("first", &body)];
+        streams.extend(names.iter().map(|name| (name.as_str(), b"0123456789".as_slice())));
+        let mut file = compound(&streams);
+        // Every entry behind the first says that it is the first: its start and its length.
+        let directory = 1024;
+        let first: Vec<u8> = file[directory + 128 + 116..directory + 128 + 128].to_vec();
+        for entry in 2..32 {
+            file[directory + entry * 128 + 116..directory + entry * 128 + 128].copy_from_slice(&first);
+        }
+        file
+    };
+    check(vec![
+        ("a.doc", compound(&[("WordDocument", &marks)]), &["unpack.limit"], &[]),
+        ("b.doc", shared, &["unpack.limit"], &[]),
+    ]);
+}

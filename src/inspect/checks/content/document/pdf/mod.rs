@@ -3,6 +3,7 @@
 
 mod actions;
 mod crypt;
+mod drawing;
 mod filters;
 mod lex;
 mod revision;
@@ -15,6 +16,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::bytes::slice;
+use super::picture;
 use super::report::{Found, Report, Role};
 use crate::inspect::checks::content::archive::Budget;
 use crate::inspect::checks::content::{Object as Item, kind};
@@ -38,6 +40,8 @@ const KEYS: usize = 16;
 /// Object streams, and pictures that are looked at.
 const STREAMS: usize = 5000;
 const PICTURES: usize = 20;
+/// Drawings that are searched for codes.
+const DRAWINGS: usize = 4;
 
 pub fn is_pdf(object: &Item<'_>) -> bool {
     object.kind == "application/pdf"
@@ -66,8 +70,8 @@ pub fn open(item: &Item<'_>, budget: &mut Budget, report: &mut Report<'_>) -> Ve
         objects.iter_mut().for_each(|object| open_strings(object, key));
     }
     // Streams lie side by side, so that reading them all reads the file once; they overlap where somebody wants work done.
-    let reading = data.len().saturating_mul(2);
-    let mut file = File { data, key, reading, making: DECODED, peeked: 0, text: String::new(), found: Vec::new() };
+    let (reading, making) = (data.len().saturating_mul(2), DECODED);
+    let mut file = File { data, key, reading, making, peeked: 0, text: String::new(), searched: 0, found: Vec::new() };
     let mut inner: Vec<Object> = Vec::new();
     if !closed {
         for object in objects.iter().filter(|o| o.is("Type", "ObjStm")).take(STREAMS) {
@@ -78,10 +82,13 @@ pub fn open(item: &Item<'_>, budget: &mut Budget, report: &mut Report<'_>) -> Ve
             }
         }
     }
-    let all: Vec<&Object> = objects.iter().chain(&inner).collect();
+    let outer = objects.len();
+    objects.append(&mut inner);
+    scan::resolve(&mut objects);
+    let all: Vec<&Object> = objects.iter().collect();
     let roles = actions::judge(&all, report);
     if !closed {
-        file.streams(&objects, &roles, budget, report);
+        file.streams(objects.get(..outer).unwrap_or_default(), &roles, budget, report);
     }
     file.finish(budget, report)
 }
@@ -155,6 +162,8 @@ struct File<'d> {
     making: usize,
     peeked: usize,
     text: String,
+    /// Drawings that were searched for codes.
+    searched: usize,
     found: Vec<Found>,
 }
 
@@ -300,8 +309,21 @@ impl File<'_> {
             let (inside, _) = scan::objects(&data);
             actions::judge(&inside.iter().collect::<Vec<_>>(), report);
         }
+        if memchr::memmem::find(&data, b" re").is_some() || memchr::memmem::find(&data, b" l").is_some() {
+            self.drawn(&data, budget, report);
+        }
         if self.text.len() < TEXT {
             page_text(&data, &mut self.text);
+        }
+    }
+
+    /// Codes that the content draws by filling squares.
+    fn drawn(&mut self, content: &[u8], budget: &mut Budget, report: &mut Report<'_>) {
+        let mut shapes = Vec::new();
+        drawing::shapes(content, &mut shapes);
+        if self.searched < DRAWINGS && drawing::is_mosaic(&shapes) {
+            self.searched += 1;
+            picture::search(&shapes, budget, report);
         }
     }
 

@@ -4,7 +4,7 @@
 //! An object is read as pairs of a name and what follows it, without nesting: enough to know what it does, and nothing
 //! in it can loop or grow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use memchr::memmem;
 
@@ -17,6 +17,9 @@ pub const OBJECTS: usize = 100_000;
 const PAIRS: usize = 1_000_000;
 /// Names in disguise that are kept of one object.
 const HIDDEN: usize = 1000;
+/// Names of one list, and letters of one: those of filters and actions are short.
+const NAMES: usize = 8;
+const LETTERS: usize = 24;
 
 /// Names whose values are looked at; all others are passed over.
 const KEYS: &[&str] = &[
@@ -32,6 +35,7 @@ const KEYS: &[&str] = &[
     "DOS",
     "DP",
     "DS",
+    "DecodeParms",
     "E",
     "EF",
     "EarlyChange",
@@ -115,6 +119,8 @@ pub struct Object {
     pub stream: Option<std::ops::Range<usize>>,
     /// A number without a name was kept.
     pub is_number: bool,
+    /// Of an object that is no dictionary: the name it is, or the names of a list.
+    pub names: Vec<String>,
 }
 
 impl Object {
@@ -162,6 +168,60 @@ impl Object {
     }
 }
 
+/// Keys whose value may be a name that stands in an object of its own: viewers look it up, so it is looked up here.
+const NAMED: &[&str] = &["Filter", "S", "Subtype", "Type"];
+/// The same for numbers.
+const NUMBERED: &[&str] =
+    &["BitsPerComponent", "Colors", "Columns", "EarlyChange", "First", "Height", "Predictor", "Width"];
+
+/// Puts names, numbers and parameters of filters in the place of references to them.
+pub fn resolve(objects: &mut [Object]) {
+    let of = |key: &str| {
+        objects
+            .iter()
+            .flat_map(|o| &o.pairs)
+            .filter_map(|(k, v)| if let Value::Reference(n) = v { (k == key).then_some(*n) } else { None })
+            .collect::<BTreeSet<u32>>()
+    };
+    let named: BTreeSet<u32> = NAMED.iter().flat_map(|key| of(key)).collect();
+    let numbered: BTreeSet<u32> = NUMBERED.iter().flat_map(|key| of(key)).collect();
+    let parameters: BTreeSet<u32> = ["DecodeParms", "DP"].iter().flat_map(|key| of(key)).collect();
+    if named.is_empty() && numbered.is_empty() && parameters.is_empty() {
+        return;
+    }
+    let all = objects.iter().filter(|o| o.number > 0);
+    let names: BTreeMap<u32, Vec<String>> = (all.clone().filter(|o| named.contains(&o.number)))
+        .filter(|o| !o.names.is_empty())
+        .map(|o| (o.number, o.names.clone()))
+        .collect();
+    let numbers: BTreeMap<u32, i64> =
+        all.clone().filter_map(|o| Some((o.number, i64::try_from(lone_number(o)?).ok()?))).collect();
+    let of_filters = |pair: &&(String, Value)| NUMBERED.contains(&pair.0.as_str());
+    let pairs: BTreeMap<u32, Vec<(String, Value)>> = all
+        .filter(|o| parameters.contains(&o.number))
+        .map(|o| (o.number, o.pairs.iter().filter(of_filters).take(8).cloned().collect()))
+        .collect();
+    for object in objects {
+        let mut more = Vec::new();
+        for (key, value) in &mut object.pairs {
+            let Value::Reference(number) = value else { continue };
+            let key = key.as_str();
+            if let Some([first, rest @ ..]) = names.get(number).map(Vec::as_slice).filter(|_| NAMED.contains(&key)) {
+                *value = if rest.is_empty() {
+                    Value::Name(first.clone())
+                } else {
+                    Value::List([first].into_iter().chain(rest).cloned().map(Value::Name).collect())
+                };
+            } else if let Some(found) = numbers.get(number).filter(|_| NUMBERED.contains(&key)) {
+                *value = Value::Number(*found);
+            } else if let Some(found) = pairs.get(number).filter(|_| matches!(key, "DecodeParms" | "DP")) {
+                more.extend(found.iter().cloned());
+            }
+        }
+        object.pairs.extend(more);
+    }
+}
+
 /// All objects and trailers, and whether there are no more than are looked at.
 pub fn objects(data: &[u8]) -> (Vec<Object>, bool) {
     // One more than is read: where the last one ends.
@@ -185,6 +245,7 @@ pub fn objects(data: &[u8]) -> (Vec<Object>, bool) {
     }
     let mut ends = Ends { data, stream: Next::new(b"endstream"), object: Next::new(b"endobj") };
     let lengths: BTreeMap<u32, usize> = found.iter().filter_map(|o| Some((o.number, lone_number(o)?))).collect();
+    resolve(&mut found);
     for object in &mut found {
         if let Some(range) = object.stream.clone() {
             let length = match object.get("Length") {
@@ -272,7 +333,7 @@ impl Next {
 pub fn read(data: &[u8], at: usize) -> Object {
     let (mut object, mut lexer) = (Object::default(), Lexer::new(data, at));
     let mut tokens: Vec<Token> = Vec::new();
-    let mut key: Option<String> = None;
+    let (mut key, mut is_dictionary): (Option<String>, bool) = (None, false);
     let mut listed = 0;
     while object.pairs.len() + listed < PAIRS / 10 {
         let Some(token) = tokens.pop().or_else(|| lexer.next()) else { break };
@@ -294,6 +355,9 @@ pub fn read(data: &[u8], at: usize) -> Object {
                 if hidden == Hidden::Yes && object.hidden.len() < HIDDEN {
                     object.hidden.push(name.clone());
                 }
+                if !is_dictionary && object.names.len() < NAMES && name.len() <= LETTERS {
+                    object.names.push(name.clone());
+                }
                 match key.take() {
                     Some(key) => object.keep(key, Value::Name(name)),
                     None => key = Some(name),
@@ -309,6 +373,7 @@ pub fn read(data: &[u8], at: usize) -> Object {
                 object.keep(key.take().unwrap_or_default(), value);
             }
             Token::Open => {
+                is_dictionary = true;
                 if let Some(key) = key.take() {
                     object.keep(key, Value::Inline);
                 }

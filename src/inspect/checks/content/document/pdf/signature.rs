@@ -72,6 +72,8 @@ struct Dictionary {
     /// Place of the string, brackets and all, and its octets.
     contents: Vec<(Range<usize>, Option<Vec<u8>>)>,
     level: Option<i64>,
+    /// `/Reference` stands there: the dictionary limits what may be changed, wherever its parameters are.
+    is_limited: bool,
 }
 
 /// The signature dictionary at `place`, if it is one.
@@ -103,6 +105,7 @@ fn read(data: &[u8], place: Range<usize>) -> Option<Signature> {
                 if name == "ByteRange" {
                     values.ranges.push(Vec::new());
                 }
+                values.is_limited |= name == "Reference";
                 key = Some(name);
             }
             (Some(key), Token::Name(name, _)) if key == "Type" => values.kind = name,
@@ -141,6 +144,8 @@ impl Dictionary {
         let allows = match self.level {
             Some(1) => Change::Validation,
             Some(2) => Change::Form,
+            // Table 257: without a number it is the second level.
+            None if self.is_limited => Change::Form,
             _ => Change::Note,
         };
         let mut signature = Signature { coding: self.coding.clone(), allows, ..Signature::default() };

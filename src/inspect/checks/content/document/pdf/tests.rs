@@ -141,3 +141,129 @@ fn iso32000_7_6_files_that_need_no_password_are_opened() {
         assert!(facts.urls.iter().any(|u| u.contains(method)), "{method}: {:?}", facts.urls);
     }
 }
+
+/// Ways to keep a scanner from what a viewer shows: the same script each time.
+#[test]
+fn what_is_hidden_from_scanners_is_found() {
+    let policy = policy();
+    let loaded = policy.open(None).unwrap();
+    let examiner = Examiner::new(&loaded);
+    let source = b"app.launchURL('http://bad.example/')";
+    let root = b"<</Type/Catalog/OpenAction 2 0 R>>".as_slice();
+    let action = b"<</S/JavaScript/JS 3 0 R>>".as_slice();
+    let hex = |data: &[u8]| data.iter().map(|b| format!("{b:02X}")).collect::<String>().into_bytes();
+    let whole = |objects: &[&[u8]]| file(objects);
+    let script = stream("/Filter/FlateDecode", &flate(source));
+    let object = |number: u32, body: &[u8]| [format!("{number} 0 obj\n").as_bytes(), body, b"\nendobj\n"].concat();
+    let packed = |objects: &[(u32, &str)]| {
+        let (mut head, mut body) = (String::new(), String::new());
+        for (number, text) in objects {
+            head.push_str(&format!("{number} {} ", body.len()));
+            body.push_str(text);
+            body.push(' ');
+        }
+        stream(
+            &format!("/Type/ObjStm/N {}/First {}/Filter/Fl", objects.len(), head.len()),
+            &flate(format!("{head}{body}").as_bytes()),
+        )
+    };
+    let cases: Vec<(&str, Vec<u8>)> = vec![
+        ("abbreviated filters in a chain", whole(&[root, action, &stream("/Filter[/AHx/Fl]", &hex(&flate(source)))])),
+        (
+            "the filter in an object of its own",
+            whole(&[root, action, &stream("/Filter 4 0 R", &flate(source)), b"/FlateDecode"]),
+        ),
+        (
+            "the chain in an object of its own",
+            whole(&[root, action, &stream("/Filter 4 0 R", &hex(&flate(source))), b"[/ASCIIHexDecode /FlateDecode]"]),
+        ),
+        (
+            "the kind of action in an object of its own",
+            whole(&[root, b"<</S 4 0 R/JS 3 0 R>>", &script, b"/JavaScript"]),
+        ),
+        (
+            "everything in object streams",
+            whole(&[&packed(&[
+                (1, "<</Type/Catalog/OpenAction 2 0 R>>"),
+                (2, "<</S/JavaScript/JS(app.launchURL\\050'http://bad.example/'\\051)>>"),
+            ])]),
+        ),
+        ("the kind of the object stream by reference", {
+            let inner = stream(
+                "/Type 5 0 R/N 1/First 6 0 R/Filter/FlateDecode",
+                &flate(b"9 0 <</S/JavaScript/JS(app.launchURL('http://bad.example/'))>>"),
+            );
+            whole(&[root, &inner, b"null", b"null", b"/ObjStm", b"4"])
+        }),
+        (
+            "behind the end of file",
+            [
+                whole(&[b"<</Type/Catalog>>"]),
+                object(7, b"<</AA<</O<</S/JavaScript/JS(app.launchURL('http://bad.example/'))>>>>>>"),
+            ]
+            .concat(),
+        ),
+        (
+            "in an older revision",
+            [whole(&[root, b"<</S/JavaScript/JS(app.launchURL('http://bad.example/'))>>"]), object(2, b"<</S/GoTo>>")]
+                .concat(),
+        ),
+        ("a table that lies", {
+            let mut data = whole(&[root, action, &script]);
+            data.extend(
+                b"xref\n0 2\n0000000000 65535 f \n0000000009 00000 n \ntrailer<</Size 2>>\nstartxref\n9999999\n%%EOF",
+            );
+            data
+        }),
+        ("names with codes and comments", whole(&[root, b"<</#53%x\n/Java#53cript/J#53%y\r3 0 R>>", &script])),
+        (
+            "a length that lies",
+            whole(&[
+                root,
+                action,
+                &[b"<</Filter/FlateDecode/Length 3>>stream\r\n".as_slice(), &flate(source), b"\nendstream"].concat(),
+            ]),
+        ),
+        (
+            "a string in UTF-16",
+            whole(&[root, &{
+                let mut text = b"<</S/JavaScript/JS<FEFF".to_vec();
+                source.iter().for_each(|b| text.extend(format!("00{b:02x}").bytes()));
+                text.extend(b">>>");
+                text
+            }]),
+        ),
+        ("a header far down", [vec![b'\n'; 1000], whole(&[root, action, &script])].concat()),
+        (
+            "no end of objects",
+            [b"%PDF-1.1\n1 0 obj<</OpenAction 2 0 R>>2 0 obj<</S/JavaScript/JS 3 0 R>>3 0 obj".as_slice(), &script]
+                .concat(),
+        ),
+    ];
+    for (name, body) in cases {
+        let facts = examine(&examiner, "a.pdf", "application/pdf", &body);
+        let found = codes(&facts);
+        for code in ["pdf.javascript", "pdf.script-suspicious"] {
+            assert!(found.iter().any(|c| c == code), "{name}: no {code} in {found:?}");
+        }
+        assert!(facts.urls.iter().any(|u| u == "http://bad.example/"), "{name}: {:?}", facts.urls);
+    }
+}
+
+#[test]
+fn a_web_archive_behind_a_pdf_is_opened() {
+    use base64::Engine as _;
+    let policy = policy();
+    let loaded = policy.open(None).unwrap();
+    let eicar = concat!("X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR", "-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*");
+    let coded = base64::engine::general_purpose::STANDARD.encode(eicar);
+    let archive = format!(
+        "\r\nMIME-Version: 1.0\r\nContent-Type: multipart/related; boundary=b\r\n\r\n--b\r\n\
+         Content-Type: text/plain\r\nContent-Transfer-Encoding: base64\r\n\r\n{coded}\r\n--b--\r\n"
+    );
+    let body = [file(&[b"<</Type/Catalog>>"]), archive.into_bytes()].concat();
+    let found = codes(&examine(&Examiner::new(&loaded), "a.doc", "application/msword", &body));
+    for code in ["malware.eicar", "pdf.polyglot"] {
+        assert!(found.iter().any(|c| c == code), "no {code} in {found:?}");
+    }
+}

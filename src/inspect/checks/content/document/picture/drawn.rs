@@ -112,12 +112,15 @@ fn tables(page: &str) -> Vec<Vec<Vec<bool>>> {
     found
 }
 
-fn is_dark(colour: &str) -> bool {
+pub fn is_dark(colour: &str) -> bool {
     if matches!(colour, "black" | "#000" | "#000000" | "rgb(0,0,0)" | "navy" | "darkblue") {
         return true;
     }
-    let Some(digits) = colour.strip_prefix('#').filter(|d| d.len() == 6) else { return false };
-    u32::from_str_radix(digits, 16).is_ok_and(|c| (c >> 16) + (c >> 8 & 0xFF) + (c & 0xFF) < 300)
+    let Some(digits) = colour.strip_prefix('#') else { return false };
+    let long: String =
+        if digits.len() == 3 { digits.chars().flat_map(|c| [c, c]).collect() } else { digits.to_owned() };
+    let Some(digits) = Some(long).filter(|d| d.len() == 6) else { return false };
+    u32::from_str_radix(&digits, 16).is_ok_and(|c| (c >> 16) + (c >> 8 & 0xFF) + (c & 0xFF) < 300)
 }
 
 /// A picture of the modules, with a light margin.

@@ -8,6 +8,7 @@ mod crowd;
 mod drawn;
 #[cfg(test)]
 mod tests;
+mod vector;
 
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,6 +24,7 @@ use crate::inspect::checks::content::Object;
 use crate::inspect::checks::content::archive::Budget;
 
 pub use drawn::{is_drawn, open as drawn};
+pub use vector::{Shape, is_vector, open as vector, search};
 
 /// Pixels of one picture, and its sides: a code needs 21 modules.
 const PIXELS: usize = 8_000_000;

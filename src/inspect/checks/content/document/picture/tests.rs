@@ -80,6 +80,26 @@ fn codes_are_read_in_every_format_and_as_text() {
     let cell = |on: &bool| if *on { "<td style='background:#000'>" } else { "<td>" };
     let table: String = rows.iter().map(|r| format!("<tr>{}</tr>", r.iter().map(cell).collect::<String>())).collect();
     cases.push(("a.html", "text/html", format!("<html><table>{table}</table></html>").into_bytes()));
+    let squares = |write: &dyn Fn(usize, usize) -> String| -> String {
+        let places =
+            rows.iter().enumerate().flat_map(|(y, row)| row.iter().enumerate().map(move |(x, on)| (x, y, *on)));
+        places.filter(|(_, _, on)| *on).map(|(x, y, _)| write(x, y)).collect()
+    };
+    let svg = |inside: String| {
+        format!("<svg viewBox='0 0 33 33'><rect width='100%' height='100%' fill='#fff'/>{inside}</svg>")
+    };
+    let rects = squares(&|x, y| format!("<rect x='{}' y='{}' width='1' height='1'/>", x + 4, y + 4));
+    cases.push(("rects.svg", "image/svg+xml", svg(rects.clone()).into_bytes()));
+    let path = squares(&|x, y| format!("M{} {}h1v1h-1z", x + 4, y + 4));
+    cases.push(("path.svg", "image/svg+xml", svg(format!("<path fill='#000' d='{path}'/>")).into_bytes()));
+    let lines = squares(&|x, y| format!("M{} {}.5h1", x + 4, y + 4));
+    cases.push(("lines.svg", "image/svg+xml", svg(format!("<path stroke='#000' d='{lines}'/>")).into_bytes()));
+    cases.push(("inline.html", "text/html", format!("<html><p>pay</p>{}</html>", svg(rects)).into_bytes()));
+    let exact = squares(&|x, y| format!("q 1 0 0 1 {} {} cm 0 0 3 3 re f Q\n", 100 + x * 3, 700 - y * 3));
+    let page = |content: &str| {
+        format!("%PDF-1.4\n1 0 obj<</Length {}>>stream\n{content}\nendstream endobj", content.len()).into_bytes()
+    };
+    cases.push(("drawn.pdf", "application/pdf", page(&exact)));
     for (name, declared, body) in cases {
         let facts = examine(&examiner, name, declared, &body);
         assert!(codes(&facts).contains(&"qr.url".to_owned()), "{name}: {:?}", codes(&facts));

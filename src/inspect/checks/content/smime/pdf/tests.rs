@@ -183,6 +183,7 @@ fn iso32000_7_5_6_what_comes_behind_a_signature_is_held_against_it() {
         ("certified, nothing allowed", reference(1).as_str(), field.to_owned(), SmimeStatus::Modified),
         ("certified, forms allowed", reference(2).as_str(), field.to_owned(), SmimeStatus::Valid),
         ("certified, a note", reference(2).as_str(), format!("{field}{note}"), SmimeStatus::Modified),
+        ("certified elsewhere, a note", "/Reference 30 0 R", format!("{field}{note}"), SmimeStatus::Modified),
         ("certified, notes allowed", reference(3).as_str(), format!("{field}{note}"), SmimeStatus::Valid),
     ] {
         let first = signed(FILE.as_bytes(), 7, extra, &anna);

@@ -5,6 +5,7 @@ use sha1::{Digest, Sha1};
 
 use super::super::super::bytes::{slice, u16_at, u32_at};
 use super::super::super::cipher::rc4;
+use super::slides::Place;
 use super::xor::Xor;
 
 /// Octets of a block with a key of its own: Word's and Excel's.
@@ -95,6 +96,8 @@ pub enum Key {
     Rc4(Vec<u8>),
     Api(Vec<u8>, usize),
     Xor([u8; 16]),
+    /// Of PowerPoint: with the objects it opens.
+    Slides(Box<Self>, Vec<Place>),
 }
 
 impl Key {
@@ -110,8 +113,26 @@ impl Key {
                 }
                 key
             }
-            Self::Xor(_) => Vec::new(),
+            Self::Xor(_) | Self::Slides(..) => Vec::new(),
         }
+    }
+
+    /// Objects of PowerPoint: eight octets of head, the last four of which say how long each is, in one run of the cipher.
+    fn slides(&self, places: &[Place], data: Vec<u8>) -> Vec<u8> {
+        let mut out = data.clone();
+        let mut left = data.len().saturating_mul(2);
+        for (number, start) in places {
+            let key = self.block(*number);
+            let length = u32_at(&rc4(&key, slice(&data, *start, 8)), 4).unwrap_or(0).saturating_add(8);
+            let sealed = slice(&data, *start, length);
+            // Objects lie one behind the other: more than all of it twice is a lie.
+            let Some(rest) = left.checked_sub(sealed.len()) else { break };
+            left = rest;
+            if let Some(place) = out.get_mut(*start..start.saturating_add(sealed.len())) {
+                place.copy_from_slice(&rc4(&key, sealed));
+            }
+        }
+        out
     }
 
     fn blocks(&self, data: &[u8], size: usize) -> Vec<u8> {
@@ -121,7 +142,8 @@ impl Key {
     /// The octets of a stream in clear; of a stream that is not covered, as they are.
     pub fn open(&self, name: &str, data: Vec<u8>) -> Vec<u8> {
         match (name.to_ascii_lowercase().as_str(), self) {
-            ("workbook" | "book", _) => self.book(data),
+            ("powerpoint document", Self::Slides(key, places)) => key.slides(places, data),
+            ("workbook" | "book", Self::Rc4(_) | Self::Api(..) | Self::Xor(_)) => self.book(data),
             ("worddocument", Self::Rc4(_) | Self::Api(..)) => {
                 let mut out = self.blocks(&data, WORD);
                 let clear = CLEAR.min(out.len());

@@ -3,6 +3,7 @@
 
 mod agile;
 mod legacy;
+mod slides;
 mod standard;
 #[cfg(test)]
 mod tests;
@@ -51,6 +52,7 @@ enum Cover {
     Agile(Box<agile::Agile>),
     Standard(standard::Standard),
     Legacy(legacy::Legacy),
+    Slides(legacy::Legacy, Vec<slides::Place>),
     /// Known, and not opened here.
     Closed(&'static str),
 }
@@ -60,7 +62,7 @@ impl Cover {
         match self {
             Self::Agile(_) => "agile encryption",
             Self::Standard(_) => "standard encryption",
-            Self::Legacy(cover) => cover.name(),
+            Self::Legacy(cover) | Self::Slides(cover, _) => cover.name(),
             Self::Closed(name) => name,
         }
     }
@@ -69,7 +71,7 @@ impl Cover {
         match self {
             Self::Agile(cover) => cover.rounds(),
             Self::Standard(_) => standard::ROUNDS,
-            Self::Legacy(_) => 100,
+            Self::Legacy(_) | Self::Slides(..) => 100,
             Self::Closed(_) => MOST,
         }
     }
@@ -89,6 +91,9 @@ pub fn open(file: &Compound<'_>, budget: &mut Budget, report: &mut Report<'_>) -
             Cover::Agile(cover) => cover.key(word).and_then(|key| package(file, |data| cover.open(&key, data))),
             Cover::Standard(cover) => cover.key(word).and_then(|key| package(file, |data| standard::open(&key, data))),
             Cover::Legacy(cover) => cover.key(word).map(|key| Opened { found: Vec::new(), key: Some(key) }),
+            Cover::Slides(cover, places) => cover
+                .key(word)
+                .map(|key| Opened { found: Vec::new(), key: Some(Key::Slides(Box::new(key), places.clone())) }),
             Cover::Closed(_) => None,
         };
         let Some(opened) = opened else { continue };
@@ -140,8 +145,11 @@ fn cover(file: &Compound<'_>) -> Option<Cover> {
         return Some(read.map_or(closed, Cover::Legacy));
     }
     // MS-PPT §2.3.2: headerToken of the current user's atom.
-    if u32_at(&head("Current User", 32), 12) == Some(0xF3D1_C4DF) || file.find("EncryptedSummary").is_some() {
-        return Some(Cover::Closed("RC4 CryptoAPI"));
+    let user = head("Current User", 64);
+    if u32_at(&user, 12) == Some(0xF3D1_C4DF) || file.find("EncryptedSummary").is_some() {
+        let read = u32_at(&user, 16).and_then(|edit| slides::read(&head("PowerPoint Document", super::STREAM), edit));
+        let closed = Cover::Closed("RC4 CryptoAPI");
+        return Some(read.map_or(closed, |(cover, places)| Cover::Slides(cover, places)));
     }
     book(&["Workbook", "Book"].iter().map(|n| head(n, 16 << 10)).find(|b| !b.is_empty()).unwrap_or_default())
 }

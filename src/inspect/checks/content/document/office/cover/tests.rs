@@ -71,6 +71,7 @@ fn samples_open_with_their_passwords() {
         ("password_tika_binaryrc4.doc", "tika"),
         ("xor-encryption-abc.xls", "abc"),
         ("protected_agile.docx", "foobaa"),
+        ("Password_Protected-hello.ppt", "hello"),
     ] {
         let Some(file) = all.iter().find(|f| f.ends_with(name)) else { continue };
         let body = std::fs::read(file).unwrap();

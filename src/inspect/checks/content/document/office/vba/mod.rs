@@ -19,6 +19,8 @@ use crate::inspect::checks::content::archive::Budget;
 /// Modules read, and octets of one.
 const MODULES: usize = 500;
 const SOURCE: usize = 4 << 20;
+/// Octets that all modules together unpack to.
+const SOURCES: usize = 16 << 20;
 
 /// What is in one compound file.
 #[derive(Default)]
@@ -27,6 +29,8 @@ struct Project {
     modules: Vec<(String, String)>,
     /// Octets of compiled code, all modules together.
     compiled: usize,
+    /// Octets that were unpacked.
+    unpacked: usize,
 }
 
 /// Every macro project of a compound file.
@@ -71,7 +75,8 @@ impl Project {
                     if let Some(entry) = file.find(&path) {
                         let data = file.read(entry, SOURCE);
                         self.compiled += offset.min(data.len());
-                        self.add(&name, &unpack::unpack(data.get(offset..).unwrap_or_default()));
+                        let source = self.unpack(data.get(offset..).unwrap_or_default());
+                        self.add(&name, &source);
                     }
                 }
                 _ => {}
@@ -88,12 +93,22 @@ impl Project {
     fn by_shape(&mut self, name: &str, data: &[u8]) {
         for at in memchr::memmem::find_iter(data, b"\0Attribut").take(4) {
             if let Some(start) = at.checked_sub(3) {
-                let source = unpack::unpack(data.get(start..).unwrap_or_default());
+                let source = self.unpack(data.get(start..).unwrap_or_default());
                 if source.len() > 20 {
                     self.add(name, &source);
                 }
             }
         }
+    }
+
+    /// The source in a stream; nothing when all modules have unpacked to enough.
+    fn unpack(&mut self, data: &[u8]) -> Vec<u8> {
+        if self.unpacked > SOURCES {
+            return Vec::new();
+        }
+        let source = unpack::unpack(data);
+        self.unpacked += source.len();
+        source
     }
 
     fn add(&mut self, name: &str, source: &[u8]) {
@@ -104,6 +119,9 @@ impl Project {
     }
 
     fn judge(&self, compiled: &[u8], budget: &mut Budget, report: &mut Report<'_>) -> Vec<Found> {
+        if self.unpacked > SOURCES {
+            report.say("unpack.limit", "its macros are longer than what is read of them");
+        }
         let all: String = self.modules.iter().map(|(_, source)| source.as_str()).collect::<Vec<_>>().join("\n");
         let code = words::without_attributes(&all);
         let hidden = words::only_compiled(compiled, &code);
