@@ -18,6 +18,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("rules", &["luytre rules test rules/spam"]),
     ("rules test", &["luytre rules test rules/spam"]),
     ("rules list", &["luytre rules list rules/spam", "luytre rules list --json rules/spam"]),
+    ("rules unpark", &["luytre rules unpark default.slow_macro", "luytre rules unpark --all"]),
     ("rules replay", &["luytre rules replay --old rules/spam --new /tmp/new mail/"]),
     (
         "rules rate",

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::engine::{self, Engine, progress};
+use super::place::safe;
 use crate::env::{Clock, Dice};
 use crate::envelope::Envelope;
 use crate::envelope::relay::Standing;
@@ -20,7 +21,7 @@ use crate::mail::{Destination, MailParams, Mailbox, Recipient, ReversePath, tran
 use crate::pipeline::Examiner;
 use crate::policy::{self, Policy};
 use crate::session::desk::{Letter, Opening, Target};
-use crate::verdict::Judged;
+use crate::verdict::{Action, Judged};
 
 #[derive(clap::Args, Debug)]
 pub struct Args {
@@ -112,7 +113,16 @@ fn show(file: &Path, result: Result<Value, String>, as_json: bool) {
             let none = Vec::new();
             let findings = value.get("findings").and_then(Value::as_array).unwrap_or(&none);
             let codes: Vec<&str> = findings.iter().filter_map(|f| f.get("code")?.as_str()).take(8).collect();
-            writeln!(out, "{:<10} {score:>6.1}  {}  {}", text("action"), text("file"), codes.join(" "))
+            let changed = value.get("changed").and_then(Value::as_array).unwrap_or(&none);
+            let changed: String = changed.iter().filter_map(Value::as_str).map(|what| format!("  [{what}]")).collect();
+            writeln!(
+                out,
+                "{:<10} {score:>6.1}  {}  {}{}",
+                text("action"),
+                text("file"),
+                codes.join(" "),
+                safe(&changed)
+            )
         }
     };
 }
@@ -122,17 +132,46 @@ async fn one(file: &Path, examiner: &Examiner, policy: &Arc<Policy>, args: &Args
     let mail = Mail::complete(envelope(&raw, policy, args)?, raw);
     let evidence = examiner.examine(mail, policy).await.map_err(|reply| reply.to_string())?;
     let judged = evidence.judge(&policy.compiled.verdict);
-    Ok(report(file, &judged))
+    let change = Change::of(&judged, examiner, policy).await;
+    Ok(report(file, &judged, &change))
+}
+
+/// What the recipients would get instead of what came.
+struct Change {
+    action: Action,
+    changed: Vec<String>,
+}
+
+impl Change {
+    /// As the gateway would: parts are really taken out, and what they cannot be taken out of is held.
+    async fn of(judged: &Judged, examiner: &Examiner, policy: &Policy) -> Self {
+        let mut change = Self { action: judged.strictest(), changed: Vec::new() };
+        for group in judged.groups() {
+            change.changed.extend(group.copy.map(|copy| format!("a {} copy is delivered", copy.as_str())));
+            if group.strip.is_empty() {
+                continue;
+            }
+            let names: Vec<&str> = group.strip.iter().map(|part| part.name.as_str()).collect();
+            change.changed.push(match examiner.strip(judged.case().mail(), policy, &group.strip).await {
+                Ok(_) => format!("stripped, and the original held: {}", names.join(", ")),
+                Err(why) => {
+                    change.action = change.action.max(Action::Quarantine);
+                    format!("held, because {} cannot be taken out: {why}", names.join(", "))
+                }
+            });
+        }
+        change
+    }
 }
 
 /// The object of DESIGN §2, with `groups` beside the strictest action.
-fn report(file: &Path, judged: &Judged) -> Value {
+fn report(file: &Path, judged: &Judged, change: &Change) -> Value {
     let case = judged.case();
     let auth = case.auth();
     let worst = judged.groups().iter().max_by_key(|g| g.action);
     json!({
         "file": file.display().to_string(),
-        "action": judged.strictest(),
+        "action": change.action,
         "score": worst.map_or(0.0, |g| g.score),
         "findings": worst.map(|g| &g.weighed),
         "auth": {
@@ -142,6 +181,7 @@ fn report(file: &Path, judged: &Judged) -> Value {
         "smime": case.content().smime,
         "parts": case.content().parts,
         "groups": judged.groups(),
+        "changed": change.changed,
         "receipt": case.mail().envelope().id(),
     })
 }

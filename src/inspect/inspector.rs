@@ -169,7 +169,7 @@ impl<'p> Examiner<'p> {
         let limits = self.loaded.limits();
         let time = limits.archive_time.min(Span::millis(task.budget_ms / 2));
         let budget = Budget::new(limits).within(Clock::system(), time);
-        let closed = |data: &[u8]| archive::takes_passwords(kind::of(data)) || document::takes_passwords(data);
+        let closed = |data: &[u8]| archive::takes_passwords(kind::of(data), data) || document::takes_passwords(data);
         if !tree.parts.iter().any(|p| closed(&p.decoded)) && !tree.alternatives.iter().any(|a| closed(&a.decoded)) {
             return budget;
         }

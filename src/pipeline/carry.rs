@@ -11,8 +11,7 @@ use crate::deliver::{Handover, Live};
 use crate::mail::{Destination, Language, Parcel, ParcelMeta, Recipient, Reply, Span, Timestamp};
 use crate::policy::Policy;
 use crate::quarantine::{Held, HeldKey, Kind};
-use crate::verdict::attachment::notice;
-use crate::verdict::{Action, Group, Judged, Ruled, receipt};
+use crate::verdict::{Action, Group, Judged, receipt};
 
 /// What became of one group of recipients.
 #[derive(Debug)]
@@ -118,10 +117,7 @@ impl Pipeline {
         }
         let (mail, mut instead) = (judged.case().mail(), group.clone());
         (instead.action, instead.strip, instead.copy) = (Action::Quarantine, Vec::new(), None);
-        let removed: Vec<&Ruled> = group.strip.iter().collect();
-        let notice = notice::text(mail.envelope().id(), &removed);
-        let parts = group.strip.iter().map(|line| line.path.clone()).collect();
-        match self.parts.examiner.strip(mail, policy, parts, notice).await {
+        match self.parts.examiner.strip(mail, policy, &group.strip).await {
             Ok(raw) => {
                 // The original is safe before anything else of the message is let go.
                 let held = self.carry_octets(judged, mail.raw().clone(), &instead, None, policy).await;

@@ -6,6 +6,7 @@
 mod index;
 mod indexer;
 pub mod keys;
+mod purge;
 mod recent;
 mod release;
 mod room;
@@ -27,7 +28,7 @@ use super::{Held, settings};
 use crate::env::Clock;
 use crate::env::disk::{Disk, is_full};
 use crate::env::vault::{Keys, MasterKey, VaultError};
-use crate::mail::{AgencyId, MailId, Parcel, Reply, Timestamp};
+use crate::mail::{AgencyId, MailId, Parcel, Reply};
 
 use index::Index;
 use indexer::Indexer;
@@ -279,38 +280,6 @@ impl Shelf {
         Ok(())
     }
 
-    /// Deletes what has been held long enough, its keys first; returns which.
-    pub async fn expire(&self, now: Timestamp) -> Result<Vec<HeldKey>, ShelfError> {
-        let mut all = Vec::new();
-        loop {
-            let before = all.len();
-            for key in self.expired(now).await? {
-                match self.remove(key, "", "expired").await {
-                    Ok(()) => all.push(key),
-                    // The index was behind: the row goes, the file is gone already.
-                    Err(ShelfError::Unknown(_)) => self.tell(Change::Gone(key)),
-                    Err(error) => return Err(error),
-                }
-            }
-            if all.len() == before {
-                self.take_stock(now).await;
-                return Ok(all);
-            }
-        }
-    }
-
-    /// Each hour: how old the oldest is, and what each agency has.
-    async fn take_stock(&self, now: Timestamp) {
-        let Some(index) = self.settled_index().await else { return };
-        if let Ok(oldest) = index.oldest_time().await {
-            self.0.metrics.oldest(oldest.map(|at| now.since(at)));
-        }
-        if let Ok(agencies) = index.by_agency().await {
-            self.0.room.counted(agencies);
-            self.measure();
-        }
-    }
-
     /// All messages that fit, of a quarantine whose gateway is down; nothing is changed.
     pub fn look(disk: Arc<dyn Disk>, dir: &Path, key: &Path, filter: &Filter) -> Result<Page, ShelfError> {
         walk(&look_store(disk, dir, key)?, filter)
@@ -350,27 +319,6 @@ impl Shelf {
     pub fn key_names(&self) -> (PathBuf, Vec<String>) {
         let ids = self.0.store.keys_in_use().ids();
         (self.0.source.path().to_owned(), ids.iter().map(ToString::to_string).collect())
-    }
-
-    async fn expired(&self, now: crate::mail::Timestamp) -> Result<Vec<HeldKey>, ShelfError> {
-        if let Some(index) = self.settled_index().await
-            && let Ok(keys) = index.expired(now, BATCH).await
-        {
-            return Ok(keys);
-        }
-        let store = self.0.store.clone();
-        blocking(move || {
-            let mut keys = Vec::new();
-            for folder in store.folders()? {
-                for key in store.keys(&folder)? {
-                    let stored = store.entries(key).unwrap_or_default();
-                    let over = stored.into_iter().filter(|stored| stored.entry.held.expires_at <= now);
-                    keys.extend(over.map(|stored| stored.entry.key));
-                }
-            }
-            Ok(keys)
-        })
-        .await
     }
 
     fn releasing(&self) -> std::sync::MutexGuard<'_, HashSet<HeldKey>> {

@@ -19,6 +19,9 @@ use super::bypass;
 use super::settings::{Ambiguous, Policy, Verdict};
 use super::{Action, Copied, Group, Judged, Mode, Weighed, score};
 
+/// Attachment rules that acted on a message, at most so many lines in its receipt.
+const MOST_RULED: usize = 50;
+
 /// A class of findings with an action of its own.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Class {
@@ -103,8 +106,8 @@ fn group(case: &Case, policy: &Policy, settings: &Verdict, destination: Destinat
     let mut causes = causes(case, policy, settings, outward);
     let ruled = policy.ruled(destination.agency(), outward, &case.content().parts, case.findings());
     let editable = is_editable(case, outward);
+    weighed.extend(ruled.iter().take(MOST_RULED).map(attachment_line));
     for line in &ruled {
-        weighed.push(attachment_line(line));
         if !line.observed {
             // What must not be edited is held instead (DESIGN decision 9).
             let held = line.action == Do::Strip && !editable;
@@ -281,6 +284,7 @@ fn class_of(code: &str, policy: &Policy, settings: &Verdict) -> Option<(Class, A
         | "xml.dtd"
         | "archive.inconsistent"
         | "archive.unsupported"
+        | "archive.volume"
         | "unpack.limit"
         | "mime.limit"
         // RFC 2045 §6.4: nobody here can say what such a part holds, but some client may.

@@ -1,10 +1,12 @@
 #!/bin/sh
 # Makes the samples of this folder anew: the EICAR test file in every format that is opened, each sample packed with xz
 # and written in base64, so that no scanner of a source tree trips over it. Needs Debian's 7zip, genisoimage, mtools,
-# dosfstools, gcab, arj, lzip, lz4, zstd, ncompress, cpio, ntfs-3g, qemu-utils, and rars from PyPI for rar.
+# dosfstools, exfatprogs, gcab, arj, jlha-utils, lzip, lz4, zstd, ncompress, cpio, rpm, ntfs-3g, gdisk, qemu-utils, and
+# rars from PyPI for rar.
 # Usage: tests/archives/make.sh FOLDER
 set -eu
 out=$(realpath "$1")
+here=$(dirname "$(realpath "$0")")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
@@ -16,6 +18,7 @@ for method in Copy LZMA LZMA2 PPMd BZip2 Deflate Deflate64; do
     7zz a -bso0 -m0=$method "7z-$method.7z" loi-nhan.txt eicar.com && keep "7z-$method.7z"
 done
 7zz a -bso0 -m0=BCJ2 -m1=LZMA -m2=LZMA -m3=LZMA 7z-bcj2.7z eicar.com && keep 7z-bcj2.7z
+7zz a -bso0 -m0=Swap2 -m1=LZMA2 7z-swap2.7z eicar.com && keep 7z-swap2.7z
 7zz a -bso0 -phoso2026 7z-aes.7z loi-nhan.txt eicar.com && keep 7z-aes.7z
 7zz a -bso0 -phoso2026 -mhe=on 7z-aes-names.7z eicar.com && keep 7z-aes-names.7z
 for method in Copy Deflate Deflate64 BZip2 LZMA PPMd ZSTD XZ; do
@@ -44,6 +47,26 @@ gcab -c mszip.cab -z loi-nhan.txt eicar.com >/dev/null && keep mszip.cab
 gcab -c -n stored.cab loi-nhan.txt eicar.com >/dev/null && keep stored.cab
 arj a -y stored.arj -m0 eicar.com >/dev/null && keep stored.arj
 arj a -y packed.arj -m1 eicar.com loi-nhan.txt >/dev/null && keep packed.arj
+arj a -y fastest.arj -m4 eicar.txt >/dev/null && keep fastest.arj
+arj a -y -ghoso2026 arj-crypto.arj -m1 eicar.com >/dev/null && keep arj-crypto.arj
+for method in 1 5 6 7; do jlha aqo$method lh$method.lzh eicar.txt && keep lh$method.lzh; done
+cat > goi.spec <<'SPEC'
+%define _binary_payload w9.gzdio
+Name: goi
+Version: 1
+Release: 1
+Summary: goi
+License: none
+BuildArch: noarch
+%description
+goi
+%install
+install -D %{from}/eicar.com %{buildroot}/opt/eicar.com
+%files
+/opt/eicar.com
+SPEC
+rpmbuild -bb --quiet --define "_topdir $work/rpm" --define "from $work" goi.spec
+cp rpm/RPMS/noarch/goi-1-1.noarch.rpm goi.rpm && keep goi.rpm
 
 mkdir files && cp eicar.com files/ && mkdir files/thu-muc && cp loi-nhan.txt "files/thu-muc/Tài liệu mật.txt"
 genisoimage -quiet -o plain.iso files && keep plain.iso
@@ -67,6 +90,7 @@ qemu-img convert -O vpc -o subformat=dynamic mbr.img dynamic.vhd && keep dynamic
 qemu-img convert -O vhdx -o subformat=dynamic mbr.img dynamic.vhdx && keep dynamic.vhdx
 
 python3 - <<'PY'
+import hashlib
 import rars
 members = [(name, open(name, "rb").read()) for name in ("loi-nhan.txt", "eicar.com")]
 for name, options in {
@@ -80,5 +104,19 @@ for name, options in {
     for member, data in members:
         builder.add_bytes(data, member)
     open(name, "wb").write(builder.to_bytes())
+long = open("eicar.com", "rb").read() + b"".join(hashlib.sha256(bytes([n])).digest() for n in range(64))
+for name, options in {"vol5": {}, "vol5-aes": {"password": "hoso2026"}}.items():
+    builder = rars.RarBuilder(volume_size=900, **options)
+    builder.add_bytes(long, "eicar.txt")
+    builder.write_volumes(name + ".rar")
 PY
 for rar in rar*.rar; do keep "$rar"; done
+
+# A disk with a GUID table; volumes of kinds that nothing here writes to without mounting them.
+truncate -s 3M gpt.img && sgdisk -n 1:2048:4095 -t 1:0700 gpt.img >/dev/null
+dd if=fat12.img of=gpt.img bs=1M seek=1 conv=notrunc status=none && keep gpt.img
+truncate -s 4M exfat.img && mkfs.exfat -b 65536 -c 4096 exfat.img >/dev/null
+python3 "$here/by_hand.py"
+for name in exfat.img udf.img lzx.cab quantum.cab; do keep "$name"; done
+mkdir -p "$out/volumes" && out="$out/volumes"
+for volume in vol*.rar; do keep "$volume"; done

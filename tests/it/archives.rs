@@ -17,6 +17,8 @@ use luytre::mail::{ReversePath, Span, Timestamp};
 
 use crate::opened::bodies;
 
+mod together;
+
 fn loaded() -> Loaded {
     let checks = ["mime", "yara"].map(str::to_owned).to_vec();
     let inspect = settings::Inspect { checks, ..settings::Inspect::default() };
@@ -46,7 +48,13 @@ fn task() -> Task {
 
 /// Our own samples, unpacked from xz and base64: name and octets.
 pub fn samples() -> Vec<(String, Vec<u8>)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/archives");
+    let found = samples_in("");
+    assert!(found.len() > 50, "samples are there");
+    found
+}
+
+fn samples_in(folder: &str) -> Vec<(String, Vec<u8>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/archives").join(folder);
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -60,21 +68,34 @@ pub fn samples() -> Vec<(String, Vec<u8>)> {
         found.push((name, octets));
     }
     found.sort();
-    assert!(found.len() > 50, "samples are there");
     found
 }
 
 /// A letter with one attachment.
 fn letter(subject: &str, text: &str, name: &str, data: &[u8]) -> Vec<u8> {
-    let body = base64::engine::general_purpose::STANDARD.encode(data);
-    let lines: Vec<&str> = body.as_bytes().chunks(76).map(|l| std::str::from_utf8(l).unwrap()).collect();
-    format!(
+    letter_with(subject, text, &[(name, data)])
+}
+
+fn letter_with(subject: &str, text: &str, files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut raw = format!(
         "From: a@b.example\r\nTo: c@d.example\r\nSubject: {subject}\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; \
-         boundary=x\r\n\r\n--x\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n{text}\r\n--x\r\nContent-Type: \
-         application/octet-stream; name=\"{name}\"\r\nContent-Transfer-Encoding: base64\r\n\r\n{}\r\n--x--\r\n",
-        lines.join("\r\n")
-    )
-    .into_bytes()
+         boundary=x\r\n\r\n--x\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n{text}\r\n"
+    );
+    for (name, data) in files {
+        let body = base64::engine::general_purpose::STANDARD.encode(data);
+        let lines: Vec<&str> = body.as_bytes().chunks(76).map(|l| std::str::from_utf8(l).unwrap()).collect();
+        raw.push_str(&format!(
+            "--x\r\nContent-Type: application/octet-stream; name=\"{name}\"\r\nContent-Transfer-Encoding: base64\r\n\r\n{}\r\n",
+            lines.join("\r\n")
+        ));
+    }
+    raw.push_str("--x--\r\n");
+    raw.into_bytes()
+}
+
+/// One of our own samples.
+fn sample(wanted: &str) -> Vec<u8> {
+    samples().into_iter().find(|(name, _)| name == wanted).unwrap().1
 }
 
 fn codes(facts: &ContentFacts) -> Vec<&str> {
@@ -186,8 +207,6 @@ fn what_stays_encrypted_is_said_to_be() {
 fn passwords_are_taken_from_html_subject_and_list() {
     let loaded = loaded();
     let examiner = Examiner::new(&loaded);
-    let all = samples();
-    let sample = |wanted: &str| all.iter().find(|(name, _)| name == wanted).unwrap().1.clone();
     let (zip, seven) = (sample("zip-crypto.zip"), sample("7z-aes.7z"));
     let page = letter("x", "", "a.zip", &zip);
     let page = String::from_utf8(page).unwrap().replacen(
@@ -212,7 +231,10 @@ fn archives_behind_other_octets_are_opened() {
     let loaded = loaded();
     let examiner = Examiner::new(&loaded);
     for (name, data) in samples().into_iter().filter(|(name, _)| !is_closed(name)) {
-        if !["7z-", "rar4", "rar5", "zip-", "mszip"].iter().any(|start| name.starts_with(start)) {
+        if !["7z-", "rar4", "rar5", "zip-", "mszip", "quantum", "lh5", "packed.arj"]
+            .iter()
+            .any(|start| name.starts_with(start))
+        {
             continue;
         }
         for lead in [[b"MZ".as_slice(), &[0; 600]].concat(), [b"\x89PNG\r\n\x1a\n".as_slice(), &[7; 90]].concat()] {

@@ -99,11 +99,11 @@ fn a_rule_that_never_ends_is_parked_and_the_message_it_held_up_is_never_clean() 
 }
 
 /// Some hundred milliseconds, and then it is done.
-const SLUGGISH: &str = "rule sluggish { condition: for all i in (0..40000000) : ( uint8(i % 64) != 300 ) }";
+const SLUGGISH: &str = "rule sluggish { condition: for all i in (0..10000000) : ( uint8(i % 64) != 300 ) }";
 
 #[test]
 fn a_rule_that_is_only_slow_is_parked_too_until_its_file_changes_or_an_officer_says_so() {
-    let site = Site::new("sluggish").limits("rule_time = \"50 ms\"\n");
+    let site = Site::new("sluggish").limits("rule_time = \"20 ms\"\n");
     let config = configured(&site, &[("heavy.yar", SLUGGISH)]);
     let gateway = Gateway::start(&config);
     let answer = send(&gateway, "mot", "thư thường");
@@ -129,7 +129,7 @@ fn a_rule_that_is_only_slow_is_parked_too_until_its_file_changes_or_an_officer_s
     gateway.wait_for_line("that it is parked again", |line| {
         line.contains("\"reloaded\"") && line.contains("\"generation\":4")
     });
-    site.folder.write("yara/heavy.yar", SLUGGISH.replace("40000000", "4"));
+    site.folder.write("yara/heavy.yar", SLUGGISH.replace("10000000", "4"));
     gateway
         .wait_for_line("that it is mended", |line| line.contains("\"reloaded\"") && line.contains("\"generation\":5"));
     let answer = send(&gateway, "bon", "thư thường");
@@ -206,4 +206,38 @@ fn many_rules_go_live_while_mail_flows_and_no_message_is_scanned_by_half_a_set()
     println!("{} messages, by pack {used:?}", answers.len());
     assert!(used[1] > 0 && used[2] > 0 && used[3] > 0, "{used:?}");
     site.sink.wait_for_count(answers.len() + 1);
+}
+
+#[test]
+fn hostile_rule_files_are_told_with_their_place_and_end_nothing() {
+    let many = |piece: &str, count: usize| piece.repeat(count);
+    let rule = |condition: &str| format!("rule a {{\n  condition: {condition}\n}}\n");
+    let hostile = [
+        ("brackets", rule(&format!("{}true{}", many("(", 100_000), many(")", 100_000))), "brackets.yar:2:"),
+        ("nots", rule(&format!("{}true", many("not ", 100_000))), "nots.yar:2:"),
+        ("sum", rule(&format!("filesize{} == 2", many(" + filesize - 1", 1000))), "sum.yar:2:"),
+        ("loops", rule(&format!("{}true{}", many("for all i in (1,2) : (", 300), many(")", 300))), "loops.yar:2:"),
+        ("wide", rule(&many("filesize > 1 and ", 100_000)), "wide.yar:2:"),
+        ("include", "\ninclude \"/etc/passwd\"\n".to_owned(), "include.yar:2:1"),
+        ("comment", many("/* ", 1000), "comment.yar:1:"),
+        ("errors", many("rule a { condition: x }\n", 200), "errors: the file has 180 more errors"),
+    ];
+    let site = Site::new("hostile");
+    let config = configured(&site, &[("good.yar", "rule good { strings: $a = \"thư\" condition: $a }")]);
+    let gateway = Gateway::start(&config);
+    for (name, text, place) in &hostile {
+        let file = site.folder.write(&format!("yara/{name}.yar"), text);
+        let (code, told, more) = luytre(&["check", "--config", config.to_str().unwrap()]);
+        let told = told + &more;
+        let wanted = place.strip_prefix("errors: ").unwrap_or(place);
+        assert!(
+            code == 1 && told.contains(wanted),
+            "{name}: {code} {}",
+            told.lines().take(5).collect::<Vec<_>>().join("\n")
+        );
+        // The running one sees it too, and stays as it is.
+        gateway.wait_for_line("that it refuses", |line| line.contains(&format!("{name}.yar")));
+        std::fs::remove_file(file).unwrap();
+    }
+    assert!(findings(&gateway, &send(&gateway, "mot", "thư thường")).contains("yara.good.good"));
 }

@@ -13,6 +13,7 @@ use crate::env::tls::pair;
 use crate::env::{Clock, jail};
 use crate::mail::{ByteSize, Timestamp};
 use crate::policy::Policy;
+use crate::quarantine::run::keys::Source;
 
 /// No clock is before the day this was written.
 const BUILT: Timestamp = Timestamp::from_seconds(1_795_219_200);
@@ -22,6 +23,7 @@ pub fn look(policy: &Policy, report: &mut Report) {
     let running = is_running(policy.http.address);
     ports(policy, running, report);
     data_folder(policy, report);
+    quarantine_key(policy, report);
     clock(report);
     cage(report);
     certificates(policy, report);
@@ -152,6 +154,54 @@ fn data_folder(policy: &Policy, report: &mut Report) {
             &Words::new(format!("{shown}: {error}"), format!("{shown}: {error}")),
             &Words::none(),
         ),
+    }
+}
+
+/// Who may read the key that held mail is sealed with, and whether it stands apart from what it seals.
+fn quarantine_key(policy: &Policy, report: &mut Report) {
+    use std::os::unix::fs::MetadataExt as _;
+    let source = Source::find(&policy.quarantine.key, &policy.data_dir.join("quarantine"));
+    let (path, shown) = (source.path(), source.path().display());
+    let Ok(found) = std::fs::metadata(path) else {
+        if !matches!(source, Source::Own(_)) {
+            report.tell(
+                Weight::Bad,
+                &Words::new(
+                    format!("không đọc được khóa cách ly {shown}"),
+                    format!("the quarantine's key {shown} cannot be read"),
+                ),
+                &Words::new("đặt lại tệp khóa từ bản sao", "put it back from its copy"),
+            );
+        }
+        return;
+    };
+    if found.mode() & 0o077 != 0 {
+        report.tell(
+            Weight::Bad,
+            &Words::new(
+                format!("người khác đọc được khóa cách ly {shown} ({:o})", found.mode() & 0o777),
+                format!("others may read the quarantine's key {shown} (mode {:o})", found.mode() & 0o777),
+            ),
+            &Words::new(format!("chmod 600 {shown}"), format!("chmod 600 {shown}")),
+        );
+    }
+    if path.starts_with(&policy.data_dir) {
+        report.tell(
+            Weight::Odd,
+            &Words::new(
+                format!("khóa cách ly {shown} nằm cạnh dữ liệu mà nó khóa: bản sao lưu của thư mục này mở được thư bị giữ"),
+                format!("the quarantine's key {shown} lies beside what it seals: a backup of that folder opens held mail"),
+            ),
+            &Words::new(
+                "giữ một bản sao khóa ở nơi khác; chuyển khóa ra ngoài bằng [quarantine] key hoặc LoadCredential= của systemd",
+                "keep a copy of it elsewhere; move it out by [quarantine] key, or LoadCredential= of systemd",
+            ),
+        );
+    } else {
+        report.good(&Words::new(
+            format!("khóa cách ly {shown}: hãy chắc chắn có bản sao ở nơi khác"),
+            format!("the quarantine's key is {shown}; be sure that there is a copy of it elsewhere"),
+        ));
     }
 }
 

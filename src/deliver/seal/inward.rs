@@ -45,6 +45,10 @@ pub fn inward(raw: &Bytes, facts: &Inward<'_>) -> Sealed {
     if let Some(copy) = facts.group.copy {
         head.extend(fold("X-Luytre-Rewritten", copy.as_str()));
     }
+    if !facts.group.strip.is_empty() {
+        // Its author's signatures fail from here on; what they were worth stands above.
+        head.extend(fold("X-Luytre-Rewritten", "stripped"));
+    }
     if facts.group.action == Action::Tag {
         head.extend_from_slice(b"X-Spam-Flag: YES\r\n");
         head.extend(fold("X-Spam-Score", &format!("{:.1}", facts.group.score)));

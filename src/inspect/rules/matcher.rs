@@ -14,7 +14,7 @@ use crate::inspect::case::AtomHit;
 
 /// Characters of a match kept for the receipt.
 const SAMPLE: usize = 80;
-/// Octets of literals up to which a long text gets the fastest automaton; it takes some 300 octets of memory for each.
+/// Octets of literals, for each form, up to which a long text gets the fastest automaton; it takes some 300 octets of memory for each.
 const DENSE: usize = 20 * 1024;
 
 /// Everything compiled for matching.
@@ -94,7 +94,7 @@ impl Matcher {
         }
         for ((surface, forms), draft) in drafts {
             let (literals, targets): (Vec<String>, Vec<Vec<_>>) = draft.literals.into_iter().unzip();
-            let automaton = automaton(&surface, &literals).filter(|_| !literals.is_empty());
+            let automaton = automaton(&surface, forms, &literals).filter(|_| !literals.is_empty());
             this.lanes.push(Lane { surface, forms, automaton, targets, always: draft.always });
         }
         this
@@ -236,12 +236,12 @@ impl Matcher {
 }
 
 /// Long texts pay for each octet, short ones do not.
-fn automaton(surface: &Surface, literals: &[String]) -> Option<AhoCorasick> {
+fn automaton(surface: &Surface, forms: &[Form], literals: &[String]) -> Option<AhoCorasick> {
     let is_long = matches!(
         surface,
         Surface::Body | Surface::Html | Surface::Hidden | Surface::Attached | Surface::Headers | Surface::LinkText
     );
-    let is_small = literals.iter().map(String::len).sum::<usize>() <= DENSE;
+    let is_small = literals.iter().map(String::len).sum::<usize>() <= DENSE.saturating_mul(forms.len());
     let kind = (is_long && is_small).then_some(AhoCorasickKind::DFA);
     AhoCorasick::builder().match_kind(MatchKind::Standard).kind(kind).build(literals).ok()
 }

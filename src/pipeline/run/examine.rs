@@ -21,8 +21,9 @@ use crate::mail::header::Headers;
 use crate::mail::{Mailbox, Recipient, Reply};
 use crate::policy::Policy;
 use crate::report::metrics::{Metrics, Stage};
+use crate::verdict::attachment::notice;
 use crate::verdict::settings::Ambiguous;
-use crate::verdict::{self, Judged};
+use crate::verdict::{self, Judged, Ruled};
 
 /// Up to this size a body is hashed on the spot.
 const INLINE: usize = 64 << 10;
@@ -190,14 +191,11 @@ impl Examiner {
         read.await.unwrap_or_default()
     }
 
-    /// The message without some of its parts, written in the cage; `Err` says why it cannot be.
-    pub async fn strip(
-        &self,
-        mail: &Mail,
-        policy: &Policy,
-        parts: Vec<String>,
-        notice: String,
-    ) -> Result<Bytes, String> {
+    /// The message without some of its parts and with a notice in their place, written in the cage; `Err` says why it
+    /// cannot be.
+    pub async fn strip(&self, mail: &Mail, policy: &Policy, removed: &[Ruled]) -> Result<Bytes, String> {
+        let notice = notice::text(mail.envelope().id(), removed);
+        let parts = removed.iter().map(|line| line.path.clone()).collect();
         let task = Task {
             now: self.clock.now(),
             sender: mail.envelope().sender().clone(),

@@ -124,6 +124,10 @@ impl<D: Desk> Talk<D> {
 
     /// Waits for one line: its length with CRLF, or the step that ends the wait.
     pub(super) async fn next_line(&mut self, expected: Expected) -> Flow<Result<usize, Box<Step>>> {
+        // In a group the next command is here already.
+        if let Some(line) = self.line_here(expected) {
+            return Flow::Continue(line.map_err(Box::new));
+        }
         let instead = |step| Flow::Continue(Err(Box::new(step)));
         let (mut stop, mut stress) = (self.stop.clone(), self.stress.clone());
         let mut stopped = pin!(stopped(&mut stop));
@@ -133,9 +137,6 @@ impl<D: Desk> Talk<D> {
             // Waited for anew only after it came: nobody pays for it with each octet.
             let mut haste = pin!(stress::begins(&mut stress));
             loop {
-                if let Some(line) = self.line_here(expected) {
-                    return Flow::Continue(line.map_err(Box::new));
-                }
                 // THREATS S-31: the time of a line counts from its first octet, not from its last.
                 let begun = !self.wire.pending().is_empty();
                 let end = self.since + self.dialogue.house().limits.session_timeout.as_std();
@@ -160,7 +161,11 @@ impl<D: Desk> Talk<D> {
                     }
                 };
                 match read {
-                    Ok(Ok(count)) if count > 0 => {}
+                    Ok(Ok(count)) if count > 0 => {
+                        if let Some(line) = self.line_here(expected) {
+                            return Flow::Continue(line.map_err(Box::new));
+                        }
+                    }
                     Ok(_) => return Flow::Break(Outcome::Gone),
                     Err(Late) if until > end => return instead(self.dialogue.silent(Silence::Session)),
                     Err(Late) => return instead(self.dialogue.silent(Silence::Command)),

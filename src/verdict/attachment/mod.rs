@@ -22,9 +22,6 @@ use crate::inspect::checks::content::kind;
 
 use settings::{Direction, Do, Inside, Rule, Trait};
 
-/// Rules that acted on a message, at most so many lines in its receipt.
-const MOST_LINES: usize = 50;
-
 /// A rule that decided about a part.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Ruled {
@@ -52,7 +49,7 @@ impl Ruled {
 }
 
 /// What the rules say of a message that goes in `direction`. One line a part at most; where the part is to be
-/// delivered, none.
+/// delivered, none. There are no more of them than parts, which the inspector bounds.
 #[must_use]
 pub fn decide(rules: &[&Rule], observe: bool, outward: bool, parts: &[PartFact], findings: &[Finding]) -> Vec<Ruled> {
     let named = parts.iter().filter(|part| !part.name.is_empty() && !is_member(part)).count();
@@ -71,7 +68,6 @@ pub fn decide(rules: &[&Rule], observe: bool, outward: bool, parts: &[PartFact],
     }
     // The strictest are the ones that must be told.
     lines.sort_by_key(|line| (line.observed, std::cmp::Reverse(line.action)));
-    lines.truncate(MOST_LINES);
     lines
 }
 

@@ -111,7 +111,9 @@ impl Trait {
                 "link.command",
                 "svg.active",
             ],
-            Self::Unopened => &["archive.unsupported", "archive.bomb", "archive.limit", "unpack.limit"],
+            Self::Unopened => {
+                &["archive.unsupported", "archive.volume", "archive.bomb", "archive.limit", "unpack.limit"]
+            }
         }
     }
 }

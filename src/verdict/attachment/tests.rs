@@ -124,7 +124,7 @@ fn the_notice_names_what_was_removed_in_both_languages_and_nothing_that_steers()
         observed: false,
     };
     let id = MailId::from_u128(7);
-    let text = notice::text(id, &[&ruled]);
+    let text = notice::text(id, &[ruled]);
     assert!(
         text.contains("hóađơn.exe  (programs)") && text.contains("cách ly") && text.contains("quarantine"),
         "{text}"

@@ -3,6 +3,11 @@
 
 use std::fmt::Write as _;
 
+const SOUNDS: [&str; 24] = [
+    "an", "bot", "cry", "dro", "ex", "fil", "gen", "hook", "in", "jak", "key", "lok", "mal", "nir", "ob", "pwd", "quo",
+    "ren", "sys", "tro", "ul", "vir", "win", "zip",
+];
+
 /// Numbers that look like chance.
 struct Chance(u64);
 
@@ -18,13 +23,13 @@ impl Chance {
     fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
+    fn pick(&mut self, list: &[&'static str]) -> &'static str {
+        let at = self.below(list.len() as u64);
+        list.get(usize::try_from(at).unwrap_or(0)).copied().unwrap_or_default()
+    }
     fn word(&mut self) -> String {
-        const SOUNDS: [&str; 24] = [
-            "an", "bot", "cry", "dro", "ex", "fil", "gen", "hook", "in", "jak", "key", "lok", "mal", "nir", "ob",
-            "pwd", "quo", "ren", "sys", "tro", "ul", "vir", "win", "zip",
-        ];
         let length = 2 + self.below(3);
-        (0..length).map(|_| SOUNDS[usize::try_from(self.below(24)).unwrap_or(0)]).collect()
+        (0..length).map(|_| self.pick(&SOUNDS)).collect()
     }
     fn hex(&mut self, octets: u64) -> String {
         let mut text = String::new();
@@ -56,8 +61,7 @@ pub fn realistic(count: usize, seed: u64) -> String {
         for at in 0..strings {
             let _ = match chance.below(10) {
                 0..=4 => {
-                    let modifier = ["", " nocase", " wide ascii", " fullword", " ascii"]
-                        [usize::try_from(chance.below(5)).unwrap_or(0)];
+                    let modifier = chance.pick(&["", " nocase", " wide ascii", " fullword", " ascii"]);
                     writeln!(
                         text,
                         "    $s{at} = \"{}\\\\{}-{}\"{modifier}",

@@ -18,6 +18,12 @@ pub const NEAR: i32 = 30;
 const SMALLEST: usize = 256;
 /// Each near digest is compared with every part.
 const MOST_NEAR: usize = 20_000;
+/// Known files that one list may name exactly: some 40 MB in every inspector.
+const MOST_EXACT: usize = 1_000_000;
+/// Lines of one file that are told to be wrong.
+const TOLD: usize = 20;
+/// Comparisons of near digests for one message: half a second or so. What is beyond is compared exactly only.
+const COMPARISONS: isize = 5_000_000;
 /// Findings a message; the first decides.
 const FINDINGS: usize = 20;
 
@@ -34,25 +40,41 @@ pub struct HashList {
 impl HashList {
     /// Reads whole files; every line that is no digest is a problem.
     pub fn compile(files: &[(PathBuf, String)]) -> Result<Self, Vec<Problem>> {
+        Self::bounded(files, MOST_EXACT)
+    }
+
+    fn bounded(files: &[(PathBuf, String)], most_exact: usize) -> Result<Self, Vec<Problem>> {
         let (mut list, mut problems) = (Self::default(), Vec::new());
         for (file, text) in files {
             let own = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let mut wrong = 0_usize;
             for (number, line) in text.lines().enumerate() {
                 let line = line.split('#').next().unwrap_or_default().trim();
                 if line.is_empty() {
                     continue;
                 }
                 let (digest, name) = line.split_once(|c: char| c.is_whitespace() || c == ',').unwrap_or((line, &own));
-                if !list.add(digest, name.trim()) {
+                let known = list.add(digest, name.trim());
+                let full = list.exact.len() > most_exact || list.near.len() > MOST_NEAR;
+                if known && !full {
+                    continue;
+                }
+                wrong = wrong.saturating_add(1);
+                if full {
+                    let text = format!(
+                        "too many digests: at most {most_exact} SHA-256, and {MOST_NEAR} TLSH, each of which is compared with every part"
+                    );
+                    problems.push(Problem::new(file, text).at(number + 1, 1));
+                    return Err(problems);
+                }
+                if wrong <= TOLD {
                     let problem = Problem::new(file, "this line begins with no SHA-256 and no TLSH");
                     problems.push(problem.at(number + 1, 1));
                 }
             }
-        }
-        if list.near.len() > MOST_NEAR {
-            let text =
-                format!("{} TLSH digests: {MOST_NEAR} at most, each is compared with every part", list.near.len());
-            problems.push(Problem::new("", text));
+            if let Some(left) = wrong.checked_sub(TOLD).filter(|left| *left > 0) {
+                problems.push(Problem::new(file, format!("the file has {left} more lines that begin with no digest")));
+            }
         }
         list.exact.sort_unstable();
         if problems.is_empty() { Ok(list) } else { Err(problems) }
@@ -121,7 +143,8 @@ impl<'p> Hashes<'p> {
         Self { list, near: list.near.iter().filter_map(read).collect() }
     }
 
-    fn look(&self, object: &Object<'_>) -> Option<Finding> {
+    /// `left`: comparisons that this message may still cost; below zero, some were not made.
+    fn look(&self, object: &Object<'_>, left: &mut isize) -> Option<Finding> {
         let digest: [u8; 32] = Sha256::digest(&object.data).into();
         let exact = self.list.exact.binary_search_by(|(octets, _)| octets.cmp(&digest)).ok();
         if let Some((_, number)) = exact.and_then(|at| self.list.exact.get(at)) {
@@ -129,6 +152,10 @@ impl<'p> Hashes<'p> {
             return Some(Finding::new("hash.listed").with(detail));
         }
         if self.near.is_empty() || object.data.len() < SMALLEST {
+            return None;
+        }
+        *left = left.saturating_sub_unsigned(self.near.len());
+        if *left < 0 {
             return None;
         }
         let own = TlshDefaultBuilder::build_from(&object.data)?;
@@ -145,8 +172,14 @@ impl ContentCheck for Hashes<'_> {
         if self.list.is_empty() {
             return;
         }
-        let found = view.objects.iter().filter(|object| !object.data.is_empty()).filter_map(|object| self.look(object));
+        let mut left = COMPARISONS;
+        let objects = view.objects.iter().filter(|object| !object.data.is_empty());
+        let found = objects.filter_map(|object| self.look(object, &mut left));
         facts.findings.extend(found.take(FINDINGS));
+        if left < 0 {
+            let detail = "too many parts and members to compare each with every TLSH digest";
+            facts.findings.push(Finding::new("unpack.limit").with(detail));
+        }
     }
 }
 
@@ -186,9 +219,9 @@ mod tests {
     fn an_exact_digest_is_found_and_its_name_told() {
         let digest: String = Sha256::digest(b"bad").iter().map(|b| format!("{b:02X}")).collect();
         let list = compile(&format!("# known\n{}\n{digest}  Trojan.A # seen 2026\n", "0".repeat(64))).unwrap();
-        let found = Hashes::new(&list).look(&object(b"bad")).unwrap();
+        let found = Hashes::new(&list).look(&object(b"bad"), &mut 9).unwrap();
         assert_eq!((&*found.code, found.detail.as_str()), ("hash.listed", "2: Trojan.A by SHA-256"));
-        assert!(Hashes::new(&list).look(&object(b"good")).is_none());
+        assert!(Hashes::new(&list).look(&object(b"good"), &mut 9).is_none());
         assert_eq!(list.name(0), "known", "a line without a name is named by its file");
     }
 
@@ -198,11 +231,15 @@ mod tests {
         let list = compile(&format!("{} Family.B\n", String::from_utf8(known.to_vec()).unwrap())).unwrap();
         let hashes = Hashes::new(&list);
         let variant = document("another seventh line ");
-        let found = hashes.look(&object(&variant)).unwrap();
+        let found = hashes.look(&object(&variant), &mut 9).unwrap();
         assert!(found.detail.starts_with("2: Family.B by TLSH, distance "), "{found:?}");
         let other: Vec<u8> = (0..9000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
-        assert!(hashes.look(&object(&other)).is_none());
-        assert!(hashes.look(&object(b"short")).is_none());
+        assert!(hashes.look(&object(&other), &mut 9).is_none());
+        assert!(hashes.look(&object(b"short"), &mut 9).is_none());
+        assert!(
+            hashes.look(&object(&variant), &mut 0).is_none(),
+            "a message of many parts does not cost more and more"
+        );
     }
 
     #[test]
@@ -210,5 +247,21 @@ mod tests {
         let problems = compile("# fine\n\nnonsense\nd41d8cd98f00b204e9800998ecf8427e md5\n").unwrap_err();
         let lines: Vec<usize> = problems.iter().map(|p| p.line).collect();
         assert_eq!(lines, [3, 4]);
+        let problems = compile(&"nonsense\n".repeat(5000)).unwrap_err();
+        assert_eq!(problems.len(), TOLD + 1, "{}", problems.last().unwrap());
+    }
+
+    #[test]
+    fn a_list_has_a_bound_that_is_told_with_its_place() {
+        let text: String = (0..=100).map(|n| format!("{n:064x}\n")).collect();
+        let problems = HashList::bounded(&[("lists/known.txt".into(), text)], 100).unwrap_err();
+        assert_eq!((problems.len(), problems[0].line), (1, 101));
+        assert!(problems[0].to_string().contains("known.txt:101:1"), "{}", problems[0]);
+    }
+
+    #[test]
+    fn a_table_with_commas_is_read_too() {
+        let list = compile(&format!("{},Trojan B,2026\n", "ab".repeat(32))).unwrap();
+        assert_eq!(list.name(0), "Trojan B,2026");
     }
 }

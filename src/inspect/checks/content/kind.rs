@@ -29,6 +29,15 @@ const STARTS: &[(&[u8], &str)] = &[
     (b"\x89LZO\0\r\n\x1a\n", "application/x-lzop"),
     (b"LRZI", "application/x-lrzip"),
     (b"GRZipII", "application/x-grzip"),
+    (b"ALZ\x01", "application/x-alz"),
+    (b"EGGA", "application/x-egg"),
+    (b"ArC\x01", "application/x-freearc"),
+    (b"hsqs", "application/x-squashfs"),
+    (b"SZDD\x88\xf0\x27\x33", "application/x-ms-compress"),
+    (b"KWAJ\x88\xf0\x27\xd1", "application/x-ms-kwaj"),
+    (b"QED\0", "application/x-qemu-disk"),
+    (b"WithoutFreeSpace", "application/x-parallels-disk"),
+    (b"WithouFreSpacExt", "application/x-parallels-disk"),
     (b"!<arch>\n", "application/x-archive"),
     (b"\xed\xab\xee\xdb", "application/x-rpm"),
     (b"xar!\0", "application/x-xar"),
@@ -110,16 +119,27 @@ fn disk_image(data: &[u8]) -> Option<&'static str> {
     if is(3, b"EXFAT   ") {
         return Some("application/x-exfat-image");
     }
+    if is(64, b"\x7f\x10\xda\xbe") {
+        return Some("application/x-virtualbox-disk");
+    }
+    if is(1024, b"H+\0\x04") || is(1024, b"HX\0\x05") {
+        return Some("application/x-hfs-image");
+    }
+    // The magic of ext2 to ext4, and a block of a size that there is.
+    if is(1080, b"\x53\xef") && matches!(data.get(1048..1052), Some([0..=6, 0, 0, 0])) {
+        return Some("application/x-ext-image");
+    }
     if archive::is_fat(data) {
         return Some("application/x-fat-image");
     }
     archive::is_partitioned(data).then_some("application/x-disk-image")
 }
 
-/// The `.lzma` format has no magic, but its fields have few sensible values: properties of all encoders there are, a
-/// window of a power of two or one and a half, a length that is unknown or below a terabyte, a first octet of zero.
+/// The `.lzma` format has no magic, but its fields have few sensible values: properties that there are, a window of a
+/// power of two or one and a half, a length that is unknown or below a terabyte, a first octet of zero (liblzma asks
+/// for the same).
 fn is_lzma(data: &[u8]) -> bool {
-    let Some((&[0x5d, a, b, c, d], rest)) = data.split_first_chunk::<5>() else { return false };
+    let Some((&[0..225, a, b, c, d], rest)) = data.split_first_chunk::<5>() else { return false };
     let window = u32::from_le_bytes([a, b, c, d]);
     let usual = window >= 1 << 12 && (window.is_power_of_two() || (window / 3).is_power_of_two());
     let Some((length, stream)) = rest.split_first_chunk::<8>() else { return false };

@@ -1,7 +1,7 @@
 //! The MIME structure itself, and every object by name and type: what was odd, what is a program, what lies about
 //! what it is. Also makes the list of parts for receipts and rules.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use sha2::{Digest as _, Sha256};
 
@@ -15,8 +15,9 @@ use crate::mail::mime::{self as tree, rewrite};
 /// What the copy is called among what leaves the cage.
 const CANONICAL: &str = "canonical";
 
-/// At most this many findings come from names and types; the first ones decide.
-const FINDINGS: usize = 100;
+/// At most this many findings of one kind. What would go over it is `unpack.limit`, never silence: a message could
+/// otherwise be odd so often that nobody hears what is in it.
+const OF_A_KIND: usize = 100;
 
 pub struct Mime {
     parts: usize,
@@ -33,7 +34,7 @@ impl Mime {
 
 impl ContentCheck for Mime {
     fn examine(&self, view: &View<'_>, facts: &mut ContentFacts) {
-        let mut said = Said { seen: HashSet::new(), facts };
+        let mut said = Said { seen: HashSet::new(), kinds: HashMap::new(), facts };
         for oddity in &view.tree.oddities {
             let place = if oddity.path.is_empty() { "message" } else { &oddity.path };
             said.say(Finding::new(oddity.code).with(format!("{place}: {}", oddity.detail)));
@@ -61,14 +62,27 @@ fn canonical_copy(view: &View<'_>, limits: &tree::Limits) -> Finding {
 
 struct Said<'f> {
     seen: HashSet<(String, String)>,
+    /// How many of each code.
+    kinds: HashMap<String, usize>,
     facts: &'f mut ContentFacts,
 }
 
 impl Said<'_> {
     fn say(&mut self, finding: Finding) {
         let key = (finding.code.to_string(), finding.detail.clone());
-        if self.seen.len() < FINDINGS && self.seen.insert(key) {
-            self.facts.findings.push(finding);
+        if self.seen.contains(&key) {
+            return;
+        }
+        let count = self.kinds.entry(key.0.clone()).or_default();
+        *count += 1;
+        match *count {
+            0..=OF_A_KIND => {
+                self.seen.insert(key);
+                self.facts.findings.push(finding);
+            }
+            // Oddities of the structure are bounded where they are found.
+            _ if key.0 == "unpack.limit" => {}
+            _ => self.say(Finding::new("unpack.limit").with("message: more is odd in it than can be told")),
         }
     }
     fn about(&mut self, code: &'static str, object: &Object<'_>, detail: &str) {

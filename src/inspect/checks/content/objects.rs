@@ -2,9 +2,10 @@
 //! A list of work and a budget, no recursion; what does not fit the budget becomes a finding, never silence.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::archive::{self, Budget, Member, Opener, Report};
+use super::archive::{self, Budget, Member, Opener, Report, Whole};
 use super::{Limits, document, kind, smime, wrap};
 use crate::inspect::Finding;
 use crate::mail::mime::{self, Tree};
@@ -110,25 +111,86 @@ pub fn unpack<'a>(data: &'a [u8], name: &str, limits: &Limits, mut budget: Budge
 
 /// Opens what is in the list, and what that adds to it, to its end.
 fn follow(list: &mut Vec<Object<'_>>, limits: &Limits, budget: &mut Budget, findings: &mut Vec<Finding>) {
-    let mut next = 0;
+    let (mut next, mut wholes) = (0, BTreeMap::new());
+    together(list, 0, &mut wholes, limits, budget, findings);
     while let Some(object) = list.get(next) {
         if !budget.has_room(0) {
             findings
                 .push(Finding::new("unpack.limit").with(format!("{}: the memory for unpacking is spent", object.path)));
             return;
         }
+        let whole = wholes.get(&next).copied().unwrap_or(Whole::Yes);
         let mut opened = document::open(object, limits, budget, findings);
         if !document::is_piece(object) {
-            opened.extend(open(object, limits, budget, findings));
+            opened.extend(open(object, whole, limits, budget, findings));
         }
+        let from = list.len();
         list.extend(opened);
+        if whole == Whole::Volume {
+            wholes.extend((from..list.len()).map(|at| (at, Whole::Volume)));
+        }
+        together(list, from, &mut wholes, limits, budget, findings);
         next += 1;
     }
+}
+
+/// What came out of one place, looked at together: notes that name the password of what lies beside them, and volumes
+/// of one archive.
+fn together(
+    list: &mut Vec<Object<'_>>,
+    from: usize,
+    wholes: &mut BTreeMap<usize, Whole>,
+    limits: &Limits,
+    budget: &mut Budget,
+    findings: &mut Vec<Finding>,
+) {
+    let siblings = list.get(from..).unwrap_or_default();
+    if siblings.is_empty() {
+        return;
+    }
+    learn(siblings, budget);
+    let joined = archive::join(siblings, limits.archive_depth, budget, findings);
+    wholes.extend(joined.pieces.iter().map(|at| (from + at, Whole::Volume)));
+    wholes.extend((list.len()..).take(joined.objects.len()).map(|at| (at, Whole::Joined)));
+    list.extend(joined.objects);
+}
+
+/// Texts beside an archive, and its own name, may tell its password.
+fn learn(siblings: &[Object<'_>], budget: &mut Budget) {
+    let closed: Vec<&Object<'_>> = siblings.iter().filter(|o| archive::takes_passwords(o.kind, &o.data)).collect();
+    if closed.is_empty() || budget.is_late() {
+        return;
+    }
+    let names = closed.iter().flat_map(|object| &object.names).take(NOTES);
+    let mut texts: Vec<String> = names.flat_map(|name| [spaced(name), name.clone()]).collect();
+    let notes = siblings.iter().filter(|object| object.kind.starts_with("text/") && object.data.len() <= NOTE);
+    texts.extend(notes.take(NOTES).map(|object| readable(&object.data)));
+    budget.learn(&texts.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+/// Texts and names that are looked at for passwords, in one place; and the length of one.
+const NOTES: usize = 8;
+const NOTE: usize = 16 << 10;
+
+/// A name as words: `hoso_pass-1234.zip` says that the password is 1234.
+fn spaced(name: &str) -> String {
+    let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+    stem.replace(['_', '-', '.', '+'], " ")
+}
+
+/// A note in UTF-8 or, as Windows writes them, in UTF-16; tags as words.
+fn readable(octets: &[u8]) -> String {
+    let text = match octets {
+        [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => crate::mail::mime::words::to_text("utf-16", octets),
+        _ => String::from_utf8_lossy(octets).into_owned(),
+    };
+    text.replace(['<', '>'], " ")
 }
 
 /// The members of `object` when it is a container.
 fn open(
     object: &Object<'_>,
+    whole: Whole,
     limits: &Limits,
     budget: &mut Budget,
     findings: &mut Vec<Finding>,
@@ -144,10 +206,10 @@ fn open(
     }
     if object.depth >= limits.archive_depth || budget.is_late() {
         let why = if budget.is_late() { "the time for unpacking is over" } else { "nested too deep" };
-        findings.push(Finding::new("unpack.limit").with(format!("{}: {why}", object.path)));
+        Report::new(&object.path, findings).say("unpack.limit", why);
         return Vec::new();
     }
-    members(object, budget, findings)
+    members(object, whole, budget, findings)
         .into_iter()
         .map(|member| Object {
             path: format!("{}/{}", object.path, cut(&member.name)),
@@ -166,10 +228,15 @@ fn openers<'o>(object: &'o Object<'_>) -> impl Iterator<Item = &'static Opener> 
 }
 
 /// What every opener that takes `object` finds in it.
-pub(super) fn members(object: &Object<'_>, budget: &mut Budget, findings: &mut Vec<Finding>) -> Vec<Member> {
+pub(super) fn members(
+    object: &Object<'_>,
+    whole: Whole,
+    budget: &mut Budget,
+    findings: &mut Vec<Finding>,
+) -> Vec<Member> {
     // Word and PowerPoint keep a zip of their theme in the streams of the old formats.
-    let embedded = object.kind == "application/x-ole-storage";
-    let mut report = Report::new(&object.path, findings).embedded(embedded);
+    let whole = if object.kind == "application/x-ole-storage" { Whole::Inside } else { whole };
+    let mut report = Report::new(&object.path, findings).whole(whole);
     let mut found = Vec::new();
     for opener in openers(object) {
         // Readers of other people's making may give up on what nobody thought of: that closes one container only.
@@ -191,7 +258,7 @@ fn signed(
     findings: &mut Vec<Finding>,
 ) -> Vec<Object<'static>> {
     if object.depth >= limits.archive_depth || !budget.take(content.len()) {
-        findings.push(Finding::new("unpack.limit").with(format!("{}: the signed content was not opened", object.path)));
+        Report::new(&object.path, findings).say("unpack.limit", "the signed content was not opened");
         return Vec::new();
     }
     vec![Object {
@@ -229,7 +296,7 @@ fn entity(
     findings: &mut Vec<Finding>,
 ) -> Vec<Object<'static>> {
     let depth = object.depth + 1;
-    let mut full = |why: &str| findings.push(Finding::new("unpack.limit").with(format!("{}: {why}", object.path)));
+    let mut full = |why: &str| Report::new(&object.path, findings).say("unpack.limit", why);
     if depth > limits.archive_depth || budget.is_late() {
         full("a message inside was not opened");
         return Vec::new();
@@ -238,6 +305,8 @@ fn entity(
     if let Some(over) = tree.oddities.iter().find(|o| o.code == "mime.limit") {
         full(&over.detail);
     }
+    let subject = tree.parts.first().and_then(|part| part.headers.text("subject")).unwrap_or_default();
+    budget.learn(&[&mime::words::decode(&subject)]);
     let mut found = Vec::new();
     let path = |inner: &str| format!("{}/{}", object.path, if inner.is_empty() { "0" } else { inner });
     for part in tree.parts.iter().filter(|p| !p.is_multipart() || !p.decoded.is_empty()) {

@@ -5,6 +5,7 @@
 //! `malware.<name>`, anything else `yara.<namespace>.<rule>`. Hostile octets never reach the compiler.
 
 mod pack;
+mod shape;
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -51,13 +52,29 @@ impl RuleSet {
             }
         }
         for source in sources {
+            if let Err((offset, why)) = shape::check(&source.text) {
+                problems.push(placed(source, offset, why));
+                continue;
+            }
             compiler.new_namespace(&namespace(source));
             let origin = source.file.display().to_string();
             let code = SourceCode::from(source.text.as_str()).with_origin(origin);
-            if let Err(error) = compiler.add_source(code) {
-                let start = error.labels().next().map_or(0, |label| label.span().start());
-                let (line, column) = problem::place(&source.text, start);
-                problems.push(Problem::new(&source.file, error.title().to_owned()).at(line, column));
+            let before = compiler.errors().len();
+            if let Err(first) = compiler.add_source(code) {
+                // All errors of the file; the first by itself where the compiler kept none.
+                let all = compiler
+                    .errors()
+                    .get(before..)
+                    .filter(|all| !all.is_empty())
+                    .unwrap_or(std::slice::from_ref(&first));
+                let told = all.iter().take(ERRORS).map(|error| {
+                    let start = error.labels().next().map_or(0, |label| label.span().start());
+                    placed(source, start, error.title())
+                });
+                problems.extend(told);
+                if let Some(left) = all.len().checked_sub(ERRORS).filter(|left| *left > 0) {
+                    problems.push(Problem::new(&source.file, format!("the file has {left} more errors")));
+                }
             }
         }
         if !problems.is_empty() {
@@ -82,6 +99,14 @@ impl RuleSet {
     pub fn rules(&self) -> Vec<About> {
         self.0.iter().filter(|r| !r.is_private()).map(|r| About::read(&r)).collect()
     }
+}
+
+/// Of one file; the first ones tell what is wrong with it.
+const ERRORS: usize = 20;
+
+fn placed(source: &Source, offset: usize, what: &str) -> Problem {
+    let (line, column) = problem::place(&source.text, offset);
+    Problem::new(&source.file, what.to_owned()).at(line, column)
 }
 
 /// A pack of thousands of rules may warn of each; the first ones tell what kind of pack it is.

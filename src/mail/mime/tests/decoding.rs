@@ -244,6 +244,8 @@ fn character_sets_that_hide_words() {
                 leaf("Content-Type: text/html; charset=utf-16le\r\nContent-Transfer-Encoding: binary", &wide(false)),
             ),
             ("big", leaf("Content-Type: text/html; charset=utf-16be", &wide(true))),
+            ("the second of two", leaf("Content-Type: text/html; charset=utf-8; charset=utf-16le", &wide(false))),
+            ("the first of two", leaf("Content-Type: text/html; charset=utf-16le; charset=utf-8", &wide(false))),
             ("by mark", leaf("Content-Type: text/html", &format!("\u{ff}\u{fe}{}", wide(false)))),
         ],
     );

@@ -17,6 +17,12 @@ pub const MAGIC: [u8; 4] = [0x78, 0x9F, 0x3E, 0x22];
 
 /// At most this many attributes and properties are looked at.
 const ITEMS: usize = 200_000;
+/// At most this many files are named: more than any caller takes. One more ends the reading, and is kept, so that the
+/// caller's own limit is passed and told.
+const FILES: usize = 4096;
+/// Names of one attachment, and characters of one.
+const NAMES: usize = 8;
+const NAME: usize = 512;
 
 /// What a stream holds.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -92,8 +98,19 @@ struct Open<'a> {
 
 impl<'a> Open<'a> {
     fn name(&mut self, name: String) {
-        if !name.is_empty() && !self.names.contains(&name) && self.names.len() < 16 {
+        if !name.is_empty() && !self.names.contains(&name) && self.names.len() < NAMES {
             self.names.push(name);
+        }
+    }
+    /// The name that programs show before all others.
+    fn first_name(&mut self, name: String) {
+        self.names.retain(|n| *n != name);
+        self.names.insert(0, name);
+        self.names.truncate(NAMES);
+    }
+    fn data(&mut self, data: &'a [u8], kind: Kind) {
+        if self.data.len() <= FILES {
+            self.data.push((data, kind));
         }
     }
     fn close(self, files: &mut Vec<File<'a>>) {
@@ -140,6 +157,9 @@ fn attributes<'a>(
             None => std::mem::take(&mut reader.0),
         };
         attribute(id, value, open, files, left);
+        if files.len() > FILES || open.as_ref().is_some_and(|open| open.data.len() > FILES) {
+            return None;
+        }
         reader.word()?; // The checksum proves nothing to a scanner.
     }
     Some(())
@@ -154,7 +174,7 @@ fn attribute<'a>(id: u32, value: &'a [u8], open: &mut Option<Open<'a>>, files: &
         }
         attribute::ATTACHMENT_TITLE => open.get_or_insert_default().name(narrow(value)),
         attribute::ATTACHMENT_DATA | attribute::ATTACHMENT_META => {
-            open.get_or_insert_default().data.push((value, Kind::File));
+            open.get_or_insert_default().data(value, Kind::File);
         }
         attribute::ATTACHMENT_PROPS => props::of_attachment(value, open.get_or_insert_default(), left),
         attribute::MESSAGE_PROPS | attribute::MESSAGE_PROPS_OLD => props::of_message(value, files, left),
@@ -169,13 +189,13 @@ fn body<'a>(name: &str, data: &'a [u8], kind: Kind) -> File<'a> {
 
 /// A string of single octets that ends at the first zero.
 fn narrow(value: &[u8]) -> String {
-    let end = memchr::memchr(0, value).unwrap_or(value.len());
+    let end = memchr::memchr(0, value).unwrap_or(value.len()).min(NAME);
     super::words::to_text("windows-1252", value.get(..end).unwrap_or_default())
 }
 
 /// A string in UTF-16 with the little end first, up to the first zero.
 fn wide(value: &[u8]) -> String {
     let units = value.chunks_exact(2).filter_map(|pair| <[u8; 2]>::try_from(pair).ok()).map(u16::from_le_bytes);
-    let units: Vec<u16> = units.take_while(|unit| *unit != 0).take(1024).collect();
+    let units: Vec<u16> = units.take_while(|unit| *unit != 0).take(NAME).collect();
     String::from_utf16_lossy(&units)
 }

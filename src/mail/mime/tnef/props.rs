@@ -1,6 +1,6 @@
 //! Lists of MAPI properties inside TNEF attributes (MS-OXTNEF §2.1.3.4, MS-OXCDATA §2.11.1).
 
-use super::{File, Kind, Open, Reader, body, narrow, wide};
+use super::{FILES, File, Kind, Open, Reader, body, narrow, wide};
 
 /// Property identifiers (MS-OXPROPS).
 mod id {
@@ -24,26 +24,22 @@ mod kind {
 
 /// An object in a property begins with the identifier of its interface.
 const INTERFACE: usize = 16;
-/// Names have at most this many octets; longer ones are passed over.
-const NAME: usize = 64 << 10;
 
 /// Names and content of an attachment.
 pub(super) fn of_attachment<'a>(value: &'a [u8], open: &mut Open<'a>, left: &mut usize) {
     each(value, left, |number, of_type, octets| match number {
         id::ATTACH_LONG_FILENAME => {
-            let name = text(of_type, octets);
-            open.names.retain(|n| *n != name);
-            open.names.insert(0, name);
+            open.first_name(text(of_type, octets));
         }
         id::ATTACH_FILENAME | id::DISPLAY_NAME => open.name(text(of_type, octets)),
         id::ATTACH_DATA => {
             let inner = octets.get(INTERFACE..).unwrap_or_default();
             if of_type == kind::OBJECT && inner.starts_with(&super::MAGIC) {
-                open.data.push((inner, Kind::Message));
+                open.data(inner, Kind::Message);
             } else if of_type == kind::OBJECT && !inner.is_empty() {
-                open.data.push((inner, Kind::File));
+                open.data(inner, Kind::File);
             } else {
-                open.data.push((octets, Kind::File));
+                open.data(octets, Kind::File);
             }
         }
         _ => {}
@@ -52,16 +48,20 @@ pub(super) fn of_attachment<'a>(value: &'a [u8], open: &mut Open<'a>, left: &mut
 
 /// The bodies of a message.
 pub(super) fn of_message<'a>(value: &'a [u8], files: &mut Vec<File<'a>>, left: &mut usize) {
-    each(value, left, |number, _, octets| match number {
-        id::RTF_COMPRESSED => files.push(body("body.rtf", octets, Kind::CompressedRtf)),
-        id::BODY_HTML => files.push(body("body.html", octets, Kind::File)),
-        id::BODY => files.push(body("body.txt", octets, Kind::File)),
-        _ => {}
+    each(value, left, |number, _, octets| {
+        if files.len() > FILES {
+            return;
+        }
+        match number {
+            id::RTF_COMPRESSED => files.push(body("body.rtf", octets, Kind::CompressedRtf)),
+            id::BODY_HTML => files.push(body("body.html", octets, Kind::File)),
+            id::BODY => files.push(body("body.txt", octets, Kind::File)),
+            _ => {}
+        }
     });
 }
 
 fn text(of_type: u16, octets: &[u8]) -> String {
-    let octets = octets.get(..octets.len().min(NAME)).unwrap_or_default();
     if of_type == kind::WIDE { wide(octets) } else { narrow(octets) }
 }
 

@@ -168,3 +168,25 @@ fn samples_give_the_files_that_others_take_out() {
     println!("{seen} files");
     assert!(seen > 0);
 }
+
+/// A stream may name one attachment as often as it likes, and give it as many contents: both are bounded, and what is over
+/// is told.
+#[test]
+fn names_and_contents_without_end_are_cut_off() {
+    let count = 20_000_u32;
+    let mut props = (2 * count).to_le_bytes().to_vec();
+    for number in 0..count {
+        props.extend(property(0x1F, 0x3707, &utf16(&format!("{number}{}", "n".repeat(600)))));
+        props.extend(property(0x102, 0x3701, b"MZ"));
+    }
+    let raw = stream(&[
+        attribute_of(2, attribute::ATTACHMENT_START, &[0; 14]),
+        attribute_of(2, attribute::ATTACHMENT_PROPS, &props),
+        attribute_of(2, attribute::ATTACHMENT_START, &[0; 14]),
+    ]);
+    let content = read(&raw);
+    assert!(content.is_broken);
+    assert_eq!(content.files.len(), FILES + 1);
+    assert!(content.files.iter().all(|f| f.names.len() <= NAMES && f.names.iter().all(|n| n.len() <= NAME)));
+    assert!(content.files[0].names[0].starts_with("19999"));
+}

@@ -12,6 +12,8 @@ use crate::mail::header::Headers;
 
 /// At most this many files are taken out of one text.
 const FILES: usize = 200;
+/// So many character sets of one text are believed: programs differ in which of several counts.
+const CHARSETS: usize = 4;
 /// At most this many entities are taken out of a place where no parts should be.
 const LOOSE: usize = 64;
 
@@ -234,11 +236,19 @@ impl Walk<'_> {
 
     /// Texts that only those read as such who know their character set.
     pub(super) fn charset_readings(&mut self, part: &Part<'_>) {
-        let charset = part.param("charset").unwrap_or_default();
-        let Some((text, hidden)) = charset::readable(charset, &part.decoded) else { return };
-        if hidden {
-            self.unclear(Why::CharsetHidden, &part.path, "a text in UTF-7");
+        let mut named: Vec<&str> =
+            part.params.iter().filter(|(n, _)| n == "charset").map(|(_, v)| v.as_str()).collect();
+        named.dedup();
+        named.truncate(CHARSETS);
+        if named.is_empty() {
+            named.push("");
         }
-        self.alternative(&part.path, &part.name, "text in its character set", Cow::Owned(text), false);
+        for charset in named {
+            let Some((text, hidden)) = charset::readable(charset, &part.decoded) else { continue };
+            if hidden {
+                self.unclear(Why::CharsetHidden, &part.path, "a text in UTF-7");
+            }
+            self.alternative(&part.path, &part.name, "text in its character set", Cow::Owned(text), false);
+        }
     }
 }

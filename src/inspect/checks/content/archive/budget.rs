@@ -8,8 +8,9 @@ use super::passwords::Passwords;
 use crate::env::Clock;
 use crate::mail::Span;
 
-/// Small members may be as dense as they like: a kilobyte of zeros is no bomb.
-const DENSE_FREE: usize = 1 << 20;
+/// What unpacks to less may be as dense as it likes: logs and tables of honest people are 300 times smaller when packed,
+/// and this much harms nobody, for all of a message is bounded by octets and time too.
+const DENSE_FREE: usize = 32 << 20;
 /// Pixels of one message that are searched for codes.
 const PIXELS: usize = 24_000_000;
 /// How much is unpacked between two looks at the clock, and by how much a member that grows is given more room at most:
@@ -103,6 +104,11 @@ impl Budget {
         self.passwords.iter()
     }
 
+    /// Further texts of the message that may name a password: of letters and notes inside it.
+    pub fn learn(&mut self, texts: &[&str]) {
+        self.passwords.learn(texts);
+    }
+
     /// The time is over.
     #[must_use]
     pub fn is_late(&self) -> bool {
@@ -137,7 +143,7 @@ impl Budget {
     /// The most octets that may come out of `packed` ones.
     #[must_use]
     pub fn dense(&self, packed: usize) -> usize {
-        packed.saturating_mul(self.ratio).saturating_add(DENSE_FREE)
+        packed.saturating_mul(self.ratio).max(DENSE_FREE)
     }
 
     /// A budget of so many octets and files.

@@ -1,5 +1,5 @@
-//! Microsoft cabinets (MS-CAB): folders of blocks, stored, MSZIP or LZX, and files that lie in their octets. A file
-//! that begins or goes on in another cabinet is listed; so is what Quantum packed, which no Windows since 95 makes.
+//! Microsoft cabinets (MS-CAB): folders of blocks, stored, MSZIP, Quantum or LZX, and files that lie in their octets. A
+//! file that begins or goes on in another cabinet is listed.
 
 use std::io::Read;
 
@@ -7,11 +7,14 @@ use flate2::bufread::DeflateDecoder;
 use lzxd::{Lzxd, WindowSize};
 
 use super::super::Object;
-use super::bytes::{from, le, piece, upto};
+use super::bytes::{le, piece, upto};
+use super::quantum::Quantum;
 use super::{Budget, Member, Report, Stop};
 
 /// One block unpacks to this much at most.
 const BLOCK: usize = 32 << 10;
+/// Names are shorter than this: MS-CAB §2.3 has 256 octets.
+const NAME: usize = 1024;
 /// Numbers of folders that stand for "in the cabinet before" and "in the next one".
 const ELSEWHERE: usize = 0xFFFD;
 
@@ -37,7 +40,7 @@ impl Header {
         }
         // Names of the cabinets before and behind, two strings each.
         for _ in 0..2 * ((flags & 1) + (flags >> 1 & 1)) {
-            at += memchr::memchr(0, from(data, at))? + 1;
+            at += memchr::memchr(0, upto(data, at, NAME))? + 1;
         }
         Some(Self {
             length: le(data, 8, 4)?,
@@ -59,7 +62,7 @@ struct Folder {
 impl Folder {
     /// Of a coding that is opened here.
     const fn is_known(&self) -> bool {
-        matches!(self.coding & 15, 0 | 1 | 3)
+        matches!(self.coding & 15, 0..=3)
     }
 }
 
@@ -70,10 +73,16 @@ struct File {
     folder: usize,
 }
 
-/// How long the cabinet that begins `data` is.
+/// How long the cabinet that begins `data` is; `None` when no program would take it for one. Fields that programs pass
+/// over may hold anything, lengths over the end too.
 pub(super) fn length(data: &[u8]) -> Option<usize> {
-    let sane = data.starts_with(b"MSCF\0\0\0\0") && le(data, 24, 2)? == 0x0103;
-    le(data, 8, 4).filter(|length| sane && *length >= 36)
+    let header = Header::read(data).filter(|_| data.starts_with(b"MSCF") && le(data, 25, 1) == Some(1))?;
+    let sane = header.folders > 0
+        && header.files > 0
+        && header.files_at >= header.folders_at
+        && file(data, &mut header.files_at.clone()).is_some()
+        && folder(data, &header, 0).is_some_and(|first| first.blocks_at < data.len() && first.coding & 15 <= 3);
+    sane.then_some(if header.length >= 36 { header.length } else { data.len() })
 }
 
 pub(super) fn open(object: &Object<'_>, budget: &mut Budget, report: &mut Report<'_>) -> Vec<Member> {
@@ -97,7 +106,7 @@ pub(super) fn read(data: &[u8], budget: &mut Budget, report: &mut Report<'_>) ->
     for file in files {
         report.check_name(&file.name);
         if file.folder >= ELSEWHERE {
-            report.unknown("archive.unsupported", &format!("{:?} goes on in another cabinet", file.name));
+            report.unknown("archive.volume", &format!("{:?} goes on in another cabinet", file.name));
         }
         // Each folder is unpacked once: its files follow each other.
         if octets.as_ref().is_none_or(|(number, _)| *number != file.folder) {
@@ -138,7 +147,7 @@ fn files(data: &[u8], header: &Header) -> (Vec<File>, bool) {
 
 fn file(data: &[u8], at: &mut usize) -> Option<File> {
     let fields = piece(data, *at, 16)?;
-    let rest = from(data, *at + 16);
+    let rest = upto(data, *at + 16, NAME);
     let end = memchr::memchr(0, rest)?;
     let name = String::from_utf8_lossy(rest.get(..end)?).into_owned();
     *at += 16 + end + 1;
@@ -150,6 +159,13 @@ fn unpack(data: &[u8], header: &Header, folder: &Folder, budget: &Budget, report
     let mut decoder = match folder.coding & 15 {
         0 => Decoder::Stored,
         1 => Decoder::Mszip(Vec::new()),
+        2 => match Quantum::new(folder.coding >> 8 & 0x1F) {
+            Some(quantum) => Decoder::Quantum(Box::new(quantum)),
+            None => {
+                report.unknown("archive.malformed", "the window of the cabinet is of no known size");
+                return Vec::new();
+            }
+        },
         3 => match window(folder.coding >> 8 & 0x1F) {
             Some(window) => Decoder::Lzx(Box::new(Lzxd::new(window))),
             None => {
@@ -197,6 +213,7 @@ enum Decoder {
     Stored,
     /// With what the block before it unpacked to.
     Mszip(Vec<u8>),
+    Quantum(Box<Quantum>),
     Lzx(Box<Lzxd>),
 }
 
@@ -204,6 +221,7 @@ impl Decoder {
     fn block(&mut self, block: &[u8], size: usize) -> Option<Vec<u8>> {
         match self {
             Self::Stored => Some(block.to_vec()),
+            Self::Quantum(quantum) => quantum.block(block, size),
             Self::Lzx(lzx) => lzx.decompress_next(block, size).ok().map(<[u8]>::to_vec),
             Self::Mszip(before) => {
                 let stream = block.strip_prefix(b"CK")?;

@@ -4,22 +4,38 @@
 use memchr::memmem;
 
 use super::super::Object;
-use super::{Budget, Member, Report, cab, rar, sevenz};
+use super::bytes::from;
+use super::{Budget, Member, Report, cab, lha, rar, sevenz};
 
-/// How long the archive is that begins some octets, when one does.
-type Length = fn(&[u8]) -> Option<usize>;
+/// A kind of archive that is known where it begins.
+struct Mark {
+    octets: &'static [u8],
+    /// So many octets of the archive stand before them.
+    lead: usize,
+    /// How long the archive is that begins some octets, when one does.
+    length: fn(&[u8]) -> Option<usize>,
+    read: fn(&[u8], &mut Budget, &mut Report<'_>) -> Vec<Member>,
+}
 
-const MARKS: &[(&[u8], Length)] =
-    &[(b"7z\xbc\xaf\x27\x1c", sevenz::length), (b"Rar!\x1a\x07", rar_length), (b"MSCF\0\0\0\0", cab::length)];
+const MARKS: &[Mark] = &[
+    Mark { octets: b"7z\xbc\xaf\x27\x1c", lead: 0, length: sevenz::length, read: sevenz::read },
+    Mark { octets: b"Rar!\x1a\x07", lead: 0, length: rar_length, read: rar::read },
+    Mark { octets: b"MSCF", lead: 0, length: cab::length, read: cab::read },
+    Mark { octets: b"-lh", lead: 2, length: lha::lha_length, read: lha::read_lha },
+    Mark { octets: b"\x60\xea", lead: 0, length: lha::arj_length, read: lha::read_arj },
+];
 
 /// Archives of one kind looked for in one object.
 const FOUND: usize = 8;
+/// Places that only look like the start of one.
+const FALSE_STARTS: usize = 4096;
 
 /// Kinds whose members lie in them as they are: an archive inside is a member, and opened as one.
 const LINEAR: &[&str] = &[
     "application/x-archive",
     "application/x-cpio",
     "application/x-disk-image",
+    "application/x-exfat-image",
     "application/x-fat-image",
     "application/x-iso9660-image",
     "application/x-ntfs-image",
@@ -33,39 +49,37 @@ const LINEAR: &[&str] = &[
 
 /// Whether an archive may lie in the object, behind its first octets.
 pub(super) fn is_inside(object: &Object<'_>) -> bool {
-    let rest = object.data.get(1..).unwrap_or_default();
-    !LINEAR.contains(&object.kind) && MARKS.iter().any(|(mark, _)| memmem::find(rest, mark).is_some())
+    !LINEAR.contains(&object.kind) && is_marked(&object.data)
+}
+
+/// Whether the mark of an archive stands behind the first octet.
+pub(super) fn is_marked(data: &[u8]) -> bool {
+    MARKS.iter().any(|mark| !found(data, 1, mark, 1).is_empty())
 }
 
 pub(super) fn open(object: &Object<'_>, budget: &mut Budget, report: &mut Report<'_>) -> Vec<Member> {
     let data = &*object.data;
     // What stands before is the archive that was opened already.
     let mut at = report.end().unwrap_or(1).max(1);
-    let mut places: Vec<(usize, usize)> =
-        MARKS.iter().flat_map(|(mark, length)| found(data, at, mark, *length)).collect();
-    places.sort_unstable();
+    let places = MARKS.iter().flat_map(|mark| found(data, at, mark, FOUND).into_iter().map(move |place| (place, mark)));
+    let mut places: Vec<((usize, usize), &Mark)> = places.collect();
+    places.sort_unstable_by_key(|(place, _)| *place);
     let mut members = Vec::new();
-    for (start, length) in places {
+    for ((start, length), mark) in places {
         if start < at || budget.is_spent() {
             continue;
         }
         report.say("archive.embedded", &format!("an archive lies behind other octets, at {start}"));
-        let rest = data.get(start..).unwrap_or_default();
-        members.extend(match rest.first() {
-            Some(b'7') => sevenz::read(rest, budget, report),
-            Some(b'R') => rar::read(rest, budget, report),
-            _ => cab::read(rest, budget, report),
-        });
+        members.extend((mark.read)(from(data, start), budget, report));
         at = start.saturating_add(length);
     }
     members
 }
 
-/// Where whole archives of one kind stand behind `from`, and how long each is.
-fn found(data: &[u8], from: usize, mark: &[u8], length: Length) -> Vec<(usize, usize)> {
-    let rest = data.get(from..).unwrap_or_default();
-    let places = memmem::find_iter(rest, mark).map(|at| from + at);
-    places.filter_map(|at| Some((at, length(data.get(at..)?)?))).take(FOUND).collect()
+/// Where whole archives of one kind stand at or behind `start`, and how long each is; at most so many.
+fn found(data: &[u8], start: usize, mark: &Mark, most: usize) -> Vec<(usize, usize)> {
+    let places = memmem::find_iter(from(data, start + mark.lead), mark.octets).map(|at| start + at);
+    places.take(FALSE_STARTS).filter_map(|at| Some((at, (mark.length)(from(data, at))?))).take(most).collect()
 }
 
 fn rar_length(data: &[u8]) -> Option<usize> {

@@ -10,6 +10,7 @@ mod image;
 mod lha;
 mod lzw;
 mod passwords;
+mod quantum;
 mod rar;
 mod report;
 mod sevenz;
@@ -18,6 +19,7 @@ mod tar;
 #[cfg(test)]
 mod tests;
 mod unix;
+mod volumes;
 mod zip;
 
 pub use budget::{Budget, Stop, WINDOW};
@@ -25,9 +27,11 @@ pub(super) use cab::window as lzx_window;
 pub(super) use image::{is_fat, is_partitioned};
 pub(super) use lha::is_lha;
 pub use passwords::Passwords;
-pub use report::Report;
+pub(super) use report::has_room;
+pub use report::{Report, Whole};
 pub(super) use tar::is_tar;
 pub(super) use unix::is_cpio;
+pub use volumes::join;
 
 use super::Object;
 
@@ -78,6 +82,7 @@ const STREAMS: &[&str] = &[
     "application/x-lz4",
     "application/x-lzip",
     "application/x-lzma",
+    "application/x-ms-compress",
     "application/x-xz",
     "application/zstd",
 ];
@@ -85,6 +90,7 @@ const STREAMS: &[&str] = &[
 const OPTICAL: &[&str] = &["application/x-iso9660-image", "application/x-udf-image"];
 
 const DISKS: &[&str] = &[
+    "application/x-exfat-image",
     "application/x-disk-image",
     "application/x-fat-image",
     "application/x-ntfs-image",
@@ -95,21 +101,30 @@ const DISKS: &[&str] = &[
 /// Containers that are known and cannot be opened here: their content was not seen.
 const CLOSED: &[&str] = &[
     "application/x-ace",
+    "application/x-alz",
     "application/x-apple-diskimage",
-    "application/x-exfat-image",
+    "application/x-egg",
+    "application/x-ext-image",
+    "application/x-freearc",
     "application/x-grzip",
+    "application/x-hfs-image",
     "application/x-lrzip",
     "application/x-lzop",
+    "application/x-ms-kwaj",
+    "application/x-parallels-disk",
     "application/x-qemu-disk",
+    "application/x-squashfs",
+    "application/x-virtualbox-disk",
     "application/x-vmdk",
     "application/x-wim",
     "application/x-xar",
     "application/x-zoo",
 ];
 
-/// Whether what a container holds may be under a password, and its members are not a document's own parts.
+/// Whether something in the octets may be under a password, and their members are not a document's own parts.
 #[must_use]
-pub fn takes_passwords(kind: &str) -> bool {
+pub fn takes_passwords(kind: &str, data: &[u8]) -> bool {
+    let behind = kind.starts_with("image/") || kind == "application/pdf" || kind == "application/octet-stream";
     STREAMS.contains(&kind)
         || OPTICAL.contains(&kind)
         || DISKS.contains(&kind)
@@ -119,9 +134,16 @@ pub fn takes_passwords(kind: &str) -> bool {
                 | "application/vnd.rar"
                 | "application/x-7z-compressed"
                 | "application/x-msdownload"
+                | "application/ms-tnef"
+                | "application/vnd.ms-cab-compressed"
+                | "application/x-archive"
+                | "application/x-arj"
+                | "application/x-cpio"
+                | "application/x-lzh"
                 | "application/x-tar"
                 | "message/rfc822"
         )
+        || (behind && (zip::is_inside(data) || embedded::is_marked(data)))
 }
 
 fn closed(object: &Object<'_>, _: &mut Budget, report: &mut Report<'_>) -> Vec<Member> {

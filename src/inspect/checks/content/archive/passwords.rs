@@ -7,6 +7,8 @@ use std::collections::HashSet;
 /// Words of the message that are tried, and of the lists.
 const WORDS: usize = 200;
 const LISTED: usize = 1000;
+/// Words of letters, notes and names inside the message that are tried beside them.
+const LEARNED: usize = 200;
 /// A password is of so many characters.
 const LENGTH: std::ops::RangeInclusive<usize> = 1..=64;
 /// So much of the text is looked at.
@@ -73,7 +75,13 @@ const MARKERS: &[&str] = &[
 /// Candidates, the likeliest first, without repetition.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Passwords {
-    list: Vec<String>,
+    /// What is called a password, or stands in quotation marks or brackets.
+    sure: Vec<String>,
+    /// Any other word of the message.
+    words: Vec<String>,
+    listed: Vec<String>,
+    /// How many came from texts inside the message.
+    learned: usize,
 }
 
 impl Passwords {
@@ -81,39 +89,37 @@ impl Passwords {
     #[must_use]
     pub fn gather(texts: &[&str], listed: &[String]) -> Self {
         let mut found = Found::default();
-        for text in texts {
-            marked(upto(text, TEXT), &mut found);
-        }
-        for text in texts {
-            quoted(upto(text, TEXT), &mut found);
-        }
-        for text in texts {
-            let words = || upto(text, TEXT).split_whitespace();
-            // A word with a digit or a sign in it is a password before one of letters alone is.
-            let odd = |word: &&str| !word.chars().all(char::is_alphabetic);
-            words().filter(odd).for_each(|word| found.word(word));
-            words().filter(|word| !odd(word)).for_each(|word| found.word(word));
-        }
-        let mut list = found.list;
-        list.truncate(WORDS);
+        let (sure, words) = found.read(texts, WORDS);
         let common = COMMON.iter().map(|word| (*word).to_owned());
+        let mut list = Vec::new();
         for word in listed.iter().cloned().chain(common).take(LISTED) {
-            if found.seen.insert(word.clone()) || !list.contains(&word) {
+            if found.seen.insert(word.clone()) || !(sure.contains(&word) || words.contains(&word)) {
                 list.push(word);
             }
         }
-        Self { list }
+        Self { sure, words, listed: list, learned: 0 }
     }
 
     /// These and no others.
     #[must_use]
     pub fn listed(words: &[String]) -> Self {
-        Self { list: words.to_vec() }
+        Self { listed: words.to_vec(), ..Self::default() }
+    }
+
+    /// From texts that came to light since: letters and notes inside the message, names of archives. They never push
+    /// out what the letter itself says.
+    pub fn learn(&mut self, texts: &[&str]) {
+        let Some(room) = LEARNED.checked_sub(self.learned).filter(|room| *room > 0) else { return };
+        let mut found = Found { seen: self.iter().map(str::to_owned).collect(), ..Found::default() };
+        let (sure, words) = found.read(texts, room);
+        self.learned += sure.len() + words.len();
+        self.sure.extend(sure);
+        self.words.extend(words);
     }
 
     /// In the order they are to be tried.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.list.iter().map(String::as_str)
+        self.sure.iter().chain(&self.words).chain(&self.listed).map(String::as_str)
     }
 }
 
@@ -124,6 +130,23 @@ struct Found {
 }
 
 impl Found {
+    /// What is called a password in these texts, and their other words; at most so many together.
+    fn read(&mut self, texts: &[&str], most: usize) -> (Vec<String>, Vec<String>) {
+        texts.iter().for_each(|text| marked(upto(text, TEXT), self));
+        texts.iter().for_each(|text| quoted(upto(text, TEXT), self));
+        let mut sure = std::mem::take(&mut self.list);
+        sure.truncate(most);
+        for text in texts {
+            let words = || upto(text, TEXT).split_whitespace();
+            // A word with a digit or a sign in it is a password before one of letters alone is.
+            let odd = |word: &&str| !word.chars().all(char::is_alphabetic);
+            words().filter(odd).for_each(|word| self.word(word));
+            words().filter(|word| !odd(word)).for_each(|word| self.word(word));
+        }
+        let mut words = std::mem::take(&mut self.list);
+        words.truncate(most - sure.len());
+        (sure, words)
+    }
     fn add(&mut self, word: &str) {
         if LENGTH.contains(&word.chars().count()) && self.list.len() < 4 * WORDS && self.seen.insert(word.to_owned()) {
             self.list.push(word.to_owned());
@@ -275,5 +298,21 @@ mod tests {
         let all = Passwords::gather(&["hello"], &["mine".to_owned()]);
         let all: Vec<&str> = all.iter().collect();
         assert_eq!(all.get(..3), Some(&["hello", "mine", "infected"][..]));
+    }
+
+    /// What the letter calls a password is tried before any word of a note beside the archive, and what the note calls
+    /// one before any other word.
+    #[test]
+    fn notes_inside_the_message_are_learned_from() {
+        let mut all = Passwords::gather(&["pass: thu1\nxin chao"], &["mine".to_owned()]);
+        all.learn(&["mk la ghichu2 cam on", "hoso (3333)"]);
+        let long: String = (0..10_000).map(|n| format!("word{n} ")).collect();
+        all.learn(&[&long]);
+        all.learn(&[&long, "pass: late"]);
+        let list: Vec<&str> = all.iter().collect();
+        let at = |word: &str| list.iter().position(|w| *w == word);
+        assert_eq!(at("thu1"), Some(0), "{list:?}");
+        assert!(at("ghichu2") < at("chao") && at("3333") < at("chao") && at("word0") < at("mine"), "{list:?}");
+        assert!(at("late").is_none() && list.len() <= WORDS + LEARNED + COMMON.len() + 1);
     }
 }

@@ -52,9 +52,7 @@ pub(super) fn read(data: &[u8], budget: &mut Budget, report: &mut Report<'_>) ->
     if password.is_some() || !taken.encrypted {
         return taken.members;
     }
-    let rounds =
-        archive.as_rar50().and_then(|a| a.files().filter_map(|f| Some(f.encryption.as_ref()?.kdf_count)).max());
-    for word in words.iter().take_while(|_| before.may_guess() && rounds.is_none_or(|rounds| rounds <= ROUNDS)) {
+    for word in words.iter().take_while(|_| before.may_guess() && rounds(&archive) <= ROUNDS) {
         // Tried in silence, on the budget as it was: only one of the attempts counts.
         let (mut trial, mut unsaid) = (before.clone(), Vec::new());
         let again = extract(&archive, Some(word), &mut trial, &mut Report::new("", &mut unsaid));
@@ -78,6 +76,12 @@ fn names_rounds(data: &[u8]) -> u8 {
         rest = rest.get(end + 1..).unwrap_or_default();
     }
     rest.first().copied().unwrap_or(u8::MAX)
+}
+
+/// The rounds that its members ask for.
+fn rounds(archive: &Archive) -> u8 {
+    let files = archive.as_rar50().into_iter().flat_map(|archive| archive.files());
+    files.filter_map(|file| Some(file.encryption.as_ref()?.kdf_count)).max().unwrap_or_default()
 }
 
 fn parse(data: &[u8], password: Option<&str>, budget: &Budget) -> Result<Archive, ErrorKind> {
@@ -200,7 +204,7 @@ impl Pass<'_, '_> {
         }
         let split = meta.is_split_before || meta.is_split_after;
         if split {
-            self.report.unknown("archive.unsupported", &format!("{name:?} goes over several volumes"));
+            self.report.unknown("archive.volume", &format!("{name:?} goes over several volumes"));
         }
         self.taken.encrypted |= meta.is_encrypted;
         if split || (meta.is_encrypted && !self.password) {
@@ -221,6 +225,93 @@ impl Pass<'_, '_> {
     }
 }
 
+/// The members of an archive in volumes, which come in their order.
+pub(super) fn volumes(volumes: &[&[u8]], budget: &mut Budget, report: &mut Report<'_>) -> Vec<Member> {
+    let words: Vec<String> = budget.passwords.iter().map(str::to_owned).collect();
+    let first = volumes.first().copied().unwrap_or_default();
+    let before = budget.clone();
+    let (members, ended) = joined(volumes, None, budget, report);
+    let kind = match ended {
+        Ok(()) => return members,
+        Err(kind) => kind,
+    };
+    if !matches!(kind, ErrorKind::PasswordRequired | ErrorKind::BadPassword) {
+        closed(kind, "the rar in volumes", report);
+        return members;
+    }
+    let rounds = parse(first, None, budget).map_or_else(|_| names_rounds(first), |archive| rounds(&archive));
+    for word in words.iter().take_while(|_| before.may_guess() && rounds <= ROUNDS) {
+        let (mut trial, mut unsaid) = (before.clone(), Vec::new());
+        let (members, ended) = joined(volumes, Some(word), &mut trial, &mut Report::new("", &mut unsaid));
+        if ended.is_ok() {
+            *budget = trial;
+            report.say("archive.password_in_text", "the rar opens with a word of the message");
+            return members;
+        }
+    }
+    report.unknown("archive.encrypted", "the volumes are encrypted");
+    members
+}
+
+/// One attempt at all volumes. What was read before an error is kept.
+fn joined(
+    volumes: &[&[u8]],
+    password: Option<&str>,
+    budget: &mut Budget,
+    report: &mut Report<'_>,
+) -> (Vec<Member>, Result<(), ErrorKind>) {
+    let archives: Result<Vec<Archive>, ErrorKind> = volumes.iter().map(|data| parse(data, password, budget)).collect();
+    let archives = match archives {
+        Ok(archives) => archives,
+        Err(kind) => return (Vec::new(), Err(kind)),
+    };
+    let (cancel, packed) = (ReadCancellation::new(), volumes.iter().map(|data| data.len()).sum());
+    let (out, stop): (Rc<RefCell<Vec<u8>>>, _) = (Rc::default(), Rc::new(Cell::new(Stop::End)));
+    let (mut members, mut open): (Vec<Member>, Option<String>) = (Vec::new(), None);
+    let mut put_away = |open: Option<String>, budget: &mut Budget, report: &mut Report<'_>| {
+        let Some(name) = open else { return };
+        let data = std::mem::take(&mut *out.borrow_mut());
+        let stop = if budget.take(data.len()) { stop.get() } else { Stop::Full };
+        report.stopped(stop, &name);
+        members.push(Member { name, data });
+    };
+    let options = options(password, &cancel, budget);
+    let ended = rars::extract_volumes_to_with_options(&archives, options, |meta| {
+        put_away(open.take(), budget, report);
+        let name = String::from_utf8_lossy(&meta.name).into_owned();
+        report.check_name(&name);
+        if budget.is_late() || budget.files() == 0 {
+            stop.set(Stop::Full);
+            report.stopped(Stop::Full, &name);
+            return Err(rars::Error::InvalidHeader("over the limit"));
+        }
+        if meta.is_directory {
+            return Ok(Box::new(io::sink()));
+        }
+        open = Some(name);
+        Ok(Box::new(Sink {
+            out: Rc::clone(&out),
+            stop: Rc::clone(&stop),
+            budget: budget.clone(),
+            dense: budget.dense(packed),
+            cancel: cancel.clone(),
+        }))
+    });
+    put_away(open, budget, report);
+    // A limit was told where it was met.
+    let ended = if stop.get() == Stop::End { ended.map_err(|error| error.kind()) } else { Ok(()) };
+    (members, ended)
+}
+
+fn options<'p>(password: Option<&'p str>, cancel: &'p ReadCancellation, budget: &Budget) -> ArchiveReadOptions<'p> {
+    let workspace = WORKSPACES.into_iter().find(|bytes| budget.has_room(*bytes)).unwrap_or_default();
+    ArchiveReadOptions::with_optional_password(password.map(str::as_bytes))
+        .with_cancellation(cancel)
+        .with_rar50_dictionary_size_limit(WINDOW as u64)
+        .with_max_reader_workspace_bytes(workspace as u64)
+        .with_max_total_output_bytes(budget.bytes() as u64)
+}
+
 fn name(member: &ArchiveMember) -> String {
     match member.decoded_name(None) {
         Ok(name) => String::from_utf8_lossy(&name).into_owned(),
@@ -230,12 +321,7 @@ fn name(member: &ArchiveMember) -> String {
 
 fn extract(archive: &Archive, password: Option<&str>, budget: &mut Budget, report: &mut Report<'_>) -> Taken {
     let cancel = ReadCancellation::new();
-    let workspace = WORKSPACES.into_iter().find(|bytes| budget.has_room(*bytes)).unwrap_or_default();
-    let options = ArchiveReadOptions::with_optional_password(password.map(str::as_bytes))
-        .with_cancellation(&cancel)
-        .with_rar50_dictionary_size_limit(WINDOW as u64)
-        .with_max_reader_workspace_bytes(workspace as u64)
-        .with_max_total_output_bytes(budget.bytes() as u64);
+    let options = options(password, &cancel, budget);
     let solid = archive.members().any(|member| member.is_solid());
     let (out, stop) = (Rc::default(), Rc::new(Cell::new(Stop::End)));
     let pass = RefCell::new(Pass {

@@ -44,6 +44,7 @@ pub(super) fn open(object: &Object<'_>, budget: &mut Budget, report: &mut Report
         "application/x-lzip" => budget.peek(LzipReader::new(lzip_members(data)), data.len()),
         "application/zstd" => zstd(data, budget),
         "application/x-lz4" => lz4(data, budget),
+        "application/x-ms-compress" => expand(data, budget),
         _ => lzw::unpack(data, budget),
     };
     report.stopped(stop, &name);
@@ -69,55 +70,119 @@ fn inner_name(name: &str) -> String {
     }
 }
 
-/// Octets behind a gzip stream that only look like another one.
+/// Octets behind a stream that only look like another one.
 const FALSE_STARTS: usize = 64;
 
 /// Every gzip member, also behind padding and other octets (THREATS Z-07). A checksum that is wrong does not hide what
 /// came before it.
-fn gzip(mut data: &[u8], budget: &Budget) -> (Vec<u8>, Stop) {
-    const MAGIC: &[u8] = b"\x1f\x8b\x08";
-    let (mut all, whole) = (Vec::new(), data.len());
+fn gzip(data: &[u8], budget: &Budget) -> (Vec<u8>, Stop) {
+    members(
+        data,
+        budget,
+        |at| memchr::memmem::find(from(data, at), b"\x1f\x8b\x08").map(|n| at + n),
+        |rest| {
+            let mut decoder = GzDecoder::new(rest);
+            let (out, stop) = budget.peek(&mut decoder, data.len());
+            (out, stop, decoder.into_inner().len())
+        },
+    )
+}
+
+/// The streams in `data`, one behind the other, whatever lies between them: `next` finds where one begins at or behind a
+/// place, `one` reads it and tells how many octets it left.
+fn members(
+    data: &[u8],
+    budget: &Budget,
+    next: impl Fn(usize) -> Option<usize>,
+    one: impl Fn(&[u8]) -> (Vec<u8>, Stop, usize),
+) -> (Vec<u8>, Stop) {
+    let (mut all, mut at) = (Vec::new(), 0);
     let (mut last, mut false_starts) = (Stop::End, 0);
-    while let Some(at) = memchr::memmem::find(data, MAGIC) {
-        let mut decoder = GzDecoder::new(from(data, at));
-        let (out, stop) = budget.peek(&mut decoder, whole);
-        let left = decoder.into_inner().len();
-        // Octets that only look like a member are none.
-        let real = !out.is_empty() || stop == Stop::End;
-        if !real && !all.is_empty() {
+    while let Some(start) = next(at) {
+        let (out, stop, left) = one(from(data, start));
+        // Octets that only look like a stream are none.
+        if out.is_empty() && stop == Stop::Broken && !all.is_empty() {
             false_starts += 1;
             if false_starts > FALSE_STARTS {
                 break;
             }
-            data = from(data, at + MAGIC.len());
+            at = start + 3;
             continue;
         }
         join(&mut all, out);
         last = stop;
-        if matches!(stop, Stop::Bomb | Stop::Full) || all.len() > budget.bytes().min(budget.dense(whole)) {
-            all.truncate(budget.bytes());
-            return (all, if stop == Stop::End { Stop::Bomb } else { stop });
+        let room = budget.bytes();
+        if matches!(stop, Stop::Bomb | Stop::Full) || all.len() > room.min(budget.dense(data.len())) {
+            let over = if all.len() > room { Stop::Full } else { Stop::Bomb };
+            all.truncate(room);
+            return (all, if stop == Stop::End { over } else { stop });
         }
-        let used = data.len().saturating_sub(left).max(at + MAGIC.len());
-        data = from(data, used);
+        at = data.len().saturating_sub(left).max(start + 3);
     }
     (all, last)
 }
 
 fn bzip2(data: &[u8], budget: &Budget) -> (Vec<u8>, Stop) {
-    let (out, stop) = budget.peek(bzip2::bufread::MultiBzDecoder::new(data), data.len());
-    // What trails the last stream is no error of the stream.
-    if stop != Stop::Broken || out.is_empty() {
-        return (out, stop);
-    }
-    let mut one = bzip2::bufread::BzDecoder::new(data);
-    let (first, ended) = budget.peek(&mut one, data.len());
-    if ended == Stop::End && first.len() >= out.len() { (first, ended) } else { (out, stop) }
+    let is_start = |at: &usize| {
+        matches!(data.get(at + 3..at + 10), Some([b'1'..=b'9', b'1', b'A', b'Y', b'&', b'S', b'Y']))
+            || matches!(data.get(at + 3..at + 10), Some([b'1'..=b'9', 0x17, 0x72, 0x45, 0x38, 0x50, 0x90]))
+    };
+    members(
+        data,
+        budget,
+        |at| memchr::memmem::find_iter(from(data, at), b"BZh").map(|n| at + n).find(is_start),
+        |rest| {
+            let mut decoder = bzip2::bufread::BzDecoder::new(rest);
+            let (out, stop) = budget.peek(&mut decoder, data.len());
+            (out, stop, decoder.into_inner().len())
+        },
+    )
 }
 
 /// Of all streams; a window over the limit is an error.
 pub(super) fn xz(data: &[u8]) -> impl Read + use<'_> {
     XzReader::new_mem_limit(data, true, limit_kib())
+}
+
+/// What Microsoft's COMPRESS.EXE made and EXPAND undoes: LZSS in a ring of 4096 octets that begins with blanks.
+fn expand(data: &[u8], budget: &Budget) -> (Vec<u8>, Stop) {
+    let (mut ring, mut place, mut out) = ([b' '; 4096], 4096 - 16, Vec::new());
+    let (size, mut rest) = (le(data, 10, 4).unwrap_or_default(), from(data, 14));
+    let dense = budget.dense(data.len());
+    let most = budget.bytes().min(dense).min(size);
+    let mut put = |octet: u8, ring: &mut [u8; 4096], out: &mut Vec<u8>| {
+        if let Some(slot) = ring.get_mut(place) {
+            *slot = octet;
+        }
+        place = (place + 1) % 4096;
+        out.push(octet);
+    };
+    while let Some((flags, more)) = rest.split_first().filter(|_| out.len() < most) {
+        rest = more;
+        for bit in 0..8 {
+            if flags >> bit & 1 == 1 {
+                let Some((octet, more)) = rest.split_first() else { break };
+                put(*octet, &mut ring, &mut out);
+                rest = more;
+                continue;
+            }
+            let Some((&[low, high], more)) = rest.split_first_chunk::<2>() else { break };
+            rest = more;
+            let start = usize::from(low) | usize::from(high & 0xF0) << 4;
+            for n in start..start + usize::from(high & 15) + 3 {
+                let octet = ring.get(n % 4096).copied().unwrap_or_default();
+                put(octet, &mut ring, &mut out);
+            }
+        }
+    }
+    let stop = match out.len() {
+        length if length >= size => Stop::End,
+        length if length >= dense => Stop::Bomb,
+        length if length >= most => Stop::Full,
+        _ => Stop::Broken,
+    };
+    out.truncate(size.min(most));
+    (out, stop)
 }
 
 fn limit_kib() -> u32 {

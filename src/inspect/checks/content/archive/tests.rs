@@ -27,7 +27,7 @@ fn object(data: &[u8]) -> Object<'_> {
 
 fn opened(data: &[u8], budget: &mut Budget) -> (Vec<(String, usize)>, Vec<String>) {
     let mut findings = Vec::new();
-    let members = objects::members(&object(data), budget, &mut findings);
+    let members = objects::members(&object(data), Whole::Yes, budget, &mut findings);
     let members = members.into_iter().map(|m| (m.name, m.data.len())).collect();
     (members, findings.into_iter().map(|f| f.code.into_owned()).collect())
 }
@@ -108,8 +108,13 @@ fn bombs_stop_at_the_ratio_and_at_the_budget() {
     let zeros = vec![0; 64 << 20];
     let data = zip(&[("zeros", &zeros)], &["zeros"]);
     let (members, codes) = opened(&data, &mut Budget::new(&limits()));
-    assert!(members.iter().all(|(_, size)| *size < 20 << 20));
+    assert!(members.iter().all(|(_, size)| *size <= 32 << 20));
     assert_eq!(codes, ["archive.bomb"]);
+
+    // A table of figures is as dense as that, and no bomb.
+    let table = zip(&[("zeros", &zeros[..24 << 20])], &["zeros"]);
+    let (members, codes) = opened(&table, &mut Budget::new(&limits()));
+    assert_eq!((members, codes), (vec![("zeros".to_owned(), 24 << 20)], Vec::new()));
 
     let mut small = Budget::small(8, 100);
     let (_, codes) = opened(&zip(&[("a", b"123456"), ("b", b"123456")], &["a", "b"]), &mut small);
@@ -129,6 +134,34 @@ fn rfc1952_2_2_all_members_of_a_gzip_are_read() {
     let data = [pack(b"one"), pack(b"two"), b"trailing".to_vec()].concat();
     let (members, _) = opened(&data, &mut Budget::new(&limits()));
     assert_eq!(members, [("a".to_owned(), 6)]);
+}
+
+#[test]
+fn all_streams_of_a_bzip2_file_are_read_whatever_lies_between() {
+    let pack = |data: &[u8]| {
+        let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::default());
+        encoder.write_all(data).unwrap();
+        encoder.finish().unwrap()
+    };
+    for between in [&b""[..], &[0; 9], b"junk BZh9 junk"] {
+        let data = [pack(b"one"), between.to_vec(), pack(b"two"), b"trailing".to_vec()].concat();
+        let (members, codes) = opened(&data, &mut Budget::new(&limits()));
+        assert_eq!((members, codes), (vec![("a".to_owned(), 6)], Vec::new()), "{between:?}");
+    }
+}
+
+/// What COMPRESS.EXE makes: eight items behind each octet of flags, distances as places in the ring.
+#[test]
+fn szdd_files_are_expanded() {
+    let mut data = b"SZDD\x88\xf0\x27\x33A_\x0a\0\0\0".to_vec();
+    // "abc", three of them again from the ring's start, four blanks that were there before.
+    data.extend(b"\x07abc\xf0\xf0\x00\x01");
+    let mut findings = Vec::new();
+    let members = objects::members(&object(&data), Whole::Yes, &mut Budget::new(&limits()), &mut findings);
+    assert_eq!(members.first().map(|m| &*m.data), Some(&b"abcabc    "[..]), "{findings:?}");
+    assert!(findings.is_empty(), "{findings:?}");
+    data.truncate(16);
+    assert_eq!(opened(&data, &mut Budget::new(&limits())).1, ["archive.malformed"]);
 }
 
 #[test]
@@ -170,4 +203,29 @@ fn unpacking_ends_when_its_time_is_over() {
     let (members, codes) = opened(&data, &mut budget);
     assert!(members.iter().all(|(_, length)| *length == 0), "{members:?}");
     assert_eq!(codes, ["unpack.limit"]);
+}
+
+/// One of the samples that the whole-program tests read, too.
+fn sample(name: &str) -> Vec<u8> {
+    use base64::Engine as _;
+    let path = format!("{}/tests/archives/{name}.b64", env!("CARGO_MANIFEST_DIR"));
+    let text: String = std::fs::read_to_string(path).unwrap().split_whitespace().collect();
+    let packed = base64::engine::general_purpose::STANDARD.decode(text).unwrap();
+    let mut octets = Vec::new();
+    std::io::Read::read_to_end(&mut lzma_rust2::XzReader::new(&*packed, true), &mut octets).unwrap();
+    octets
+}
+
+/// THREATS Z-09: once, however many entries each has, and not at all where the archive is the object itself.
+#[test]
+fn archives_behind_a_picture_are_found_once() {
+    let picture = [b"\xff\xd8\xff\xe0\0\x10JFIF\0".as_slice(), &[7; 300], b"-lh5-\x60\xea\xff\xd9"].concat();
+    for (name, count) in [("lh5.lzh", 1), ("packed.arj", 2), ("mszip.cab", 2), ("7z-LZMA2.7z", 2), ("rar5.rar", 2)] {
+        let data = sample(name);
+        let (members, codes) = opened(&data, &mut Budget::new(&limits()));
+        assert_eq!((members.len(), codes.len()), (count, 0), "{name}: {members:?} {codes:?}");
+        let (members, codes) = opened(&[picture.clone(), data].concat(), &mut Budget::new(&limits()));
+        assert_eq!((members.len(), &*codes), (count, &["archive.embedded".to_owned()][..]), "{name}: {members:?}");
+    }
+    assert_eq!(opened(&picture, &mut Budget::new(&limits())), (Vec::new(), Vec::new()));
 }

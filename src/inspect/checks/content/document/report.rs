@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
-use super::super::Object;
+use super::super::{Object, archive};
 use crate::inspect::Finding;
 use crate::inspect::rules::place;
 
@@ -41,9 +41,6 @@ impl Found {
     }
 }
 
-/// At most this many findings about documents in one message, and of one code.
-const FINDINGS: usize = 200;
-const SAME: usize = 4;
 /// Links of one document: number and length of each.
 const LINKS: usize = 500;
 const LINK: usize = 2000;
@@ -72,8 +69,7 @@ impl<'f> Report<'f> {
     }
 
     fn add(&mut self, finding: Finding, detail: &str) {
-        let same = self.findings.iter().filter(|f| f.code == finding.code).count();
-        if self.findings.len() < FINDINGS && same < SAME {
+        if archive::has_room(self.findings, &finding.code, &self.path) {
             let detail: String = detail.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect();
             let finding = finding.with(format!("{}: {:?} {detail}", self.path, self.name));
             if !self.findings.contains(&finding) {

@@ -9,7 +9,7 @@ use std::ops::Range;
 use yara_x_parser::Parser;
 use yara_x_parser::cst::{CSTStream, Event, SyntaxKind};
 
-use super::{Source, namespace};
+use super::{Source, namespace, shape};
 
 /// Every rule of some files.
 #[derive(Debug)]
@@ -158,6 +158,10 @@ struct Found<'t> {
 
 fn read(text: &str) -> Vec<Found<'_>> {
     let mut found = Vec::new();
+    // The parser works by recursion, too; the compiler will say what is wrong.
+    if shape::check(text).is_err() {
+        return found;
+    }
     let mut current: Option<Found<'_>> = None;
     let (mut in_condition, mut behind_dot) = (false, false);
     // Comments and blanks may stand between a dot and its name.

@@ -141,7 +141,7 @@ impl<'v, 'd> Volume<'v, 'd> {
     pub(super) fn is_ntfs(&self) -> bool {
         self.name() == "NTFS"
     }
-    fn is_exfat(&self) -> bool {
+    pub(super) fn is_exfat(&self) -> bool {
         self.name() == "EXFAT"
     }
     pub(super) fn is_fat(&self) -> bool {

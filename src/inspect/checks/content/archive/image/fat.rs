@@ -36,6 +36,10 @@ pub(super) fn read(volume: &Volume<'_, '_>, taker: &mut Taker<'_, '_>) {
     // Folders by their first cluster; the root of the older kinds has none.
     let (mut folders, mut seen, mut looked) = (VecDeque::from([(String::new(), None)]), BTreeSet::new(), 0);
     while let Some((path, first)) = folders.pop_front() {
+        // A folder without entries costs time, too.
+        if !taker.may_go_on() {
+            return;
+        }
         let octets = first.map_or_else(|| root.clone(), |first| fat.octets(first, FOLDER));
         for entry in entries(&octets) {
             looked += 1;

@@ -59,6 +59,10 @@ fn tree(data: &[u8], volume: &Volume<'_, '_>, joliet: bool, root: &[u8], taker: 
         if !seen.insert(at) {
             continue;
         }
+        // A folder without entries costs time, too.
+        if !taker.may_go_on() {
+            return false;
+        }
         let mut pieces: Vec<Extent> = Vec::new();
         for record in records(data, at, size, joliet) {
             looked += 1;

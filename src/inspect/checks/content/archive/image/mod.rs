@@ -1,12 +1,14 @@
 //! Disk images: what a double click mounts, and what then carries no mark of the Internet. ISO 9660 and UDF; raw disks
-//! and the virtual ones of Windows (VHD, VHDX), with their partitions; FAT and NTFS volumes in any of them.
+//! and the virtual ones of Windows (VHD, VHDX), with their partitions; FAT, exFAT and NTFS volumes in any of them.
 //!
 //! A disk is seen through [`Disk`], which knows where its octets lie in the file: a disk of a terabyte in a file of a
 //! megabyte stays a megabyte. What a volume of another kind holds is not seen (`archive.unsupported`).
 
 mod disk;
+mod exfat;
 mod fat;
 mod iso;
+mod lznt;
 mod ntfs;
 mod udf;
 mod vhd;
@@ -47,9 +49,15 @@ pub(super) fn open(object: &Object<'_>, budget: &mut Budget, report: &mut Report
             ntfs::read(&volume, &mut taker);
         } else if volume.is_fat() {
             fat::read(&volume, &mut taker);
+        } else if volume.is_exfat() {
+            exfat::read(&volume, &mut taker);
         } else {
             taker.report.unknown("archive.unsupported", &format!("a volume of kind {}", volume.name()));
         }
+    }
+    // Nobody sends an image without a file: what is in it was not found.
+    if taker.members.is_empty() {
+        taker.report.unknown("archive.malformed", "the image holds no file that can be read");
     }
     taker.members
 }

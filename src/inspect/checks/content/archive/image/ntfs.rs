@@ -1,8 +1,9 @@
 //! NTFS, read from its file table: every record in use that has a name and octets, streams beside the main one too.
 
+use super::super::Stop;
 use super::super::bytes::{from, le, piece, upto, utf16};
 use super::disk::Volume;
-use super::{ENTRIES, Extent, Taker};
+use super::{ENTRIES, Extent, Taker, lznt};
 
 /// Records of the volume itself (`$MFT`, `$LogFile`, …).
 const OWN: usize = 24;
@@ -20,7 +21,9 @@ struct Ntfs<'v, 'd> {
 enum Stream {
     Resident(Vec<u8>),
     Runs(Vec<Extent>, u64),
-    /// Compressed or encrypted by the file system.
+    /// Compressed, in units of so many octets.
+    Packed(Vec<Extent>, u64, u64),
+    /// Encrypted by the file system.
     Closed,
 }
 
@@ -70,8 +73,19 @@ fn files(name: &str, record: &[u8], volume: &Volume<'_, '_>, cluster: u64, taker
                 !taker.report.stopped(stop, "image")
             }
             Stream::Runs(extents, size) => taker.file(name, volume, &extents, size),
+            Stream::Packed(extents, size, unit) => {
+                let cap = taker.budget.bytes().min(taker.budget.dense(taker.packed));
+                let most = usize::try_from(size).unwrap_or(usize::MAX).min(cap);
+                let data = lznt::read(volume, &extents, unit, most, taker.budget);
+                if data.len() < most {
+                    taker.report.unknown("archive.malformed", &format!("{name:?} cannot be unpacked to its end"));
+                }
+                let fits = taker.budget.take(data.len()) && size <= cap as u64;
+                taker.members.push(super::Member { name, data });
+                !taker.report.stopped(if fits { Stop::End } else { Stop::Full }, "image")
+            }
             Stream::Closed => {
-                taker.report.unknown("archive.unsupported", &format!("{name:?} is compressed by its file system"));
+                taker.report.unknown("archive.encrypted", &format!("{name:?} is encrypted by its file system"));
                 taker.file(name, volume, &[], 0)
             }
         };
@@ -144,11 +158,16 @@ fn streams(record: &[u8], cluster: u64) -> Vec<(String, Stream)> {
         if le(a, 8, 1)? == 0 {
             return Some((name, Stream::Resident(upto(a, le(a, 20, 2)?, le(a, 16, 4)?).to_vec())));
         }
-        if le(a, 12, 2)? & 0x4001 != 0 {
-            return Some((name, Stream::Closed));
-        }
+        let (flags, size) = (le(a, 12, 2)?, le(a, 48, 8)? as u64);
         let runs = runs(from(a, le(a, 32, 2)?), cluster);
-        Some((name, Stream::Runs(runs, le(a, 48, 8)? as u64)))
+        // Sixteen clusters are a unit, in all that Windows writes.
+        let unit = cluster.checked_shl(u32::try_from(le(a, 34, 2)?).ok()?).filter(|unit| *unit <= 1 << 20);
+        let stream = match flags {
+            _ if flags & 0x4000 != 0 => Stream::Closed,
+            _ if flags & 0xFF != 0 => Stream::Packed(runs, size, unit.unwrap_or_default()),
+            _ => Stream::Runs(runs, size),
+        };
+        Some((name, stream))
     };
     data.filter_map(read).collect()
 }

@@ -51,6 +51,10 @@ pub(super) fn read(data: &[u8], volume: &Volume<'_, '_>, taker: &mut Taker<'_, '
     let (mut folders, mut seen, mut looked) = (VecDeque::from([(String::new(), root)]), BTreeSet::new(), 0);
     while let Some((path, at)) = folders.pop_front() {
         let Some(folder) = udf.file(at).filter(|_| seen.insert(at)) else { continue };
+        // A folder without entries costs time, too.
+        if !taker.may_go_on() {
+            return true;
+        }
         let octets = folder.octets(volume);
         for (name, is_folder, icb) in names(&octets) {
             looked += 1;

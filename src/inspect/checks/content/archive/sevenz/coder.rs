@@ -120,6 +120,8 @@ impl<'d> Inputs<'d> {
             [3, 3, 8, 5] | [9] => Box::new(BcjReader::new_sparc(input, 0)),
             [0xA] => Box::new(BcjReader::new_arm64(input, 0)),
             [0xB] => Box::new(BcjReader::new_riscv(input, 0)),
+            [2, 3, 2] => Box::new(Swap { input, width: 2 }),
+            [2, 3, 4] => Box::new(Swap { input, width: 4 }),
             [6, 0xF1, 7, 1] => self.uncover(properties, input, size)?,
             _ => return Err(Closed::Unsupported),
         })
@@ -152,6 +154,29 @@ impl<'d> Inputs<'d> {
         }
         octets.truncate(usize::try_from(size).unwrap_or(usize::MAX));
         Ok(Box::new(std::io::Cursor::new(octets)))
+    }
+}
+
+/// Octets of each group of two or four in the other order; what is left at the end stays.
+struct Swap<'d> {
+    input: Source<'d>,
+    width: usize,
+}
+
+impl Read for Swap<'_> {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        // Readers take thousands of octets at once; one that does not gets them as they are.
+        let whole = out.len() / self.width * self.width;
+        let room = if whole == 0 { out } else { out.get_mut(..whole).unwrap_or_default() };
+        let mut got = 0;
+        while let Some(rest) = room.get_mut(got..).filter(|rest| !rest.is_empty()) {
+            match self.input.read(rest)? {
+                0 => break,
+                more => got += more,
+            }
+        }
+        room.get_mut(..got).unwrap_or_default().chunks_exact_mut(self.width).for_each(<[u8]>::reverse);
+        Ok(got)
     }
 }
 

@@ -83,9 +83,26 @@ impl Keys {
     }
 }
 
+#[allow(clippy::indexing_slicing, reason = "evaluated by the compiler: a wrong index does not build")]
+const TABLE: [u32; 256] = {
+    let mut table = [0; 256];
+    let mut octet = 0;
+    while octet < 256 {
+        let (mut sum, mut bit) = (octet as u32, 0);
+        while bit < 8 {
+            sum = if sum & 1 == 0 { sum >> 1 } else { (sum >> 1) ^ 0xEDB8_8320 };
+            bit += 1;
+        }
+        table[octet] = sum;
+        octet += 1;
+    }
+    table
+};
+
 /// One octet more of a CRC-32, without the inversions at its ends.
 fn step(crc: u32, octet: u8) -> u32 {
-    (0..8).fold(crc ^ u32::from(octet), |sum, _| if sum & 1 == 0 { sum >> 1 } else { (sum >> 1) ^ 0xEDB8_8320 })
+    let [low, ..] = crc.to_le_bytes();
+    TABLE.get(usize::from(low ^ octet)).copied().unwrap_or_default() ^ (crc >> 8)
 }
 
 fn under_aes(entry: &Entry<'_>, aes: Aes, body: &[u8], password: &[u8], budget: &Budget) -> Option<Out> {

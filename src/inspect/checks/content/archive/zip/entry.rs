@@ -131,7 +131,8 @@ impl<'r, 'f> Reader<'r, 'f> {
             if first.raw_name == record.raw_name {
                 first.name.clone_from(&record.name);
             }
-            if first.crc == 0 {
+            // With a descriptor behind the octets, writers put the time, or nothing, where the checksum belongs.
+            if first.crc == 0 || first.flags & DESCRIPTOR != 0 {
                 first.crc = record.crc;
             }
         }

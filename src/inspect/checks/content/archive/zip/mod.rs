@@ -13,8 +13,9 @@ use std::collections::BTreeSet;
 use memchr::memmem;
 
 use super::super::Object;
+use super::bytes::le;
 use super::{Budget, Member, Report, Stop};
-use directory::Directory;
+use directory::{Directory, Record};
 use entry::{Entry, Reader};
 
 const LOCAL: &[u8] = b"PK\x03\x04";
@@ -58,7 +59,10 @@ pub(super) fn open(object: &Object<'_>, budget: &mut Budget, report: &mut Report
     // What lies in an entry is that entry's: a zip that is stored in this one has a directory of its own.
     let directory = directory.without(&seen.covered);
     // Records that point where the scan saw no header: inside another entry, or at one whose magic was wiped out.
-    for (number, record) in directory.records.iter().filter(|r| !seen.offsets.contains(&r.offset)).enumerate() {
+    // Those of an archive that was cut up count from the starts of its volumes.
+    let joined = reader.report.is_joined();
+    let seen_there = |r: &Record| seen.offsets.contains(&r.offset) || (joined && seen.names.contains(&r.raw_name));
+    for (number, record) in directory.records.iter().filter(|r| !seen_there(r)).enumerate() {
         let Some(local) = record.as_entry(data) else { continue };
         reader.report.say("archive.inconsistent", "a zip record points into another entry");
         if number >= OVERLAPS {
@@ -93,6 +97,11 @@ fn compare(data: &[u8], directory: &Directory, seen: &Seen, report: &mut Report<
     let offsets: BTreeSet<usize> = directory.records.iter().map(|r| r.offset).collect();
     if offsets.len() < directory.records.len() {
         report.say("archive.inconsistent", "several zip records point at one entry");
+    }
+    // APPNOTE §4.4.19: the number of the volume that this is.
+    let disk = |end: &usize| le(data, end + 4, 2).is_some_and(|n| n != 0 && n != 0xFFFF);
+    if directory.ends.iter().any(disk) && !report.is_joined() {
+        report.unknown("archive.volume", "the zip is the last of several volumes");
     }
     if directory.ends.len() > 1 {
         report.say("archive.inconsistent", "several zips in one file");
