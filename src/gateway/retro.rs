@@ -38,8 +38,8 @@ use crate::spool::Spool;
 use crate::verdict::Action;
 use post::Post;
 
-/// Held messages that are looked at in one page.
-const PAGE: usize = 20;
+/// Held messages that are looked at in one page: a command waits two minutes for one, and a message may take twenty seconds.
+const PAGE: usize = 5;
 /// Told in one go; each is a line of the record, whose buffer receipts need too. The rest is told by the next look.
 const MOST_TOLD: usize = 500;
 /// Keys of what was told that are kept in mind.
