@@ -33,7 +33,7 @@ const SELDOM: Duration = Duration::from_secs(3600);
 /// Held messages that one search takes up, the oldest; the next one finds the others.
 const MOST: usize = 50_000;
 /// What a page of a search holds.
-const PAGE: usize = 500;
+const PAGE: usize = 1000;
 
 /// Looks again, one held message after the other.
 pub(super) struct Rescan {
@@ -90,6 +90,8 @@ impl Done {
 /// What is still to be looked at.
 struct Work {
     unscanned: VecDeque<HeldKey>,
+    /// Of the last search: those that could not be looked at.
+    failed: usize,
     search_at: Instant,
     /// Messages held unscanned since the start, when it was last searched.
     held: u64,
@@ -108,6 +110,7 @@ impl Rescan {
         let now = Instant::now();
         let mut work = Work {
             unscanned: VecDeque::new(),
+            failed: 0,
             search_at: now,
             held: 0,
             was_up: false,
@@ -127,7 +130,7 @@ impl Rescan {
             self.find_waiting(&mut work).await;
             self.find_recent(&mut work, &settings).await;
             self.step(&mut work).await;
-            self.engines.tell_rescans(Why::Unscanned.word(), work.unscanned.len());
+            self.engines.tell_rescans(Why::Unscanned.word(), work.unscanned.len().saturating_add(work.failed));
             self.engines.tell_rescans(Why::Signatures.word(), work.recent.len());
         }
     }
@@ -143,7 +146,7 @@ impl Rescan {
         // A message is on the shelf a moment after its engines failed: the next search finds it.
         let again = held != work.held || !found.is_empty();
         work.search_at = Instant::now() + if again { SOON } else { SELDOM };
-        (work.was_up, work.held, work.unscanned) = (true, held, found);
+        (work.was_up, work.held, work.unscanned, work.failed) = (true, held, found, 0);
     }
 
     /// Begins to show what was held lately to engines whose version is new; again, where some of it could not be shown.
@@ -170,8 +173,14 @@ impl Rescan {
         if let Some((why, key)) = next {
             let done = self.look(why, key).await;
             self.engines.count_rescan(why.word(), done.word());
-            if why == Why::Signatures && done == Done::Failed {
-                work.complete = false;
+            if done == Done::Failed {
+                // That nobody looked was counted again just now: no reason to search at once for this very message.
+                work.held = self.engines.held();
+                work.search_at = work.search_at.min(Instant::now() + SOON);
+            }
+            match why {
+                Why::Unscanned => work.failed = work.failed.saturating_add(usize::from(done == Done::Failed)),
+                Why::Signatures => work.complete &= done != Done::Failed,
             }
         }
         if work.recent.is_empty()

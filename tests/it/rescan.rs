@@ -53,6 +53,7 @@ fn r12_mail_held_because_no_engine_could_look_is_released_once_when_clamd_is_bac
         letter("mot", "Kinh gui anh An."),
         closed("khong ro", "x"),
         letter("hai", "Kinh gui chi Binh."),
+        // No rule about attachments holds it besides.
         attached("hoa-don.txt", eicar().as_bytes()),
     ] {
         let answer = send(&gateway, &message);

@@ -9,6 +9,8 @@ use crate::env::disk::{Disk, Open, read_exact_at};
 
 /// The file is no longer than this.
 const LONGEST: u64 = 64 << 10;
+/// Versions kept: a service of several machines tells now this one's, now that one's.
+const MOST: usize = 50;
 
 /// What held mail was shown to.
 pub struct Versions {
@@ -39,7 +41,11 @@ impl Versions {
     }
 
     /// Held mail was shown to all of these.
-    pub fn remember(&self, shown: Vec<String>) {
+    pub fn remember(&self, mut shown: Vec<String>) {
+        let before = self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let older: Vec<String> = before.into_iter().filter(|version| !shown.contains(version)).collect();
+        shown.extend(older);
+        shown.truncate(MOST);
         if let Err(error) = self.write(&shown) {
             tracing::warn!(%error, path = %self.path.display(), "a restart will show held mail to the engines again");
         }
@@ -81,5 +87,9 @@ mod tests {
         versions.remember(known.to_vec());
         assert!(!open().is_news(&known) && !open().is_news(&known[..1]));
         assert!(open().is_news(&["clamav 1/27801".to_owned()]));
+        open().remember(vec!["clamav 1/27801".to_owned()]);
+        assert!(!open().is_news(&known), "one that comes again has seen all this");
+        (0..100).for_each(|number| open().remember(vec![format!("clamav {number}")]));
+        assert!(open().is_news(&known) && !open().is_news(&["clamav 99".to_owned()]), "not for ever");
     }
 }
