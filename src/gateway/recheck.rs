@@ -19,6 +19,7 @@ use crate::policy::Live;
 use crate::quarantine::shelf::objections;
 use crate::quarantine::store::Keep;
 use crate::quarantine::{Entry, Held, Order, What};
+use crate::report::record::retro::{Condemned, condemned};
 use crate::session::desk::{Letter, Opening};
 use crate::verdict::decide::is_about_sender;
 use crate::verdict::{Action, Group, Judged, Ruled};
@@ -45,6 +46,15 @@ pub(super) struct Again {
     pub unseen: bool,
     /// It would be delivered with a tag.
     pub tagged: bool,
+}
+
+impl Again {
+    /// Digests of parts that are malware.
+    pub fn condemned(&self) -> Condemned {
+        let case = self.judged.case();
+        let lines = case.findings().iter().map(|finding| (finding.code.as_ref(), finding.detail.as_str()));
+        condemned(&case.content().parts, lines)
+    }
 }
 
 impl Recheck {

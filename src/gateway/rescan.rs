@@ -1,5 +1,6 @@
 //! Held mail that is looked at again without anybody asking: what was held only because no virus engine could look, once
-//! they can; and all that was held in the last days, when an engine has new signatures.
+//! they can; and all that was held in the last days, when rules or an engine's signatures are new. What that says of mail
+//! that was let go, and of other mail with the same parts, goes to [`super::retro`].
 //!
 //! Invariants: oldest first and at a bounded rate, so that mail on its way comes first; nothing is let go that anything
 //! speaks against now, or that was held for another reason as well; a find is written to the held message before it is
@@ -16,6 +17,7 @@ use tokio::time::Instant;
 use super::control::Reply;
 use super::officer::Officer;
 use super::recheck::Again;
+use super::retro::Retro;
 use crate::deliver::Deliver;
 use crate::inspect::checks::net::engines::run::Engines;
 use crate::inspect::checks::net::engines::settings::Engines as Settings;
@@ -37,6 +39,7 @@ const PAGE: usize = 1000;
 
 /// Looks again, one held message after the other.
 pub(super) struct Rescan {
+    pub retro: Retro,
     pub officer: Officer,
     pub engines: Engines,
     pub deliver: Arc<Deliver>,
@@ -123,7 +126,7 @@ impl Rescan {
             let settings = self.live.current().engines.clone();
             let pause = 60_000 / u64::from(settings.rescan_rate.clamp(1, 60_000));
             tokio::time::sleep(Duration::from_millis(pause)).await;
-            if settings.rescan_rate == 0 || !self.engines.any_up() {
+            if settings.rescan_rate == 0 || self.engines.all_down() {
                 work.was_up = false;
                 continue;
             }
@@ -142,16 +145,18 @@ impl Rescan {
             return;
         }
         let policy = self.live.current();
-        let found = self.search(|entry| waits_for_engines(entry, &policy)).await;
+        let found = self.search(false, |entry| waits_for_engines(entry, &policy)).await;
         // A message is on the shelf a moment after its engines failed: the next search finds it.
         let again = held != work.held || !found.is_empty();
         work.search_at = Instant::now() + if again { SOON } else { SELDOM };
         (work.was_up, work.held, work.unscanned, work.failed) = (true, held, found, 0);
     }
 
-    /// Begins to show what was held lately to engines whose version is new; again, where some of it could not be shown.
+    /// Begins to look at what was held lately with rules and signatures that are new; again, where some of it could not be
+    /// looked at.
     async fn find_recent(&self, work: &mut Work, settings: &Settings) {
-        let known = self.engines.versions();
+        let mut known = self.engines.versions();
+        known.push(format!("policy {}", self.live.current().hash));
         if work.under_way.as_ref() == Some(&known) || !self.versions.is_news(&known) || settings.rescan_held.is_zero() {
             return;
         }
@@ -161,8 +166,8 @@ impl Rescan {
         let now = self.officer.stores.clock.now();
         let recent =
             |entry: &Entry| now.since(entry.held.held_at) <= settings.rescan_held && entry.held.kind != Kind::Malware;
-        work.recent = self.search(recent).await;
-        tracing::info!(messages = work.recent.len(), "new signatures: held mail is shown to the virus engines again");
+        work.recent = self.search(true, recent).await;
+        tracing::info!(messages = work.recent.len(), "new rules or signatures: held mail is looked at again");
         (work.under_way, work.complete) = (Some(known), true);
     }
 
@@ -196,7 +201,7 @@ impl Rescan {
 
     async fn look(&self, why: Why, key: HeldKey) -> Done {
         let (entry, keep) = match self.officer.stores.shelf.show(key).await {
-            Ok((entry, _)) if entry.released.is_some() => return Done::Gone,
+            Ok((entry, _)) if why == Why::Unscanned && entry.released.is_some() => return Done::Gone,
             Ok(found) => found,
             Err(ShelfError::Unknown(_)) => return Done::Gone,
             Err(error) => {
@@ -216,7 +221,15 @@ impl Rescan {
             }
         };
         drop(keep);
+        if why == Why::Signatures
+            && let Err(error) = self.retro.learn(&entry, &again).await
+        {
+            tracing::warn!(%key, error, "what is known now of a held message could not be told");
+            return Done::Failed;
+        }
         match why {
+            // Gone, and told of; nothing here holds it any more.
+            _ if entry.released.is_some() => Done::Same,
             _ if !again.malware.is_empty() => self.found(&entry, why, again.malware).await,
             _ if again.unseen => Done::Failed,
             Why::Unscanned if again.acting.is_empty() => self.release(&entry, &again, &policy).await,
@@ -252,7 +265,10 @@ impl Rescan {
         }
         let reason = match why {
             Why::Unscanned => "looked at again when virus engines could".to_owned(),
-            Why::Signatures => format!("looked at again with new signatures: {}", self.engines.versions().join("; ")),
+            Why::Signatures => format!(
+                "looked at again with the rules and signatures of today: {}",
+                self.engines.versions().join("; ")
+            ),
         };
         if let Err(error) = self.officer.stores.shelf.found(entry, codes.clone(), BY, &reason).await {
             tracing::error!(key = %entry.key, %error, "what was found in a held message could not be written to it");
@@ -265,9 +281,9 @@ impl Rescan {
         Done::Found
     }
 
-    /// Keys of what is still held and fits, the oldest first.
-    async fn search(&self, fits: impl Fn(&Entry) -> bool) -> VecDeque<HeldKey> {
-        let (mut found, mut filter) = (VecDeque::new(), Filter { limit: PAGE, ..Filter::default() });
+    /// Keys of what is still held, or with `released` of all that is there, and fits, the oldest first.
+    async fn search(&self, released: bool, fits: impl Fn(&Entry) -> bool) -> VecDeque<HeldKey> {
+        let (mut found, mut filter) = (VecDeque::new(), Filter { released, limit: PAGE, ..Filter::default() });
         loop {
             let page = match self.officer.stores.shelf.list(&filter).await {
                 Ok(page) => page,

@@ -3,7 +3,7 @@
 //! by a letter to the agency's postmaster.
 //!
 //! What receipts hold is asked of the record; octets are there of held mail only, and they go through the inspectors and
-//! engines as new mail does, one message at a time. What was told once stands in the record and is not told again.
+//! engines as new mail does, one message at a time: on command here, after a change by [`super::rescan`], which tells. What was told once stands in the record and is not told again.
 
 pub mod post;
 
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 
-use super::recheck::Recheck;
+use super::recheck::{Again, Recheck};
 use super::stages::Stages;
 use crate::deliver::Deliver;
 use crate::env::{Clock, Dice};
@@ -29,9 +29,10 @@ use crate::policy::{Live, Policy};
 use crate::quarantine::{Cursor, Entry as HeldEntry, Filter, HeldKey, Shelf, What};
 use crate::report::metrics::Metrics;
 use crate::report::record::retro::letter::{self, Letter};
-use crate::report::record::retro::{Condemned, HELD, Hit, Known, condemned};
+use crate::report::record::retro::{Condemned, HELD, Hit, Known};
 use crate::report::record::run::Log;
 use crate::report::record::run::past::{self, FOUND, WORSE};
+use crate::report::record::run::sightings::Sightings;
 use crate::report::record::{Act, Entry};
 use crate::session::desk::Target;
 use crate::spool::Spool;
@@ -63,6 +64,7 @@ struct Inner {
     spool: Spool,
     deliver: Arc<Deliver>,
     record: Log,
+    sightings: Sightings,
     folder: PathBuf,
     guard: Guard,
     metrics: Metrics,
@@ -121,6 +123,7 @@ impl Retro {
             spool: stages.spool.clone(),
             deliver: Arc::clone(&stages.deliver),
             record: stages.record.clone(),
+            sightings: stages.sightings.clone(),
             folder: stages.data.join("receipts"),
             guard: stages.guard.clone(),
             metrics: stages.metrics.clone(),
@@ -175,23 +178,13 @@ impl Retro {
         policy.hash.clone() + &versions.collect::<String>()
     }
 
-    /// Held mail first: what it is found to be is looked for in what was delivered.
+    /// All that receipts hold.
     async fn everything(&self, policy: &Arc<Policy>) -> Result<(), String> {
-        let (mut condemned, mut after) = (Condemned::new(), None);
-        loop {
-            let page = self.held(after).await?;
-            condemned.extend(page.condemned);
-            self.tell(page.hits, ITSELF).await?;
-            after = page.next;
-            if after.is_none() {
-                break;
-            }
-        }
         let (folder, since, policy) = (self.0.folder.clone(), self.since(policy), Arc::clone(policy));
         self.flush().await?;
         let hits = blocking(move || {
             let list = past::read_lists(&policy.retro.hashes, &policy.rules.hashes)?;
-            let known = Known { list, condemned };
+            let known = Known { list, condemned: Condemned::new() };
             past::deliveries(&folder, &since, &policy.compiled.verdict, known).map_err(|error| error.to_string())
         });
         let hits = hits.await?;
@@ -247,10 +240,15 @@ impl Retro {
     async fn look(&self, entry: &HeldEntry, bad: &mut Condemned) -> Result<Vec<String>, String> {
         let (_, keep) = self.0.shelf.show(entry.key).await.map_err(|error| error.to_string())?;
         let again = self.0.recheck.again(entry, &keep, &entry.held.meta.recipients).await?;
-        let case = again.judged.case();
-        let lines = case.findings().iter().map(|finding| (finding.code.as_ref(), finding.detail.as_str()));
-        bad.extend(condemned(&case.content().parts, lines));
+        bad.extend(again.condemned());
         Ok(again.objections)
+    }
+
+    /// A held message was looked at without being asked: tells what of it is news, and has its digests looked for in what
+    /// was delivered.
+    pub async fn learn(&self, entry: &HeldEntry, again: &Again) -> Result<(), String> {
+        self.0.sightings.tell_of(again.condemned());
+        self.tell(news(entry, &again.objections), ITSELF).await
     }
 
     /// Tells what was not told before.

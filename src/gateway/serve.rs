@@ -43,6 +43,7 @@ pub(super) async fn serve(policy: Policy, posts: Vec<Post>, pages: Pages) -> Res
     if let Some(sighted) = stages.sighted.take() {
         tasks.spawn(retro.clone().watch(sighted));
     }
+    tasks.spawn(stages.rescan(retro.clone()).run());
     let queue = {
         let (deliver, routes) = (Arc::clone(&stages.deliver), stages.feeds.deliver.subscribe());
         let stopping = stopping.clone();

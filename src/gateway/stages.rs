@@ -12,6 +12,7 @@ use super::officer::Officer;
 use super::recheck::Recheck;
 use super::reload::{Feeds, Handover};
 use super::rescan::{Rescan, Versions};
+use super::retro::Retro;
 use super::{StartError, dns_options, internet};
 use crate::deliver::{self, Deliver};
 use crate::env::disk::{Disk, Real};
@@ -176,8 +177,9 @@ impl Stages {
     }
 
     /// Whoever looks at held mail without being asked.
-    pub fn rescan(&self) -> Rescan {
+    pub fn rescan(&self, retro: Retro) -> Rescan {
         Rescan {
+            retro,
             officer: self.officer(),
             engines: self.engines.clone(),
             deliver: Arc::clone(&self.deliver),

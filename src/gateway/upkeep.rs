@@ -45,7 +45,6 @@ pub(super) fn start(stages: &Stages) -> JoinSet<()> {
     tasks.spawn(guarding(stages.guard.clone(), policy.clone()));
     tasks.spawn(every_hour(stages.shelf.clone(), stages.record.clone(), stages.clock.clone(), policy));
     tasks.spawn(engines(stages.engines.clone()));
-    tasks.spawn(stages.rescan().run());
     let (guard, clock) = (stages.guard.clone(), stages.clock.clone());
     let breaker = Breaker {
         disk: Arc::clone(&stages.disk),

@@ -128,3 +128,138 @@ fn retro_names_who_received_what_is_known_to_be_bad_today() {
     assert!(code == 0 && text.contains(&id(&other)) && text.contains("policy.bin-files"), "{text}{error}");
     assert!(!text.contains(&id(&first)), "{text}");
 }
+
+#[test]
+fn rfc5322_3_6_6_a_release_changes_no_octet_and_names_the_officer_by_the_kernels_word() {
+    let rule = "[[attachments.rule]]\nname = \"data-files\"\nnames = [\"*.dat\"]\naction = \"quarantine\"\n\n";
+    let site = Site::new("released").section(rule);
+    let gateway = site.start();
+    let config = gateway.config.to_str().unwrap();
+    let message = format!(
+        "DKIM-Signature: v=1; a=rsa-sha256; d=partner.example; s=x; h=from; bh=x; b=x\r\n{}",
+        with_attachment("so-lieu.dat", b"mot hai ba bon")
+    );
+    let key = format!("{}-0", id(&send(&gateway, &message)));
+    let release = |rest: &[&str]| {
+        let arguments = [&["quarantine", "release", "--config", config, "--reason", "hoi qua dien thoai", &key], rest];
+        let out = std::process::Command::new(env!("CARGO_BIN_EXE_luytre"))
+            .args(arguments.concat())
+            .env("SUDO_USER", "lan")
+            .output()
+            .unwrap();
+        (out.status.code(), String::from_utf8_lossy(&out.stderr).into_owned())
+    };
+    // A copy for somebody else first: it stays held.
+    assert_eq!(release(&["--to", "binh@agency.test"]).0, Some(0));
+    assert_eq!(release(&["--to", "ai@elsewhere.example"]).0, Some(1), "held mail never leaves by this door");
+    assert_eq!(release(&[]).0, Some(0));
+    let (code, error) = release(&[]);
+    assert!(code == Some(1) && error.contains("already released"), "{error}");
+    let taken = site.sink.wait_for_count(2);
+    for (mail, to) in taken.iter().zip(["binh@agency.test", "an@agency.test"]) {
+        let text = mail.text();
+        assert!(text.ends_with(&message), "octet for octet, signatures too: {text}");
+        for field in ["Resent-Date", "Resent-From", "Resent-Message-ID", "X-Luytre-Released"] {
+            assert!(mail.header(field).is_some(), "{field}: {text}");
+        }
+        assert_eq!(mail.header("Resent-To").as_deref(), Some(to));
+    }
+    let own = nix::unistd::User::from_uid(nix::unistd::Uid::current()).unwrap().unwrap().name;
+    let (_, acts, _) = luytre(&["log", "audit", "--config", config, "--what", "quarantine", "--json"]);
+    assert!(acts.contains(&format!("{own} (sudo by lan)")) && acts.contains("quarantine.forwarded"), "{acts}");
+}
+
+#[test]
+fn the_key_may_come_from_systemd_and_then_none_is_made() {
+    let site = Site::new("credential");
+    let (_, line, _) = luytre(&["quarantine", "key", "new", "--config", site.write().to_str().unwrap()]);
+    let line = if line.is_empty() {
+        "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\n".into()
+    } else {
+        line
+    };
+    let key = site.folder.write("credentials/luytre-quarantine-key", &line);
+    let script = site.folder.write(
+        "start.sh",
+        format!(
+            "#!/bin/sh\nCREDENTIALS_DIRECTORY={} exec {} \"$@\"\n",
+            key.parent().unwrap().display(),
+            env!("CARGO_BIN_EXE_luytre")
+        ),
+    );
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let gateway = Gateway::spawn_from(&script, &site.write());
+    gateway.wait_for_line("ready", |line| line.contains("\"ready\""));
+    let config = gateway.config.to_str().unwrap();
+    assert_eq!(send(&gateway, &with_attachment("chay.vbs", b"MsgBox 1")).code, 250);
+    let (_, keys, error) = luytre(&["quarantine", "key", "list", "--config", config]);
+    assert!(keys.contains(key.to_str().unwrap()), "{keys}{error}");
+    assert!(!site.folder.path().join("data/quarantine.key").exists(), "no key of its own beside the data");
+    let (code, _, error) = luytre(&["quarantine", "key", "rotate", "--config", config]);
+    assert!(code == 1 && error.contains("LoadCredential"), "{error}");
+}
+
+/// A message of parts: content type and further fields, and the body of each.
+fn of_parts(kind: &str, parts: &[(&str, &str)]) -> String {
+    let mut text = format!(
+        "From: ketoan@partner.example\r\nTo: an@agency.test\r\nSubject: Bao gia\r\nDate: Sat, 21 Nov 2026 08:00:00 +0700\r\n\
+         Message-ID: <odd@partner.example>\r\nMIME-Version: 1.0\r\nContent-Type: {kind}; boundary=\"b1\"\r\n\r\n"
+    );
+    for (fields, body) in parts {
+        text.push_str(&format!("--b1\r\n{fields}\r\n\r\n{body}\r\n"));
+    }
+    text + "--b1--\r\n"
+}
+
+#[test]
+fn design_9_scan_says_what_the_gateway_would_do_to_odd_mail_with_a_part_to_strip() {
+    let rule = "[[attachments.rule]]\nname = \"data-files\"\nnames = [\"*.dat\", \"số liệu*\"]\naction = \"strip\"\n\n";
+    let site = Site::new("odd").section(rule);
+    let letter = ("Content-Type: text/plain", "Kinh gui anh An.");
+    let data = |name: &str| {
+        let fields = format!(
+            "Content-Type: application/octet-stream; name=\"{name}\"\r\nContent-Disposition: attachment; filename=\"{name}\""
+        );
+        (fields, "mot hai ba")
+    };
+    let (a, odd) = (data("a.dat"), data("=?utf-8?Q?s=E1=BB=91_li=E1=BB=87u.bin?="));
+    let (a, odd) = ((a.0.as_str(), a.1), (odd.0.as_str(), odd.1));
+    let mixed = "multipart/mixed";
+    let plain = of_parts(mixed, &[letter, a]);
+    let signature =
+        ("Content-Type: application/pkcs7-signature; name=\"smime.p7s\"\r\nContent-Transfer-Encoding: base64", "MAA=");
+    let signed =
+        of_parts("multipart/signed; protocol=\"application/pkcs7-signature\"; micalg=sha-256", &[a, signature]);
+    let forwarded = of_parts(mixed, &[letter, ("Content-Type: message/rfc822", &signed.replace("b1", "b2"))]);
+    let nested = of_parts(mixed, &[letter, ("Content-Type: message/rfc822", &plain.replace("b1", "b2"))]);
+    let dkim = format!("DKIM-Signature: v=1; a=rsa-sha256; d=partner.example; s=x; h=from; bh=x; b=x\r\n{plain}");
+    // What must come of it; `None`: either, as long as the part does not pass.
+    let cases: [(&str, String, Option<bool>); 9] = [
+        ("plain", plain.clone(), Some(true)),
+        ("twice", of_parts(mixed, &[letter, a, a]), Some(true)),
+        ("charset", of_parts(mixed, &[letter, odd]), Some(true)),
+        ("all", of_parts(mixed, &[a, a]), Some(true)),
+        ("dkim", dkim, Some(true)),
+        ("signed", signed, Some(false)),
+        ("forwarded", forwarded, Some(false)),
+        ("nested", nested, None),
+        ("alternative", of_parts("multipart/alternative", &[letter, a]), None),
+    ];
+    let config = site.write();
+    for (name, message, _) in &cases {
+        site.folder.write(&format!("mail/{name}.eml"), message);
+    }
+    let folder = site.folder.path().join("mail");
+    let (code, text, error) =
+        luytre(&["scan", "--config", config.to_str().unwrap(), "--json", folder.to_str().unwrap()]);
+    assert_eq!(code, 0, "{error}");
+    let seen = json(&text);
+    for (name, _, stripped) in &cases {
+        let file = format!("{name}.eml");
+        let line = seen.iter().find(|line| line["file"].as_str().unwrap().ends_with(&file)).unwrap();
+        let (action, changed) = (line["action"].as_str().unwrap(), line["changed"].to_string());
+        let is_stripped = action == "tag" && changed.contains("stripped, and the original held");
+        assert!(is_stripped || action == "quarantine", "{name}: {action} {changed}");
+        assert!(stripped.is_none_or(|wanted| wanted == is_stripped), "{name}: {action} {changed} {line}");
+    }
+}

@@ -131,3 +131,14 @@ fn the_notice_names_what_was_removed_in_both_languages_and_nothing_that_steers()
     );
     assert!(text.contains(&id.to_string()) && !text.contains('\u{202e}'));
 }
+
+#[test]
+fn of_many_parts_that_must_go_none_is_left_out() {
+    let parts: Vec<PartFact> =
+        (0..300).map(|n| part(&format!("{n}"), "a.dat", "application/octet-stream", 9)).collect();
+    let strip = rule("data", Do::Strip, |r| r.names = vec!["*.dat".into()]);
+    let ruled = decide(&[&strip], false, false, &parts, &[]);
+    assert_eq!(ruled.len(), 300);
+    let text = notice::text(MailId::from_u128(7), &ruled);
+    assert!(text.contains("+200") && text.len() < 20_000, "{}", text.len());
+}

@@ -23,7 +23,11 @@ impl Sightings {
 
     /// A message was judged.
     pub fn tell(&self, receipt: &Receipt) {
-        let condemned = condemned_in(receipt);
+        self.tell_of(condemned_in(receipt));
+    }
+
+    /// These were found otherwise.
+    pub fn tell_of(&self, condemned: Condemned) {
         if !condemned.is_empty() {
             // Full, or nobody listens while the gateway stops.
             let _ = self.0.try_send(condemned);

@@ -115,10 +115,11 @@ impl Engines {
         self.set().stations.iter().map(|station| station.standing(now)).collect()
     }
 
-    /// Whether engines are configured and at least one answers.
+    /// Whether engines are configured and none of them answers.
     #[must_use]
-    pub fn any_up(&self) -> bool {
-        self.set().stations.iter().any(|station| station.is_up())
+    pub fn all_down(&self) -> bool {
+        let set = self.set();
+        !set.stations.is_empty() && !set.stations.iter().any(|station| station.is_up())
     }
 
     /// How many messages were to be held because nobody scanned them, since the start.

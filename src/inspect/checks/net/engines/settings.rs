@@ -184,7 +184,7 @@ pub struct Engines {
     /// Held messages that are shown to the engines again, a minute: those that no engine had scanned, and after new
     /// signatures. 0: none, until an officer releases them.
     pub rescan_rate: u32,
-    /// After new signatures: what was held for no longer than this. 0: nothing.
+    /// After new signatures or rules: what was held for no longer than this. 0: nothing.
     pub rescan_held: Span,
 }
 
