@@ -7,7 +7,7 @@
 
 pub mod post;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, hash_map};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -224,13 +224,13 @@ impl Retro {
         // Copies of a mailing have one body, and it is looked at once.
         let mut seen: HashMap<HeldKey, Result<Vec<String>, String>> = HashMap::new();
         for entry in list.entries {
-            if !seen.contains_key(&entry.key.first()) {
-                let found = self.look(&entry, &mut page.condemned).await;
-                seen.insert(entry.key.first(), found);
-            }
-            match seen.get(&entry.key.first()) {
-                Some(Ok(objections)) => page.hits.extend(news(&entry, objections)),
-                _ => page.unseen = page.unseen.saturating_add(1),
+            let found = match seen.entry(entry.key.first()) {
+                hash_map::Entry::Occupied(known) => known.into_mut(),
+                hash_map::Entry::Vacant(free) => free.insert(self.look(&entry, &mut page.condemned).await),
+            };
+            match found {
+                Ok(objections) => page.hits.extend(news(&entry, objections)),
+                Err(_) => page.unseen = page.unseen.saturating_add(1),
             }
             page.looked_at = page.looked_at.saturating_add(1);
         }

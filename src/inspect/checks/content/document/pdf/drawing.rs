@@ -24,7 +24,8 @@ struct State {
 /// Adds what `content` fills to `shapes`.
 pub fn shapes(content: &[u8], shapes: &mut Vec<Shape>) {
     let mut state = State { matrix: [1.0, 0.0, 0.0, 1.0, 0.0, 0.0], dark: true };
-    let (mut stack, mut numbers, mut rings): (Vec<State>, Vec<f64>, Vec<Vec<(f64, f64)>>) = Default::default();
+    let (mut stack, mut numbers) = (Vec::<State>::new(), Vec::<f64>::new());
+    let mut rings = Vec::<Vec<(f64, f64)>>::new();
     let words = content.split(|b| b.is_ascii_whitespace()).filter(|w| !w.is_empty() && w.len() < 40).take(WORDS);
     for word in words {
         if shapes.len() >= SHAPES {

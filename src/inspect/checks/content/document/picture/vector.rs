@@ -172,7 +172,7 @@ fn number(text: &str) -> Option<f64> {
 
 /// Commands of a path (SVG §9.3) as far as squares need them; as strokes of `line` width, or filled.
 fn path(commands: &str, line: Option<f64>, dark: bool, shapes: &mut Vec<Shape>) {
-    let (mut rings, mut ring): (Vec<Vec<(f64, f64)>>, Vec<(f64, f64)>) = (Vec::new(), Vec::new());
+    let (mut rings, mut ring) = (Vec::<Vec<(f64, f64)>>::new(), Vec::new());
     let (mut x, mut y, mut start, mut corners) = (0.0, 0.0, (0.0, 0.0), 0);
     let mut rest = commands;
     while let Some(at) = rest.find(|c: char| c.is_ascii_alphabetic() && c != 'e') {

@@ -61,7 +61,7 @@ fn what_decoding_makes_is_bounded_for_the_file() {
     let count = DECODED / (1 << 20) + 10;
     let told = findings(&file(&vec![picture.as_slice(); count]));
     assert!(told.iter().any(|f| f.code == "unpack.limit"), "{told:?}");
-    let told = findings(&file(&vec![picture.as_slice(); 10]));
+    let told = findings(&file(&[picture.as_slice(); 10]));
     assert!(told.iter().all(|f| f.code != "unpack.limit"), "{told:?}");
 }
 
