@@ -200,9 +200,9 @@ fn any_octets_in_a_document_cost_no_more_than_the_budget() {
     }
 }
 
-/// A container, and the endings of our samples of it.
 type Body = fn(&[u8]);
 
+/// A container, and the endings of our samples of it.
 const CONTAINERS: &[(&[&str], Body)] = &[
     (&[".gz", ".bz2", ".xz", ".lzma", ".zst", ".lz4", ".lz", ".Z"], bodies::stream),
     (&[".zip", ".zipx", ".docx"], bodies::zip),
