@@ -154,7 +154,7 @@ impl Running {
         let _ = tokio::time::timeout(Duration::from_secs(2), self.pages).await;
         self.spool.close().await;
         // What is not written in this time costs a second wait or a line, no mail.
-        let _ = tokio::time::timeout(Duration::from_secs(2), self.guard.settle()).await;
+        let _ = tokio::time::timeout(Duration::from_secs(2), self.guard.close()).await;
         let record = self.record;
         let flushed = tokio::task::spawn_blocking(move || record.flush());
         // A disk that hangs must not keep the process: receipts never stop anything.

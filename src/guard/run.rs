@@ -368,6 +368,12 @@ impl Guard {
         self.0.sink.settle().await;
     }
 
+    /// As [`Self::settle`], at the end: the files are no longer ours.
+    pub async fn close(&self) {
+        self.settle().await;
+        self.0.store.close().await;
+    }
+
     fn come_back(&self, rules: &Rules, assessment: &Assessment, opening: &Opening) -> Result<(), Reply> {
         let terms = terms(rules);
         if terms.wait.is_zero() {

@@ -30,6 +30,7 @@ enum Change {
     Put(Pair, Known),
     Forget(Horizon),
     Settle(oneshot::Sender<()>),
+    Close(oneshot::Sender<()>),
 }
 
 impl Store {
@@ -70,7 +71,15 @@ impl Store {
     pub async fn settle(&self) {
         let (done, is_done) = oneshot::channel();
         if self.changes.send(Change::Settle(done)).await.is_ok() {
-            // The writer ends only with the process.
+            // The writer has ended if not: nothing of what was sent before is waiting then.
+            let _ = is_done.await;
+        }
+    }
+
+    /// Writes what was sent before and leaves the file to others; what is sent later is lost.
+    pub async fn close(&self) {
+        let (done, is_done) = oneshot::channel();
+        if self.changes.send(Change::Close(done)).await.is_ok() {
             let _ = is_done.await;
         }
     }
@@ -123,12 +132,13 @@ async fn write(pool: Option<SqlitePool>, mut waiting: mpsc::Receiver<Change>, me
     let mut since_trim = MOST;
     while waiting.recv_many(&mut batch, BATCH).await > 0 {
         // The last change of a pair counts.
-        let (mut last, mut horizon, mut settled) = (HashMap::new(), None, Vec::new());
+        let (mut last, mut horizon, mut settled, mut closed) = (HashMap::new(), None, Vec::new(), None);
         for change in batch.drain(..) {
             match change {
                 Change::Put(pair, known) => drop(last.insert(pair, known)),
                 Change::Forget(at) => horizon = Some(at),
                 Change::Settle(answer) => settled.push(answer),
+                Change::Close(answer) => closed = Some(answer),
             }
         }
         if let Some(pool) = &pool {
@@ -146,6 +156,13 @@ async fn write(pool: Option<SqlitePool>, mut waiting: mpsc::Receiver<Change>, me
         for answer in settled {
             // Whoever asked may have gone.
             let _ = answer.send(());
+        }
+        if let Some(answer) = closed {
+            if let Some(pool) = pool {
+                pool.close().await;
+            }
+            let _ = answer.send(());
+            return;
         }
     }
 }

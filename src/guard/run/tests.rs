@@ -125,7 +125,7 @@ async fn rfc6647_the_greylist_survives_a_restart_and_a_damaged_file() {
         let wait = guard.recipient(&r, &found, &from, &to, &agency).unwrap_err();
         assert_eq!((wait.code(), wait.enhanced()), (451, "4.7.1"), "{wait}");
         assert!(wait.text().contains("5 min"), "{wait}");
-        guard.settle().await;
+        guard.close().await;
     }
     let eager = Rules::build(settings::Guard { greylist: Span::millis(1), ..r.settings.clone() });
     {
@@ -135,7 +135,7 @@ async fn rfc6647_the_greylist_survives_a_restart_and_a_damaged_file() {
         // The same moment by the clock: still too early, but known.
         let wait = guard.recipient(&eager, &found, &from, &to, &agency).unwrap_err();
         assert!(wait.text().contains("1 min"), "{wait}");
-        guard.settle().await;
+        guard.close().await;
     }
     std::fs::write(folder.path().join("luytre.db"), "this is no database at all, and long enough to be looked at")
         .unwrap();
