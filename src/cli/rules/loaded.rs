@@ -85,7 +85,9 @@ fn take_off(args: &Unpark) -> Result<(), Trouble> {
     let list = parked::read(&text).map_err(|why| Trouble::Said(format!("{}: {why}", file.display())))?;
     if let Some(unknown) = args.rules.iter().find(|name| list.iter().all(|entry| entry.rule != **name)) {
         let known: Vec<&str> = list.iter().map(|entry| entry.rule.as_str()).collect();
-        return Err(Trouble::Said(format!("{unknown} is not parked; parked are: {}", known.join(", "))));
+        let others =
+            if known.is_empty() { "no rule is".to_owned() } else { format!("parked are: {}", known.join(", ")) };
+        return Err(Trouble::Said(format!("{unknown} is not parked; {others}")));
     }
     let (gone, left): (Vec<Parked>, Vec<Parked>) =
         list.into_iter().partition(|entry| args.all || args.rules.contains(&entry.rule));

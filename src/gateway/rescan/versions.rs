@@ -1,11 +1,11 @@
 //! Which versions of the engines all held mail was shown to: a small file beside the quarantine, so that a restart neither
 //! forgets an update nor repeats one. Lost, it costs one more round.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::env::disk::{Disk, Open, read_exact_at};
+use crate::env::disk::{self, Disk, Open, read_exact_at};
 
 /// The file is no longer than this.
 const LONGEST: u64 = 64 << 10;
@@ -53,14 +53,8 @@ impl Versions {
     }
 
     fn write(&self, shown: &[String]) -> io::Result<()> {
-        let fresh = self.path.with_extension("new");
-        // Left by a crash, perhaps.
-        let _ = self.disk.remove(&fresh);
-        let file = self.disk.open(&fresh, Open::CreateNew)?;
         let text = serde_json::to_vec(shown).map_err(io::Error::other)?;
-        file.write_at(0, &mut [IoSlice::new(&text)])?;
-        file.sync_data()?;
-        self.disk.rename(&fresh, &self.path)
+        disk::replace(self.disk.as_ref(), &self.path, &text)
     }
 }
 

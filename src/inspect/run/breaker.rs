@@ -94,12 +94,15 @@ impl Breaker {
         list.drain(..excess);
         let kept = self.disk.create_folder(&folder);
         let kept = kept.and_then(|()| disk::replace(self.disk.as_ref(), &file, parked::write(&list).as_bytes()));
+        if let Err(error) = &kept {
+            let names: Vec<&str> = new.iter().map(|entry| entry.rule.as_str()).collect();
+            let (names, path) = (names.join(" "), file.display());
+            tracing::error!(%error, %path, names, "YARA rules take too long and go on: the list of parked ones could not be written");
+            return;
+        }
         for entry in &new {
             tracing::error!(rule = entry.rule, why = entry.why, "a YARA rule is parked");
             (self.tell)(entry);
-        }
-        if let Err(error) = &kept {
-            tracing::error!(%error, path = %file.display(), "the list of parked rules could not be written");
         }
     }
 }
